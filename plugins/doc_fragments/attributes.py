@@ -21,7 +21,7 @@ attributes:
   idempotent:
     support: full
     description:
-      - When run twice in a row outside check mode, with the same arguments, the second call reports no change.
+      - When run twice in a row outside check mode with the same arguments, the second call reports no change.
   platform:
     support: full
     platforms: linux

@@ -153,7 +153,8 @@ def _temporary(directory: str, path: str, state: FileState) -> Iterator[str]:
             os.fsync(stream.fileno())
         yield name
     except OSError as error:
-        raise FileError(f"cannot write {path} ({error.strerror})", "check the file system and rights") from error
+        remedy = "check the file system and your rights"
+        raise FileError(f"cannot write {path} ({error.strerror})", remedy) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
@@ -185,14 +186,14 @@ def _uid(owner: str) -> int:
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError:
-        raise FileError(f"there is no user {owner} on this node", "create it or install its package") from None
+        raise FileError(f"there is no user {owner} on this node", "install the package it is of") from None
 
 
 def _gid(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise FileError(f"there is no group {group} on this node", "create it or install its package") from None
+        raise FileError(f"there is no group {group} on this node", "install the package it is of") from None
 
 
 def _user_name(uid: int | None) -> str:
