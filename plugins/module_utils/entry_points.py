@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The programs that an installed tree offers to HTCondor, libvirt and people: paths and scripts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
+
+LIBVIRT_HOOK = "/etc/libvirt/hooks/qemu.d/condor_vac"
+
+# The job hooks, the XML script, the lease helper and the VM watch are the worker node's; the
+# scheduler-universe job is the access point's; the command line is for both.
+SETS: dict[str, dict[str, str]] = {
+    "worker": {
+        "/usr/local/libexec/vac_prepare_hook": "condor_vac.hooks.prepare",
+        "/usr/local/libexec/vac_exit_hook": "condor_vac.hooks.exit",
+        "/usr/local/libexec/libvirt_cernvm_script": "condor_vac.domain",
+        "/usr/local/libexec/vac_lease": "condor_vac.lease",
+        "/usr/local/libexec/vac_watch": "condor_vac.watch",
+        LIBVIRT_HOOK: "condor_vac.hooks.qemu",
+    },
+    "factory": {"/usr/local/libexec/vac_factory": "condor_vac.factory"},
+    "cli": {"/usr/local/bin/condor_vac": "condor_vac.cli"},
+}
+
+# realpath, not the link itself: a program that imports late must not mix two versions after a switch.
+SCRIPT = """\
+#!{interpreter} -I
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Installed by vacuum.htcondor.job_hooks, which overwrites changes.
+import os
+import sys
+
+sys.path.insert(0, os.path.realpath("{current}"))
+
+from {module} import main  # noqa: E402
+
+sys.exit(main({arguments}))
+"""
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """One program: where it is and which module of the package it runs."""
+
+    path: str
+    module: str
+
+    def source(self, package: str) -> tuple[str, str]:
+        """Relative paths in the tree, either of which provides the module: a file or a package."""
+        words = self.module.split(".")[1:]
+        return "/".join([package, *words]) + ".py", "/".join([package, *words, "__init__.py"])
+
+    def script(self, interpreter: str, current: str) -> str:
+        """The text of the program. Isolated (-I), so that nothing of a job's environment counts."""
+        arguments = "sys.argv[1:]" if self.module == "condor_vac.cli" else ""
+        return SCRIPT.format(
+            interpreter=interpreter, current=current, module=self.module, arguments=arguments
+        )
+
+
+def select(names: list[str], root: str = "") -> list[EntryPoint]:
+    """The entry points of the named sets, sorted by path; *root* is put before each path."""
+    table = {path: module for name in names for path, module in SETS[name].items()}
+    return [EntryPoint(root + path, module) for path, module in sorted(table.items())]
+
+
+def refuse_unsafe_directory(path: str, trusted: frozenset[int]) -> None:
+    """Raise FileError if programs in *path* could be replaced by another user, or could not be executed.
+
+    HTCondor refuses a hook in a world-writable directory (validateHookPath in condor_utils/hook_utils.cpp); a
+    replaceable ancestor is the same hole one level up. A directory that does not exist yet is judged by the
+    ancestors it will be made in.
+    """
+    existing = os.path.realpath(path)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if os.statvfs(existing).f_flag & os.ST_NOEXEC:
+        raise FileError(f"{existing} is on a file system mounted noexec", "remount it with exec")
+    directory = existing
+    while True:
+        _refuse_unsafe(directory, trusted, sticky_is_safe=directory != os.path.realpath(path))
+        if directory == "/":
+            return
+        directory = os.path.dirname(directory)
+
+
+def _refuse_unsafe(directory: str, trusted: frozenset[int], *, sticky_is_safe: bool) -> None:
+    status = os.stat(directory)
+    if status.st_uid not in trusted:
+        raise FileError(
+            f"{directory} belongs to uid {status.st_uid}, who could replace root's programs in it",
+            f"chown root {directory}",
+        )
+    if status.st_mode & stat.S_IWOTH and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
+        raise FileError(
+            f"{directory} is world-writable, HTCondor refuses hooks there", f"chmod o-w {directory}"
+        )

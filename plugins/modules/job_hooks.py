@@ -1,0 +1,321 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: job_hooks
+short_description: Install the programs that run in the pool as one versioned tree
+version_added: 0.1.0
+description:
+  - Installs the collection's C(src/condor_vac) below C(/usr/local/lib/condor_vac), one directory per version
+    and content, and switches the link C(current) to it in one step. Running programs keep the version they
+    started with.
+  - Installs the entry points that HTCondor, libvirt and people call (job hooks, XML script, lease helper,
+    factory, command line).
+  - The previous version is kept, so that O(state=rollback) can return to it.
+  - Refuses what HTCondor refuses at run time, a hook in a world-writable directory or on a file system
+    mounted noexec, and what it does not notice, a directory that belongs to another user than root.
+  - The programs are sent to the node only if they are not there yet; files changed on the node are repaired.
+author:
+  - The vacuum.htcondor developers (@vacuum-htcondor)
+extends_documentation_fragment:
+  - vacuum.htcondor.attributes
+attributes:
+  action:
+    support: full
+    description:
+      - Has an action plugin, which reads the programs on the controller.
+options:
+  state:
+    description:
+      - V(present) installs the version of the collection on the controller and makes it current.
+      - V(rollback) makes the previous version current; a later V(present) returns to the newer one.
+      - V(absent) removes all versions and all entry points of all sets.
+    type: str
+    choices: [present, rollback, absent]
+    default: present
+  entry_points:
+    description:
+      - The sets of entry points to install. Entry points of other sets are left as they are.
+      - V(worker) are C(vac_prepare_hook), C(vac_exit_hook), C(libvirt_cernvm_script), C(vac_lease) and
+        C(vac_watch) in C(/usr/local/libexec), and libvirt's hook C(/etc/libvirt/hooks/qemu.d/condor_vac).
+      - V(factory) is C(/usr/local/libexec/vac_factory), the scheduler-universe job's program.
+      - V(cli) is the command C(/usr/local/bin/condor_vac).
+    type: list
+    elements: str
+    choices: [worker, factory, cli]
+    default: [worker, cli]
+  interpreter:
+    description:
+      - The node's Python, 3.9 or later, with which the entry points run.
+    type: path
+    default: /usr/bin/python3
+  program:
+    description:
+      - What the controller has. The action plugin fills this in, tasks leave it out.
+    type: dict
+    suboptions:
+      version:
+        description: Version of the package.
+        type: str
+        required: true
+      manifest:
+        description: SHA-256 of each file of the package, by relative path.
+        type: dict
+        required: true
+      archive:
+        description: The files as a zip archive in base64, when the node lacks them.
+        type: str
+seealso:
+  - module: vacuum.htcondor.condor_config
+"""
+
+EXAMPLES = r"""
+- name: Install the worker node's programs
+  vacuum.htcondor.job_hooks:
+    entry_points: [worker, cli]
+  register: programs
+
+- name: Let libvirt find its first hook script (running VMs live on)
+  ansible.builtin.service:
+    name: libvirtd
+    state: restarted
+  when: programs.libvirt_restart_needed
+
+- name: Install the factory's program on the access point
+  vacuum.htcondor.job_hooks:
+    entry_points: [factory, cli]
+
+- name: Return to the version before
+  vacuum.htcondor.job_hooks:
+    state: rollback
+"""
+
+RETURN = r"""
+version:
+  description: Version of the package that is current, V(null) if there is none.
+  type: str
+  returned: success
+  sample: 0.1.0
+digest:
+  description: SHA-256 of the current tree's manifest, V(null) if there is none.
+  type: str
+  returned: success
+  sample: 5f0c3b1c0a1d7f3f6f2bb2ac0f4ce7ad9c3ed2ea21b4be8a3b3f2c2a4d1f6e90
+tree:
+  description: Directory of the current tree, below C(/usr/local/lib/condor_vac).
+  type: str
+  returned: success
+  sample: 0.1.0-5f0c3b1c0a1d
+previous:
+  description: The tree that O(state=rollback) would make current, V(null) if there is none.
+  type: str
+  returned: success
+  sample: 0.1.0-98d2f6d6c3aa
+repaired:
+  description: Files of an installed tree that had been changed on the node, or whose mode or owner had been.
+  type: list
+  elements: str
+  returned: success
+  sample: [condor_vac/hooks/prepare.py]
+pruned:
+  description: Older trees that were removed.
+  type: list
+  elements: str
+  returned: success
+changed_entry_points:
+  description: Paths of the entry points that were written or removed.
+  type: list
+  elements: str
+  returned: success
+  sample: [/usr/local/libexec/vac_prepare_hook]
+libvirt_restart_needed:
+  description: Whether libvirt's hook script is new. Libvirt looks for its hooks when it starts.
+  type: bool
+  returned: success
+archive_needed:
+  description:
+    - Whether the node lacks the programs and nothing was done yet; the action plugin answers by sending them.
+  type: bool
+  returned: success
+"""
+
+import base64
+import binascii
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils import entry_points
+from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, remove, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils.program_store import Installation, Store
+from ansible_collections.vacuum.htcondor.plugins.module_utils.program_tree import Manifest, unpack
+
+# Everything is below this directory; the unit tests put another one before the paths.
+ROOT = ""
+OWNER = 0
+STORE = "/usr/local/lib/condor_vac"
+PACKAGE = "condor_vac"
+
+
+class JobHooks:
+    """The program trees and the entry points of one node."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.params = module.params
+        self.command = Command(module)
+        self.store = Store(ROOT + STORE, PACKAGE, OWNER)
+        self.changes: list[Change] = []
+
+    def run(self) -> dict[str, Any]:
+        """Bring about the state; the result for exit_json."""
+        os.umask(
+            0o022
+        )  # jobs' users read these programs, and nobody else writes them, whatever root's umask is
+        if self.params["state"] == "absent":
+            return self._absent()
+        points = entry_points.select(self.params["entry_points"], ROOT)
+        self._refuse_unsafe_directories(points)
+        rollback = self.params["state"] == "rollback"
+        wanted = self.store.previous() if rollback else self._wanted()
+        self._require_modules(points, wanted.manifest)
+        plan = self.store.plan(wanted, rollback=rollback)
+        files = self._files(wanted)
+        if plan.needs_files and files is None and not self.module.check_mode:
+            return {**self._result(wanted), "changed": False, "archive_needed": True, "diff": []}
+        if not self.module.check_mode:
+            self.store.apply(plan, files or {}, self._compile)
+        interpreter, current = self.params["interpreter"], self.store.current_link
+        for point in points:
+            self._ensure_directory(os.path.dirname(point.path))
+            self._note(point.script(interpreter, current), point.path)
+        before, after = plan.describe()
+        return {
+            **self._result(wanted),
+            "changed": before != after or any(change.changed for change in self.changes),
+            "previous": plan.previous_after,
+            "repaired": list(plan.repaired),
+            "pruned": list(plan.pruned),
+            "diff": self._diff(before, after),
+        }
+
+    def _wanted(self) -> Installation:
+        program = self.params["program"]
+        if not program:
+            raise ModuleError(
+                "the programs were not announced by the controller",
+                "call the module as vacuum.htcondor.job_hooks, so that its action plugin is found",
+            )
+        return Installation(program["version"], program["manifest"])
+
+    def _files(self, wanted: Installation) -> dict[str, bytes] | None:
+        program = self.params["program"] or {}
+        if self.params["state"] != "present" or not program.get("archive"):
+            return None
+        try:
+            data = base64.b64decode(program["archive"], validate=True)
+        except binascii.Error as error:
+            raise FileError(f"the program archive is damaged ({error})", "run the task again") from error
+        return unpack(data, wanted.manifest)
+
+    def _refuse_unsafe_directories(self, points: list[entry_points.EntryPoint]) -> None:
+        trusted = frozenset({0, OWNER})
+        for directory in sorted({os.path.dirname(point.path) for point in points} | {self.store.root}):
+            entry_points.refuse_unsafe_directory(directory, trusted)
+
+    def _require_modules(self, points: list[entry_points.EntryPoint], manifest: Manifest) -> None:
+        for point in points:
+            if not any(source in manifest for source in point.source(PACKAGE)):
+                raise ModuleError(
+                    f"{point.path} runs {point.module}, which the program tree does not have",
+                    "use a complete release of the collection, or leave the set out of entry_points",
+                )
+
+    def _compile(self, directory: str, final: str) -> None:
+        """Byte-compile a tree as root, because a job's user cannot, and find what this Python cannot run."""
+        script = (
+            "import compileall, sys; sys.exit('Python 3.9 or later is needed' if sys.version_info < (3, 9) "
+            "else not compileall.compile_dir(sys.argv[1], ddir=sys.argv[2], quiet=1, force=True))"
+        )
+        self.command.run(
+            [self.params["interpreter"], "-I", "-c", script, directory, final],
+            remedy="set interpreter to a Python of 3.9 or later on the node",
+            timeout=120,
+        )
+
+    def _ensure_directory(self, path: str) -> None:
+        if not self.module.check_mode:
+            os.makedirs(path, 0o755, exist_ok=True)
+
+    def _note(self, text: str, path: str) -> None:
+        owner = "root" if OWNER == 0 else None
+        self.changes.append(write(self.module, path, text, mode=0o755, owner=owner, group=owner))
+
+    def _absent(self) -> dict[str, Any]:
+        for point in entry_points.select(sorted(entry_points.SETS), ROOT):
+            self.changes.append(remove(self.module, point.path))
+        before = self.store.contents()
+        if before and not self.module.check_mode:
+            self.store.remove()
+        return {
+            **self._result(None),
+            "changed": bool(before) or any(change.changed for change in self.changes),
+            "diff": self._diff(before, ""),
+        }
+
+    def _result(self, wanted: Installation | None) -> dict[str, Any]:
+        changed = [change for change in self.changes if change.changed]
+        return {
+            "version": wanted.version if wanted else None,
+            "digest": wanted.digest if wanted else None,
+            "tree": wanted.name if wanted else None,
+            "previous": None,
+            "repaired": [],
+            "pruned": [],
+            "changed_entry_points": [change.path[len(ROOT) :] for change in changed],
+            "libvirt_restart_needed": any(
+                change.path == ROOT + entry_points.LIBVIRT_HOOK and not change.before.exists
+                for change in changed
+            ),
+            "archive_needed": False,
+        }
+
+    def _diff(self, before: str, after: str) -> list[dict[str, Any]]:
+        header = {"before_header": self.store.root, "after_header": self.store.root}
+        trees = [{**header, "before": before, "after": after}] if before != after else []
+        return trees + [entry for change in self.changes if change.changed for entry in change.diff()]
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "rollback", "absent"], "default": "present"},
+            "entry_points": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["worker", "factory", "cli"],
+                "default": ["worker", "cli"],
+            },
+            "interpreter": {"type": "path", "default": "/usr/bin/python3"},
+            "program": {
+                "type": "dict",
+                "options": {
+                    "version": {"type": "str", "required": True},
+                    "manifest": {"type": "dict", "required": True},
+                    # Not secret, but half a megabyte that belongs in no log.
+                    "archive": {"type": "str", "no_log": True},
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda: JobHooks(module).run())
+
+
+if __name__ == "__main__":
+    main()
