@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filters between a site's inventory and the files on access points and worker nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.vacuum.htcondor.plugins.filter import machinetypes as filters
+
+ATLAS: dict[str, Any] = {
+    "image": "https://cernvm.example/releases/cernvm4.iso",
+    "image_checksum": "sha256:00ff",
+    "user_data": "files/atlas.user_data",
+    "user_data_files": {"hostkey": "secrets/key.pem", "a": "x/y"},
+    "max_machines": 7,
+}
+LHCB: dict[str, Any] = {"image": "images/lhcb.raw", "user_data": "u", "root_public_key": "keys/ops.pub"}
+
+
+def test_images_are_named_by_their_base_name() -> None:
+    assert filters.images({"atlas": ATLAS, "lhcb": LHCB}) == {
+        "cernvm4.iso": {"source": ATLAS["image"], "checksum": "sha256:00ff"},
+        "lhcb.raw": {"source": "images/lhcb.raw", "checksum": ""},
+    }
+
+
+def test_two_machinetypes_may_share_an_image() -> None:
+    assert list(filters.images({"a": LHCB, "b": dict(LHCB)})) == ["lhcb.raw"]
+
+
+@pytest.mark.parametrize(
+    ("machinetypes", "names"),
+    [
+        ([], "vacuum_machinetypes"),
+        ({"atlas": "x"}, "vacuum_machinetypes.atlas"),
+        ({"atlas": {}}, "vacuum_machinetypes.atlas.image"),
+        ({"atlas": {**ATLAS, "image_checksum": ""}}, "vacuum_machinetypes.atlas.image_checksum"),
+        ({"a": LHCB, "b": {**LHCB, "image": "other/lhcb.raw"}}, "vacuum_machinetypes.b.image"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_key(machinetypes: Any, names: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=f"^{names}: "):
+        filters.images(machinetypes)
+
+
+def test_files_go_beside_the_machinetype() -> None:
+    assert filters.machinetype_files({"atlas": ATLAS, "lhcb": LHCB}, "/d") == [
+        {"source": "files/atlas.user_data", "dest": "/d/atlas.user_data"},
+        {"source": "x/y", "dest": "/d/atlas.file.a"},
+        {"source": "secrets/key.pem", "dest": "/d/atlas.file.hostkey"},
+        {"source": "u", "dest": "/d/lhcb.user_data"},
+        {"source": "keys/ops.pub", "dest": "/d/lhcb.pub"},
+    ]
+
+
+def test_document_has_the_pools_paths_and_the_defaults_only_where_the_site_says_nothing() -> None:
+    defaults = {"owner": "vac", "max_machines": 3}
+    assert filters.machinetype_document(ATLAS, "atlas", "/d", "/i", defaults) == {
+        "name": "atlas",
+        "owner": "vac",
+        "image": "/i/cernvm4.iso",
+        "user_data": "/d/atlas.user_data",
+        "user_data_files": {"hostkey": "/d/atlas.file.hostkey", "a": "/d/atlas.file.a"},
+        "max_machines": 7,
+    }
+
+
+def test_every_file_of_the_document_is_deployed() -> None:
+    document = filters.machinetype_document(LHCB, "lhcb", "/d", "/i", {})
+    deployed = {item["dest"] for item in filters.machinetype_files({"lhcb": LHCB}, "/d")}
+    assert {document["user_data"], document["root_public_key"]} == deployed
