@@ -83,7 +83,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-path:
+file:
   description: The file that sets the value when the node boots.
   returned: success
   type: str
@@ -176,7 +176,7 @@ class IpForward:
         return {
             "changed": now or any(change.changed for change in changes),
             "diff": [entry for change in changes for entry in change.diff()] + _values_diff(keys),
-            "path": path,
+            "file": path,
             "keys": keys,
             "conflicts": [entry.describe() for entry in conflicts],
             "overridden": overridden,
@@ -188,7 +188,7 @@ class IpForward:
         return {
             "changed": any(change.changed for change in changes),
             "diff": [entry for change in changes for entry in change.diff()],
-            "path": paths[0],
+            "file": paths[0],
             "keys": {},
             "conflicts": [],
             "overridden": [],

@@ -44,7 +44,7 @@ def test_check_apply_check_apply(root: Path, family: str, keys: dict[str, str]) 
     results = four_calls(ip_forward, {"family": family})
     assert values(root, keys) == {"1"}
     assert values(root, {**V4, **V6}.keys() - keys.keys()) == {"0"}  # type: ignore[arg-type]
-    path = Path(results[0]["path"])
+    path = Path(results[0]["file"])
     assert path.name == f"zz-condor_vac-{family}.conf"
     settings = sysctl.parse(path.read_text(), str(path))
     assert {entry.key: entry.value for entry in settings} == dict.fromkeys(keys, "1")
@@ -68,7 +68,10 @@ def test_each_part_is_repaired_alone(root: Path, drift: str) -> None:
     assert values(root, V4) == {"1"}
 
 
-@pytest.mark.parametrize("spelling", ["net.ipv4.ip_forward = 0", "net/ipv4/ip_forward=0", "-net.ipv4.*_forward"])
+SPELLINGS = ["net.ipv4.ip_forward = 0", "net/ipv4/*_forward=0", "-net.ipv4.ip_forward"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("name", ["99-hardening.conf", "zz-a.conf", "zz-condor.conf", "aa.conf"])
 def test_an_earlier_file_is_overridden_and_named(root: Path, spelling: str, name: str) -> None:
     put(root, f"etc/sysctl.d/{name}", f"# site\n{spelling}\n")
@@ -86,15 +89,15 @@ def test_a_later_file_is_outranked(root: Path, name: str, directory: str) -> Non
     put(root, f"{directory}/{name}", "net.ipv4.conf.default.forwarding = 0\n")
     result = run(ip_forward, {})
     assert result["changed"]
-    assert Path(result["path"]).name > name
+    assert Path(result["file"]).name > name
     assert result["conflicts"] == []
     assert [entry["path"] for entry in result["overridden"]] == [str(root / directory / name)]
     assert [path.name for path in (root / "etc/sysctl.d").glob("*-condor_vac-*")] == [
-        Path(result["path"]).name
+        Path(result["file"]).name
     ]
     winner = sysctl.effective(sysctl.boot_assignments(str(root)), "net/ipv4/conf/default/forwarding")
     assert winner is not None
-    assert winner.path == result["path"]
+    assert winner.path == result["file"]
     assert not run(ip_forward, {})["changed"]
 
 
@@ -171,7 +174,7 @@ def test_interfaces_are_set_by_name(root: Path) -> None:
     for name in ("vac0", "vac1.7"):
         winner = sysctl.effective(entries, f"net/ipv4/conf/{name}/forwarding")
         assert winner is not None
-        assert winner.path == results[0]["path"]
+        assert winner.path == results[0]["file"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", "x" * 16, "a/b"])
@@ -184,7 +187,7 @@ def test_what_is_no_interface_is_refused(root: Path, name: str) -> None:
 def test_absent_removes_the_file_and_leaves_the_kernel_alone(root: Path) -> None:
     run(ip_forward, {})
     results = four_calls(ip_forward, {"state": "absent"})
-    assert not Path(results[0]["path"]).exists()
+    assert not Path(results[0]["file"]).exists()
     assert values(root, V4) == {"1"}
 
 
@@ -218,7 +221,7 @@ def test_who_wins_at_boot(root: Path, paths: dict[str, str], expected: str | Non
 
 @pytest.mark.parametrize(
     ("on", "spellings"),
-    [(True, ["1", "2", "1 # on", "0x1", "-1", "10", "0010"]), (False, ["0", "00", "0x0", "yes", "", "1x", "on"])],
+    [(True, ["1", "2", "1 # on", "0x1", "-1", "0010"]), (False, ["0", "00", "0x0", "yes", "", "1x", "on"])],
 )
 def test_values_as_the_kernel_reads_them(on: bool, spellings: list[str]) -> None:
     answers = {value: sysctl.Assignment("f", 1, SWITCH, value).switches_on() for value in spellings}
