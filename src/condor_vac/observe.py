@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job ads → Observation: what the queue says about a machinetype's VMs, checked before anybody decides on it.
+
+An ad that is not what it should be (a state that HTCondor does not have, a running job without a start,
+text where a number belongs) raises ObservationError, and the factory then submits nothing. An attribute
+that is merely absent is taken as not published.
+
+Attributes of a run are believed only if they are younger than that run's start: HTCondor keeps them when a
+job is requeued, so a VM would otherwise inherit the outcome or the CPU use of the one before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from condor_vac import observation as o
+from condor_vac import outcome
+from condor_vac.errors import VacError
+from condor_vac.machinetype import Machinetype
+
+WORK_FRACTION = 0.3
+# The worker's clock and the schedd's may differ by this much before a fresh attribute looks like an old one.
+CLOCK_TOLERANCE = 120.0
+
+VM_UNIVERSE = 13
+SCHEDULER_UNIVERSE = 7
+IDLE, RUNNING, REMOVED, COMPLETED, HELD, TRANSFERRING, SUSPENDED = 1, 2, 3, 4, 5, 6, 7
+_STATES = {
+    IDLE: o.IDLE,
+    RUNNING: o.RUNNING,
+    REMOVED: o.REMOVED,
+    HELD: o.HELD,
+    TRANSFERRING: o.RUNNING,
+    SUSPENDED: o.RUNNING,
+}
+
+PROJECTION = (
+    "ClusterId",
+    "ProcId",
+    "JobUniverse",
+    "JobStatus",
+    "QDate",
+    "EnteredCurrentStatus",
+    "JobCurrentStartDate",
+    "NumShadowStarts",
+    "RemoteHost",
+    "LastRemoteHost",
+    "HoldReasonCode",
+    "HoldReasonSubCode",
+    "JobDisconnectedDate",
+    "JobVMCpuUtilization",
+    "ShutdownCode",
+    "VacAbort",
+    "VacBatch",
+    "VacCpuFraction",
+    "VacCpuSeconds",
+    "VacDigest",
+    "VacEnded",
+    "VacEvidenceTime",
+    "VacFactory",
+    "VacKind",
+    "VacRuntime",
+    "VacStarted",
+)
+
+
+class ObservationError(VacError):
+    """A job ad is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One VM job as the queue shows it, checked. Times are Unix seconds; None: not published, or of an
+    older run.
+
+    ``state`` is HTCondor's JobStatus. ``fraction`` is CPU use per processor over the last interval (about 0
+    to 1).
+    """
+
+    id: str
+    state: int
+    submitted: float
+    entered: float
+    started: float | None
+    host: str | None
+    starts: int
+    fraction: float | None
+    cpu_seconds: float | None
+    vm_started: float | None
+    ended: Ending | None
+    batch: str | None
+    digest: str | None
+    hold_code: int | None
+    hold_subcode: int | None
+    disconnected: float | None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The outcome that a run left in its job's ad; ``code`` None: the VM left no message."""
+
+    code: int | None
+    kind: str
+    abort: bool
+    time: float
+    runtime: float | None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A machinetype's part of the queue at one moment: its VM jobs, and the ids of its factory jobs."""
+
+    jobs: tuple[Job, ...]
+    factories: tuple[str, ...]
+
+
+def constraint(name: str, owner: str, ended_since: float | None = None) -> str:
+    """The one query of a cycle: the machinetype's VM jobs and its factory jobs.
+
+    With ``ended_since``, VMs that completed before then (Unix s) are left out: they are known already. A
+    foreign job costs the schedd two attributes that it does not have; `and` and `or` stop early.
+    """
+    fresh = (
+        "" if ended_since is None else f" && (JobStatus != 4 || EnteredCurrentStatus >= {int(ended_since)})"
+    )
+    return (
+        f'(VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && Owner == "{owner}"{fresh})'
+        f' || (VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE})'
+    )
+
+
+def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
+    """The ads of one query, checked. Raises ObservationError naming the job and the attribute."""
+    jobs = []
+    factories = []
+    seen: set[str] = set()
+    for ad in ads:
+        name = _job_id(ad)
+        if name in seen:
+            raise ObservationError(f"job {name}: twice in one answer of the schedd")
+        seen.add(name)
+        if _integer(ad, name, "JobUniverse") == SCHEDULER_UNIVERSE:
+            factories.append(name)
+        else:
+            jobs.append(_job(ad, name, machinetype))
+    return Queue(tuple(jobs), tuple(sorted(factories, key=_id_order)))
+
+
+def observation(
+    jobs: Sequence[Job], machinetype: Machinetype, now: float, worked: Collection[str]
+) -> o.Observation:
+    """What the policy may know; ``worked`` are the ids of runs (``run_id``) that have shown work before."""
+    machines = tuple(machine(job, machinetype, now, worked) for job in jobs if not _is_over(job))
+    ended = [_ended(job, machinetype, worked) for job in jobs if _is_over(job)]
+    ended += [_lost(job, worked) for job in jobs if job.state == IDLE and job.starts > 0]
+    return o.Observation(now=now, machines=machines, ended=tuple(ended))
+
+
+def machine(job: Job, machinetype: Machinetype, now: float, worked: Collection[str]) -> o.Machine:
+    """One VM job that has not ended, as the policy sees it."""
+    return o.Machine(
+        id=job.id,
+        state=_STATES[job.state],
+        submitted=job.submitted,
+        started=job.started,
+        host=job.host,
+        works=run_id(job) in worked or works(job, machinetype, now),
+        measured=job.fraction is not None,
+    )
+
+
+def works(job: Job, machinetype: Machinetype, now: float) -> bool:
+    """Whether the VM shows work now: old enough to be past its boot, and its processors busy."""
+    start = job.vm_started or job.started
+    if start is None or job.fraction is None or job.state not in {RUNNING, TRANSFERRING}:
+        return False
+    return now - start >= machinetype.evidence_seconds and job.fraction >= WORK_FRACTION
+
+
+def run_id(job: Job) -> str:
+    """The name of a job's present (or last) run; a requeued job's next run has another."""
+    return f"{job.id}:{job.starts}"
+
+
+def _is_over(job: Job) -> bool:
+    """Completed, or held after its VM ended (its output could not be transferred, for instance)."""
+    return job.state == COMPLETED or (job.state == HELD and job.ended is not None)
+
+
+def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
+    ending = job.ended or _unsaid(job, m)
+    busy = job.fraction is not None and job.fraction >= WORK_FRACTION
+    life = ending.time - (job.started or ending.time)
+    return o.Ended(
+        id=job.id,
+        submitted=job.submitted,
+        ended=ending.time,
+        kind=ending.kind,
+        abort=ending.abort,
+        host=job.host,
+        started=job.started,
+        works=run_id(job) in worked or (busy and life >= m.evidence_seconds),
+        measured=job.fraction is not None,
+    )
+
+
+def _unsaid(job: Job, m: Machinetype) -> Ending:
+    """A VM of which nobody published an outcome: judged by its life, as Vac does."""
+    life = job.entered - (job.started or job.entered)
+    result = outcome.parse(None, life, m.fizzle_seconds)
+    return Ending(None, result.kind, result.abort, job.entered, life)
+
+
+def _lost(job: Job, worked: Collection[str]) -> o.Ended:
+    """The last run of a job that is idle again: its host vanished, or refused it before the VM began."""
+    return o.Ended(
+        id=run_id(job),
+        submitted=job.submitted,
+        ended=job.entered,
+        kind=o.LOST,
+        abort=False,
+        host=job.host,
+        started=job.started,
+        works=run_id(job) in worked,
+    )
+
+
+def _job(ad: Mapping[str, Any], name: str, m: Machinetype) -> Job:
+    state = _integer(ad, name, "JobStatus")
+    if state not in _STATES and state != COMPLETED:
+        raise ObservationError(f"job {name}: JobStatus {state} is none that HTCondor documents for a VM job")
+    started = _optional(ad, name, "JobCurrentStartDate")
+    if state in {RUNNING, TRANSFERRING, SUSPENDED} and started is None:
+        raise ObservationError(f"job {name}: runs, but has no JobCurrentStartDate")
+    starts = int(_optional(ad, name, "NumShadowStarts") or 0)
+    return Job(
+        id=name,
+        state=state,
+        submitted=_number(ad, name, "QDate"),
+        entered=_number(ad, name, "EnteredCurrentStatus"),
+        started=started,
+        host=_host(ad, name),
+        starts=starts,
+        fraction=_fraction(ad, name, started, starts),
+        cpu_seconds=_optional(ad, name, "VacCpuSeconds")
+        if _fresh(ad.get("VacEvidenceTime"), started)
+        else None,
+        vm_started=_optional(ad, name, "VacStarted") if _fresh(ad.get("VacStarted"), started) else None,
+        ended=_ending(ad, name, started, m) if state in {COMPLETED, HELD} else None,
+        batch=_text(ad, name, "VacBatch"),
+        digest=_text(ad, name, "VacDigest"),
+        hold_code=_code(ad, name, "HoldReasonCode") if state == HELD else None,
+        hold_subcode=_code(ad, name, "HoldReasonSubCode") if state == HELD else None,
+        disconnected=_optional(ad, name, "JobDisconnectedDate") if state == RUNNING else None,
+    )
+
+
+def _fresh(time: object, started: float | None) -> bool:
+    """Whether a published time belongs to the run that started then (None: there has been none)."""
+    if started is None or isinstance(time, bool) or not isinstance(time, (int, float)):
+        return False
+    return time >= started - CLOCK_TOLERANCE
+
+
+def _fraction(ad: Mapping[str, Any], name: str, started: float | None, starts: int) -> float | None:
+    """CPU use as vac_watch publishes it, with a time; else as HTCondor does, without: first run only."""
+    if _fresh(ad.get("VacEvidenceTime"), started):
+        return _optional(ad, name, "VacCpuFraction")
+    return _optional(ad, name, "JobVMCpuUtilization") if starts <= 1 else None
+
+
+def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinetype) -> Ending | None:
+    """The outcome in the ad, if it is this run's; the seed's hooks leave only ShutdownCode, without a time."""
+    time = _optional(ad, name, "VacEnded")
+    if time is None and "ShutdownCode" in ad:
+        time = _number(ad, name, "EnteredCurrentStatus")
+    if time is None or not (started is None or _fresh(time, started)):
+        return None
+    code = _code(ad, name, "ShutdownCode")
+    runtime = _optional(ad, name, "VacRuntime")
+    life = runtime if runtime is not None else time - (started or time)
+    derived = outcome.parse(None if code is None else str(code).encode(), life, m.fizzle_seconds)
+    kind, abort = _text(ad, name, "VacKind"), ad.get("VacAbort")
+    if kind is not None and kind not in o.KINDS:
+        raise ObservationError(f"job {name}: VacKind {kind[:40]!r} is not one of {', '.join(o.KINDS)}")
+    if abort is not None and not isinstance(abort, bool):
+        raise ObservationError(f"job {name}: VacAbort is {abort!r}, not true or false")
+    return Ending(
+        code, derived.kind if kind is None else kind, derived.abort if abort is None else abort, time, runtime
+    )
+
+
+def _job_id(ad: Mapping[str, Any]) -> str:
+    cluster = _integer(ad, "?", "ClusterId")
+    return f"{cluster}.{_integer(ad, str(cluster), 'ProcId')}"
+
+
+def _id_order(name: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in name.split("."))
+
+
+def _host(ad: Mapping[str, Any], name: str) -> str | None:
+    """The machine of RemoteHost (``slot1_2@host``), else of the last one."""
+    where = _text(ad, name, "RemoteHost") or _text(ad, name, "LastRemoteHost")
+    return None if where is None else where.rsplit("@", 1)[-1]
+
+
+def _text(ad: Mapping[str, Any], name: str, key: str) -> str | None:
+    value = ad.get(key)
+    if value is not None and (not isinstance(value, str) or len(value) > 1024 or not value.isprintable()):
+        raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a line of text")
+    return value or None
+
+
+def _integer(ad: Mapping[str, Any], name: str, key: str) -> int:
+    value = ad.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
+        raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a whole number")
+    return value
+
+
+def _code(ad: Mapping[str, Any], name: str, key: str) -> int | None:
+    return _integer(ad, name, key) if ad.get(key) is not None else None
+
+
+def _number(ad: Mapping[str, Any], name: str, key: str) -> float:
+    value = _optional(ad, name, key)
+    if value is None:
+        raise ObservationError(f"job {name}: {key} is missing")
+    return value
+
+
+def _optional(ad: Mapping[str, Any], name: str, key: str) -> float | None:
+    """A number from 0 up; HTCondor writes 0 for dates that have not happened, so 0 of a date is absence."""
+    value = ad.get(key)
+    if value is None:
+        return None
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or value < 0
+    ):
+        raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a number from 0 up")
+    if value == 0 and key.endswith(("Date", "Started", "Ended")):
+        return None
+    return float(value)

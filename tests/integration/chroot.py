@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTCondor at native speed without any virtual machine: a pool's daemons in a Debian root directory.
+
+``root("trixie")`` builds the directory once (mmdebstrap, cached under ``.cache/chroot``). ``Pool`` runs
+condor_master in it inside private mount, network, host-name and process-id namespaces, as pid 1's child: its
+ports are its own, nothing stays mounted on the host, and ending the namespace's first process ends every
+daemon and every job. Needs root; ``missing()`` says what this machine lacks.
+
+As a command: ``python -m tests.integration.chroot trixie COMMAND...`` runs one command in such a pool.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CACHE = CHECKOUT / ".cache" / "chroot"
+MIRROR = "http://deb.debian.org/debian"
+PACKAGES = ("condor", "python3", "procps", "util-linux")
+RECIPE = (
+    "--variant=minbase",
+    "--mode=root",
+    f"--include={','.join(PACKAGES)}",
+    '--aptopt=APT::Install-Recommends "false"',
+    # A mirror that keeps a snapshot of a moving suite serves a Release file older than its validity.
+    '--aptopt=Acquire::Check-Valid-Until "false"',
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+)
+TOOLS = ("mmdebstrap", "unshare", "nsenter", "mount", "chroot", "ip")
+OWNER = "vac"
+OWNER_ID = 4200
+
+CONDOR_CONFIG = """
+CONDOR_HOST = 127.0.0.1
+COLLECTOR_HOST = 127.0.0.1
+NETWORK_INTERFACE = 127.0.0.1
+FULL_HOSTNAME = ap.vac.test
+NO_DNS = true
+DEFAULT_DOMAIN_NAME = vac.test
+ENABLE_IPV6 = false
+UID_DOMAIN = vac.test
+FILESYSTEM_DOMAIN = vac.test
+LOCAL_DIR = /pool
+RUN = $(LOCAL_DIR)/run
+LOG = $(LOCAL_DIR)/log
+SPOOL = $(LOCAL_DIR)/spool
+EXECUTE = $(LOCAL_DIR)/execute
+LOCK = $(LOCAL_DIR)/lock
+DAEMON_SOCKET_DIR = $(LOCAL_DIR)/lock/daemon_sock
+RELEASE_DIR = /usr
+BIN = /usr/bin
+SBIN = /usr/sbin
+LIBEXEC = /usr/libexec/condor
+LIB = /usr/lib/x86_64-linux-gnu/condor
+DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD
+SEC_DEFAULT_AUTHENTICATION = REQUIRED
+SEC_DEFAULT_AUTHENTICATION_METHODS = FS
+SEC_CLIENT_AUTHENTICATION_METHODS = FS
+SEC_READ_AUTHENTICATION = OPTIONAL
+ALLOW_READ = *
+ALLOW_WRITE = *
+ALLOW_DAEMON = root@*, condor@*, condor_pool@*
+ALLOW_ADMINISTRATOR = root@*
+ALLOW_NEGOTIATOR = root@*, condor@*
+QUEUE_SUPER_USERS = root, condor
+USER_JOB_WRAPPER =
+UPDATE_INTERVAL = 5
+SCHEDD_INTERVAL = 5
+PERIODIC_EXPR_INTERVAL = 2
+MAX_PERIODIC_EXPR_INTERVAL = 4
+MASTER_BACKOFF_CONSTANT = 1
+MASTER_BACKOFF_FACTOR = 1.1
+START_SCHEDULER_UNIVERSE = True
+"""
+
+# The first process of the namespaces: mounts, loopback, then the master; as pid 1 it also reaps orphans.
+START = """
+set -e
+root=$1 local=$2 checkout=$3
+mkdir -p "$root/pool" "$root/checkout" "$root/run" "$root/proc" "$root/dev"
+mount --bind "$local" "$root/pool"
+mount --bind "$checkout" "$root/checkout"
+mount -o remount,bind,ro "$root/checkout"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=755 tmpfs "$root/run"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mkdir -p "$root/run/lock"
+mount --bind "$local/hosts" "$root/etc/hosts"
+hostname ap.vac.test
+ip link set lo up
+chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin CONDOR_CONFIG=/pool/condor_config condor_master -f &
+wait
+"""
+
+
+class ChrootError(Exception):
+    """The root directory or the pool in it could not be made; the message says why."""
+
+
+def missing() -> str | None:
+    """Why a pool cannot run on this machine, in one line; None if it can."""
+    if os.geteuid() != 0:
+        return "a native HTCondor pool needs root (mount and network namespaces); run the tests as root"
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if absent:
+        return f"not found: {', '.join(absent)}; apt-get install mmdebstrap util-linux mount iproute2"
+    probe = subprocess.run(["unshare", "-mnupf", "true"], capture_output=True, text=True, check=False)
+    return f"unshare fails here: {probe.stderr.strip()}" if probe.returncode else None
+
+
+def root(suite: str) -> Path:
+    """The root directory of a Debian suite with HTCondor, built if it is not cached. Raises ChrootError."""
+    digest = hashlib.sha256("\0".join((*RECIPE, OWNER)).encode()).hexdigest()[:12]
+    path = CACHE / f"{suite}-{digest}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f".{suite}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.is_dir():
+            _build(suite, path)
+    return path
+
+
+def _build(suite: str, path: Path) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    print(f"building {path.name} (once, half a minute to two minutes)", file=sys.stderr)
+    done = subprocess.run(
+        ["nice", "mmdebstrap", *RECIPE, suite, str(partial), MIRROR],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ChrootError(f"mmdebstrap {suite} failed: {done.stderr[-2000:]}")
+    add = ["chroot", str(partial), "useradd", "-u", str(OWNER_ID), "-m", OWNER]
+    subprocess.run(add, check=True, capture_output=True)
+    partial.rename(path)
+
+
+class Pool:
+    """A running pool (collector, negotiator, schedd) in a root directory of ``suite``; a context manager.
+
+    ``local`` is its directory on the host, ``/pool`` inside: configuration, spool, logs. The checkout is
+    ``/checkout`` inside, read-only.
+    """
+
+    def __init__(self, suite: str = "trixie", config: str = "") -> None:
+        self.suite = suite
+        self.root = root(suite)
+        self.local = Path(tempfile.mkdtemp(prefix="condor_vac_pool."))
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+        self._first = 0
+
+    def __enter__(self) -> Pool:
+        self._prepare()
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.local, ignore_errors=True)
+
+    def _prepare(self) -> None:
+        self.local.chmod(0o755)
+        for name in ("log", "spool", "execute", "run", "lock", "lock/daemon_sock"):
+            (self.local / name).mkdir()
+        condor = next(
+            line.split(":")
+            for line in (self.root / "etc/passwd").read_text().splitlines()
+            if line.startswith("condor:")
+        )
+        for name in ("log", "spool", "run", "lock", "lock/daemon_sock"):
+            os.chown(self.local / name, int(condor[2]), int(condor[3]))
+        (self.local / "vac").mkdir()
+        os.chown(self.local / "vac", OWNER_ID, OWNER_ID)
+        (self.local / "hosts").write_text("127.0.0.1 ap.vac.test ap localhost\n")
+        (self.local / "condor_config").write_text(CONDOR_CONFIG + self._config)
+
+    def start(self) -> None:
+        """Start the daemons and wait until the schedd answers. Raises ChrootError."""
+        log = open(self.local / "console", "ab")  # noqa: SIM115 - the child keeps it
+        arguments = ["unshare", "-mnupf", "--kill-child", "--propagation", "private", "sh", "-c", START, "sh"]
+        with log:
+            self._process = subprocess.Popen(
+                [*arguments, str(self.root), str(self.local), str(CHECKOUT)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._first = self._child(self._process.pid)
+        self.wait_for_schedd()
+
+    def _child(self, parent: int) -> int:
+        path = Path(f"/proc/{parent}/task/{parent}/children")
+        for _ in range(200):
+            children = path.read_text().split() if path.exists() else []
+            if children:
+                return int(children[0])
+            time.sleep(0.02)
+        raise ChrootError(f"the pool did not start: {(self.local / 'console').read_text()[-2000:]}")
+
+    def wait_for_schedd(self, seconds: float = 40) -> None:
+        """Wait until condor_q answers; raises ChrootError with the daemons' last words."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.run("condor_q", "-totals", check=False).returncode == 0:
+                return
+            time.sleep(0.2)
+        words = [path.read_text(errors="replace")[-1500:] for path in (self.local / "log").glob("*Log")]
+        raise ChrootError(
+            "the schedd does not answer:\n" + "\n".join([(self.local / "console").read_text(), *words])
+        )
+
+    def stop(self) -> None:
+        """End every process of the pool, by the one that holds their namespace."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            os.kill(self._first, signal.SIGKILL)
+            self._process.wait(timeout=30)
+        self._process = None
+
+    def inside(self, *command: str, user: str = "root", env: dict[str, str] | None = None) -> list[str]:
+        """The argument list that runs ``command`` inside the pool as ``user``, with its own environment."""
+        words = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "CONDOR_CONFIG": "/pool/condor_config",
+            **(env or {}),
+        }
+        enter = ["nsenter", "-t", str(self._first), "-m", "-n", "-u", "-p", "--", "chroot"]
+        if user != "root":
+            enter += [f"--userspec={user}"]
+        return [*enter, str(self.root), "env", "-i", *(f"{k}={v}" for k, v in words.items()), *command]
+
+    def run(
+        self, *command: str, user: str = "root", check: bool = True, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside the pool; with ``check`` a failure raises ChrootError with its output."""
+        done = subprocess.run(
+            self.inside(*command, user=user), capture_output=True, text=True, input=input, check=False
+        )
+        if check and done.returncode:
+            raise ChrootError(
+                f"{' '.join(command)}: exit {done.returncode}: {done.stdout[-1500:]}{done.stderr[-1500:]}"
+            )
+        return done
+
+
+def main() -> int:
+    """Run one command in a fresh pool."""
+    reason = missing()
+    if reason:
+        print(reason, file=sys.stderr)
+        return 2
+    with Pool(sys.argv[1]) as pool:
+        return subprocess.call(pool.inside(*sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
