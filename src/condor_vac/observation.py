@@ -29,7 +29,7 @@ _EMPTY: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Limits:
-    """What the administrator allows; the keys are the machinetype's own, counts are of VMs, times are seconds.
+    """What the administrator allows; keys are the machinetype's own, counts are of VMs, times are seconds.
 
     ``max_starting`` limits VMs that are matched but have shown no work yet; None leaves that number to the
     policy's own growth law and to ``max_idle``. Raises `UsageError` naming the key that cannot be right.
@@ -58,9 +58,9 @@ class Limits:
 class Machine:
     """One VM that is in the queue now.
 
-    ``started`` is when it was matched (JobCurrentStartDate), None while idle. ``works`` is whether evidence of
-    work (CPU use or heartbeat, see the machinetype's evidence_seconds) has been seen, now or at any time.
-    ``measured`` is whether such evidence could be seen at all: something has published a figure for this VM.
+    ``started`` is when it was matched (JobCurrentStartDate), None while idle. ``works`` is whether evidence
+    of work (CPU use or heartbeat, see the machinetype's evidence_seconds) has been seen, now or at any time.
+    ``measured`` is whether such evidence can be seen at all: something has published a figure for this VM.
     """
 
     id: str
@@ -76,8 +76,8 @@ class Machine:
 class Ended:
     """One VM that has ended, from the queue's completed jobs or the history.
 
-    ``kind`` is one of `KINDS`, ``abort`` is Vac's notion (code 300 and above, or a fizzle). ``started`` is None
-    if it was never matched. ``works`` says whether evidence of work had been seen before the end.
+    ``kind`` is one of `KINDS`, ``abort`` is Vac's notion (code 300 and above, or a fizzle). ``started`` is
+    None if it was never matched. ``works`` says whether evidence of work had been seen before the end.
     """
 
     id: str
@@ -100,10 +100,10 @@ class Ended:
 class Observation:
     """Everything the policy may know at one moment.
 
-    ``machines`` are all VMs of the machinetype that are in the queue and have not completed. ``ended`` holds at
-    least the outcomes since the observation before; an outcome may be repeated any number of times (it counts
-    once, by id), so a factory that restarts hands over what the queue and the history still hold: the last
-    ``memory_seconds`` of `condor_vac.policy` are enough.
+    ``machines`` are all VMs of the machinetype that are in the queue and have not completed. ``ended`` holds
+    at least the outcomes since the observation before; an outcome may be repeated any number of times (it
+    counts once, by id), so a factory that restarts hands over what the queue and the history still hold:
+    the last ``condor_vac.policy.MEMORY_SECONDS`` are enough.
     """
 
     now: float
@@ -115,10 +115,10 @@ class Observation:
 class Decision:
     """What to do now: submit so many VMs, remove those idle ones, and keep new ones off some hosts.
 
-    ``remove`` holds ids of idle VMs only; the caller must make the removal conditional on the job still being
-    idle. ``avoid_hosts`` is the complete list for now, not a change to it: it replaces the one before, for new
-    VMs and for those still idle. ``reasons`` are sentences for the log and for ``condor_vac explain``;
-    ``numbers`` the figures they rest on.
+    ``remove`` holds ids of idle VMs only; the caller must make the removal conditional on the job still
+    being idle. ``avoid_hosts`` is the complete list for now, not a change to it: it replaces the one before,
+    for new VMs and for those still idle. ``reasons`` are sentences for the log and for
+    ``condor_vac explain``; ``numbers`` the figures they rest on.
     """
 
     submit: int = 0
