@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of a worker node, ``/etc/condor_vac/worker.json``: what its VMs use, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from condor_vac import fields as f
+from condor_vac import network
+from condor_vac.errors import UsageError
+
+PATH = "/etc/condor_vac/worker.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One worker node. ``network``, ``bridge`` and ``filter`` are libvirt's; ``None`` is JSON's null."""
+
+    network: str = "vac"
+    bridge: str = "vac0"
+    subnet: str = "192.168.86.0/24"
+    filter: str = "clean-traffic"
+    # HTCondor's EXECUTE: sandboxes are below it, and nothing else is ever shared with a VM.
+    execute: str = "/var/lib/condor/execute"
+    image_dir: str = "/var/lib/condor_vac/images"
+    # What follows the host part of a VM's name.
+    hostname_domain: str = "vac.internal"
+    # What a guest tries, in this order; the seed's guests speak 3.
+    nfs_versions: tuple[str, ...] = ("3", "4")
+    # The names that go into user data and machine features where a machinetype has none of its own.
+    site: str | None = None
+    space: str | None = None
+    # HS06 of one processor of this node; null: not measured, and the keys are left out.
+    hs06_per_processor: float | None = None
+    # The least notice, in seconds, that a VM gets between the announcement of a shutdown time and that time.
+    grace_seconds: int = 3600
+
+
+_LABEL = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -")
+_INTERFACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "must be the name of a network interface")
+_LIBVIRT_NAME = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "must be letters, digits and _ . -")
+
+CHECKS: dict[str, f.Check] = {
+    "network": _LIBVIRT_NAME,
+    "bridge": _INTERFACE,
+    "subnet": f.line(32),
+    "filter": _LIBVIRT_NAME,
+    "execute": f.absolute_path,
+    "image_dir": f.absolute_path,
+    "hostname_domain": f.line(200),
+    "nfs_versions": f.list_of(f.one_of("3", "4", "4.0", "4.1", "4.2"), 5),
+    "site": f.optional(_LABEL),
+    "space": f.optional(_LABEL),
+    "hs06_per_processor": f.optional(f.number(0.001, 1e6)),
+    "grace_seconds": f.integer(0, 30 * 86400),
+}
+
+
+def load(path: str = PATH) -> Settings:
+    """The settings in the file; keys that it leaves out have their defaults.
+
+    Raises UsageError (one line: file, key, remedy), also when there is no file: a node that was never set up
+    must not guess which network and directories it may share.
+    """
+    return from_mapping(f.load_object(path), path)
+
+
+def from_mapping(data: object, source: str) -> Settings:
+    """The settings that a JSON object holds; ``source`` is what errors call it. Raises UsageError."""
+    settings = Settings(**f.check_all(data, CHECKS, set(), source))
+    if not settings.nfs_versions:
+        raise UsageError(
+            f"{source}: nfs_versions: must name at least one version; leave it out for the default"
+        )
+    try:
+        network.host(settings.subnet, network.FIRST_NUMBER, settings.hostname_domain)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    return settings
+
+
+def names() -> tuple[str, ...]:
+    """The keys, in the order of the class."""
+    return tuple(item.name for item in fields(Settings))
