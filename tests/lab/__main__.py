@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's command line: python -m tests.lab VERB."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from types import FrameType
+
+from . import host
+from .paths import LabError
+
+IMAGE_KINDS = ("bare", "prepared")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m tests.lab", description="Virtual machines for tests and the demo.")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    up = verbs.add_parser("up", help="have machines running (those that run are left alone)")
+    up.add_argument("names", nargs="+", metavar="NAME")
+    up.add_argument("--image", choices=IMAGE_KINDS, default="prepared")
+    up.add_argument("--memory", type=int, default=6144, metavar="MB", help="default %(default)s")
+    up.add_argument("--internet", action="store_true", help="with a way out, until `offline`")
+
+    offline = verbs.add_parser("offline", help="cut the way out of machines started with --internet")
+    offline.add_argument("names", nargs="+", metavar="NAME")
+
+    ssh = verbs.add_parser("ssh", help="log in as root, or run a command")
+    ssh.add_argument("name", metavar="NAME")
+    ssh.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+
+    down = verbs.add_parser("down", help="stop machines (default: all) and remove their disks")
+    down.add_argument("names", nargs="*", metavar="NAME")
+
+    status = verbs.add_parser("status", help="what runs")
+    status.add_argument("--json", action="store_true")
+
+    image = verbs.add_parser("image", help="build an image unless it is in the cache; print its directory")
+    image.add_argument("kind", choices=IMAGE_KINDS)
+
+    verbs.add_parser("inventory", help="write .cache/lab/inventory.yml for Ansible, and print it")
+    verbs.add_parser("prune", help="remove images that are out of date")
+    verbs.add_parser("requirements", help="print the Debian packages that the host needs")
+    verbs.add_parser("check", help="say what the host lacks; exit 1 if anything")
+    return top
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks."""
+    if arguments.verb == "requirements":
+        print("\n".join(host.requirements()))
+        return 0
+    if arguments.verb == "check":
+        host.check()
+        return 0
+    # Only from here on is PyYAML needed: the two verbs above run before there is a venv.
+    from . import images, inventory, machines, ssh, state
+
+    if arguments.verb == "up":
+        machines.up(arguments.names, arguments.image, arguments.memory, arguments.internet)
+    elif arguments.verb == "offline":
+        machines.offline(arguments.names)
+    elif arguments.verb == "ssh":
+        command = ssh.command(state.require(arguments.name), *arguments.words)
+        os.execvp(command[0], command)
+    elif arguments.verb == "down":
+        for name in machines.down(arguments.names):
+            print(f"{name} is down")
+    elif arguments.verb == "status":
+        sys.stdout.write(json.dumps(inventory.status(), indent=1) + "\n" if arguments.json else inventory.status_table())
+        return 0
+    elif arguments.verb == "image":
+        print(images.build(arguments.kind).directory)
+    elif arguments.verb == "prune":
+        print("\n".join(images.prune(machine.image for machine in state.load_all())))
+    text = inventory.write()
+    if arguments.verb == "inventory":
+        sys.stdout.write(text)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the command line; 0 good, 1 failed, 2 wrong usage, 130 interrupted."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return run(parser().parse_args())
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

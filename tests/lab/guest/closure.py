@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a program or a kernel module needs beside itself, read from the files themselves."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import struct
+from pathlib import Path
+
+from tests.lab.paths import LabError
+
+_PT_LOAD, _PT_DYNAMIC = 1, 2
+_DT_NEEDED, _DT_STRTAB = 1, 5
+_SIGNED = b"~Module signature appended~\n"
+
+
+def needed(elf: bytes) -> list[str]:
+    """The sonames in the dynamic section of a 64-bit little-endian ELF file (System V gABI, chapter 5)."""
+    if elf[:6] != b"\x7fELF\x02\x01":
+        raise LabError("not a 64-bit little-endian ELF file")
+    offset, size, count = struct.unpack_from("<Q", elf, 32) + struct.unpack_from("<HH", elf, 54)
+    segments = [struct.unpack_from("<IIQQQQ", elf, offset + index * size) for index in range(count)]
+    dynamic = [(start, length) for kind, _, start, _, _, length in segments if kind == _PT_DYNAMIC]
+    if not dynamic:
+        return []
+    start, length = dynamic[0]
+    entries = [struct.unpack_from("<qQ", elf, start + at) for at in range(0, length, 16)]
+    strings = next(value for tag, value in entries if tag == _DT_STRTAB)
+    for kind, _, file_offset, address, _, in_file in segments:
+        if kind == _PT_LOAD and address <= strings < address + in_file:
+            strings += file_offset - address
+            break
+    names = [strings + value for tag, value in entries if tag == _DT_NEEDED]
+    return [elf[at : elf.index(b"\0", at)].decode() for at in names]
+
+
+def libraries(programs: list[Path], directory: Path) -> dict[str, Path]:
+    """soname → file in `directory`, for all that the programs load, directly or through other libraries."""
+    found: dict[str, Path] = {}
+    waiting = list(programs)
+    while waiting:
+        for soname in needed(waiting.pop().read_bytes()):
+            if soname in found:
+                continue
+            path = directory / soname
+            if not path.exists():
+                raise LabError(f"no package has {soname}: add the one that does to PACKAGES")
+            found[soname] = path
+            waiting.append(path)
+    return found
+
+
+class Modules:
+    """The modules of one kernel, by name with underscores, and the order that loads one."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is lib/modules/VERSION of a Debian kernel package (modules compressed with xz)."""
+        self.paths = {_name(path): path for path in directory.rglob("*.ko.xz")}
+        self.builtin = {
+            Path(line).stem.replace("-", "_") for line in (directory / "modules.builtin").read_text().split()
+        }
+        self._contents: dict[str, bytes] = {}
+
+    def contents(self, name: str) -> bytes:
+        """The uncompressed module, unsigned. Raises LabError if the kernel package does not have it."""
+        if name not in self._contents:
+            if name not in self.paths:
+                raise LabError(f"the kernel package has no module {name}: drop it or use another kernel")
+            self._contents[name] = unsigned(lzma.decompress(self.paths[name].read_bytes()))
+        return self._contents[name]
+
+    def depends(self, name: str) -> list[str]:
+        """What the module itself says it needs, without what is built in."""
+        found = re.search(rb"\0depends=([^\0]*)\0", self.contents(name))
+        names = found.group(1).decode().split(",") if found else []
+        return [other.replace("-", "_") for other in names if other]
+
+    def closure(self, names: list[str]) -> list[str]:
+        """The modules and all they need, each after what it needs."""
+        order: list[str] = []
+        for name in names:
+            if name in self.builtin or name in order:
+                continue
+            order += [other for other in self.closure(self.depends(name)) if other not in order]
+            order.append(name)
+        return order
+
+    def dependency_table(self, names: list[str]) -> str:
+        """modules.dep for these modules, all in one directory (format: modules.dep(5))."""
+        lines = []
+        for name in names:
+            others = [f"{other}.ko" for other in reversed(self.closure(self.depends(name)))]
+            lines.append(f"{name}.ko: {' '.join(others)}".rstrip())
+        return "\n".join(lines) + "\n"
+
+
+def unsigned(module: bytes) -> bytes:
+    """The module without its signature: checking one costs an emulated machine more than loading the module.
+
+    The layout is that of struct module_signature (include/linux/module_signature.h): signature, 12 bytes
+    that end in its length (big endian), marker.
+    """
+    if not module.endswith(_SIGNED):
+        return module
+    body = module[: -len(_SIGNED)]
+    length = int.from_bytes(body[-4:], "big")
+    return body[: -12 - length]
+
+
+def _name(path: Path) -> str:
+    return path.name.split(".")[0].replace("-", "_")

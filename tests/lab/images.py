@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Debian disk images of the lab, built by mmdebstrap and kept by the content of their recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from . import host
+from .paths import SOURCE, LabError, cache_dir, locked
+from .progress import Progress, tail
+
+KINDS = ("bare", "prepared")
+_DISK = "40G"
+_DEFAULT_MIRROR = "http://deb.debian.org/debian"
+
+# dpkg reads its excludes from the image itself later on; while it is built they are options.
+_MMDEBSTRAP = (
+    "--verbose", "--mode=root", "--variant=minbase", "--format=directory",
+    "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\"",
+    "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
+    "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+)  # fmt: skip
+_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_KILLABLE = '"$@" & child=$!; trap "kill -KILL $child" TERM INT HUP; wait $child'
+# Few inodes and none reserved: the disk holds a small system and large sparse files.
+_MKFS = ("-q", "-F", "-L", "lab", "-m", "0", "-i", "65536")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is in an image."""
+
+    kind: str
+    suite: str
+    packages: tuple[str, ...]
+    sources: tuple[str, ...]
+    overlay: str
+
+    def key(self) -> str:
+        """Return the digest under which the image is kept."""
+        content = [self.kind, self.suite, sorted(self.packages), self.sources, self.overlay, _MMDEBSTRAP, _MKFS, _DISK]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image: its directory holds disk.raw and vmlinuz."""
+
+    name: str
+
+    @property
+    def directory(self) -> Path:
+        """Where the image's files are."""
+        return images_dir() / self.name
+
+    @property
+    def disk(self) -> Path:
+        """The raw disk, which machines only read."""
+        return self.directory / "disk.raw"
+
+    @property
+    def kernel(self) -> Path:
+        """The kernel that boots the disk without an initrd."""
+        return self.directory / "vmlinuz"
+
+
+def images_dir() -> Path:
+    """Return the directory of images."""
+    return cache_dir() / "images"
+
+
+def package_lists(path: Path = SOURCE / "packages.yml") -> tuple[str, dict[str, tuple[str, ...]]]:
+    """Return the suite and each kind's complete list of packages."""
+    data: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    bare = tuple(data["bare"])
+    return data["suite"], {"bare": bare, "prepared": (*bare, *data["prepared"])}
+
+
+def mirrors(targets: Iterable[str], suite: str) -> tuple[str, ...]:
+    """Return apt source lines for `suite` from the Debian mirrors that the host uses.
+
+    `targets` are lines of apt-get indextargets: ORIGIN|LABEL|COMPONENT|REPO_URI. A host that uses
+    no Debian mirror (another distribution) gets Debian's own.
+    """
+    archive, security = _DEFAULT_MIRROR, None
+    for target in targets:
+        origin, label, component, uri = (*target.split("|"), "", "", "", "")[:4]
+        if origin != "Debian" or component != "main":
+            continue
+        if label == "Debian-Security":
+            security = uri.rstrip("/")
+        elif label == "Debian":
+            archive = uri.rstrip("/")
+    lines = [f"deb {archive} {suite} main", f"deb {archive} {suite}-updates main"]
+    return tuple([*lines, f"deb {security} {suite}-security main"] if security else lines)
+
+
+def _host_targets() -> list[str]:
+    if host.find_program("apt-get") is None:
+        return []
+    listing = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)", "Identifier: Packages"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return listing.stdout.splitlines()
+
+
+def tree_digest(paths: Iterable[Path]) -> str:
+    """Return a digest of the names and contents of files and of everything in directories."""
+    digest = hashlib.sha256()
+    for top in paths:
+        files = sorted(path for path in top.rglob("*") if path.is_file()) if top.is_dir() else [top]
+        for path in files:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest.update(f"{path.relative_to(top.parent)} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def recipe(kind: str) -> Recipe:
+    """Return how the image of this kind is built on this host."""
+    suite, lists = package_lists()
+    overlay = tree_digest([SOURCE / "rootfs", SOURCE / "customize.sh"])
+    return Recipe(kind, suite, lists[kind], mirrors(_host_targets(), suite), overlay)
+
+
+def build(kind: str) -> Image:
+    """Return the image of this kind, built now if it is not in the cache."""
+    wanted = recipe(kind)
+    image = Image(f"{kind}-{wanted.key()}")
+    if image.directory.is_dir():
+        return image
+    host.check()
+    images_dir().mkdir(parents=True, exist_ok=True)
+    with locked(f"image-{kind}"):
+        if not image.directory.is_dir():
+            _build_locked(wanted, image)
+    return image
+
+
+def _build_locked(wanted: Recipe, image: Image) -> None:
+    _remove_leftovers(wanted.kind)
+    work = Path(tempfile.mkdtemp(dir=images_dir(), prefix=f".{wanted.kind}-"))
+    log = images_dir() / f"{wanted.kind}.log"
+    try:
+        _run_build(wanted, work, log)
+        (work / "recipe.json").write_text(json.dumps(wanted.__dict__, indent=1) + "\n", "utf-8")
+        os.chmod(work, 0o755)
+        os.rename(work, image.directory)
+    finally:
+        _remove_tree(work)
+
+
+def build_script(wanted: Recipe, work: Path) -> str:
+    """Return the shell script that makes disk.raw and vmlinuz in `work`; it runs as root."""
+    root, disk = work / "root", work / "disk.raw"
+    hook = f'{shlex.quote(str(SOURCE / "customize.sh"))} {shlex.quote(str(SOURCE / "rootfs"))} "$1"'
+    bootstrap = [
+        "mmdebstrap", *_MMDEBSTRAP, f"--keyring={host.KEYRING}", f"--customize-hook={hook}",
+        f"--include={','.join(wanted.packages)}", wanted.suite, str(root), *wanted.sources,
+    ]  # fmt: skip
+    quoted_root = shlex.quote(str(root))
+    return "\n".join([
+        "set -eu",
+        "export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 INITRD=No",
+        shlex.join(bootstrap),
+        f"cp {quoted_root}/boot/vmlinuz-* {shlex.quote(str(work / 'vmlinuz'))}",
+        f"truncate -s {_DISK} {shlex.quote(str(disk))}",
+        shlex.join(["mkfs.ext4", *_MKFS, "-d", str(root), str(disk)]),
+        f"rm -rf {quoted_root}",
+        f"chown -R {os.getuid()}:{os.getgid()} {shlex.quote(str(work))}",
+    ])  # fmt: skip
+
+
+def _run_build(wanted: Recipe, work: Path, log: Path) -> None:
+    # In a mount and process namespace of its own: when it ends, however it ends, the kernel takes
+    # every process and mount of the build with it.
+    # unshare itself ignores SIGTERM, and sudo passes no SIGKILL on: hence the shell around it.
+    command = ["sh", "-c", _KILLABLE, "sh", *_NAMESPACE, "sh", "-c", build_script(wanted, work)]
+    if os.geteuid() != 0:
+        subprocess.run(["sudo", "--validate"], check=True)
+        command = ["sudo", "--non-interactive", *command]
+    start = time.monotonic()
+    with open(log, "w", encoding="utf-8") as stream, Progress(f"building the {wanted.kind} image") as progress:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                progress.show(tail(log, prefix="I: "))
+                time.sleep(0.5)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode != 0:
+        raise LabError(f"building the {wanted.kind} image failed, see {log}:\n" + "\n".join(tail(log, 15)))
+    progress.done(f"{wanted.kind} image built in {time.monotonic() - start:.0f} s")
+
+
+def _remove_leftovers(kind: str) -> None:
+    """Remove what a killed build of this kind left; the caller holds the lock, so none runs."""
+    for path in images_dir().glob(f".{kind}-*"):
+        _remove_tree(path)
+
+
+def _remove_tree(path: Path) -> None:
+    if not path.exists():
+        return
+    if os.geteuid() == 0:
+        shutil.rmtree(path)
+    else:
+        subprocess.run(["sudo", "--non-interactive", "rm", "-rf", str(path)], check=True)
+
+
+def prune(in_use: Iterable[str]) -> list[str]:
+    """Remove images that no recipe of this checkout makes and no machine uses; return their names."""
+    keep = {*in_use, *(f"{kind}-{recipe(kind).key()}" for kind in KINDS)}
+    stale = [path for path in images_dir().glob("*-*") if path.is_dir() and path.name not in keep]
+    for path in stale:
+        _remove_tree(path)
+    return sorted(path.name for path in stale)
