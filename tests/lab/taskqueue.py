@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An experiment's task queue, for VMs of the test guest to ask. One file, standard library only.
 
-taskqueue.py serve [--host H] [--port P] [--lease S]    taskqueue.py add URL N SECONDS    taskqueue.py status URL
+taskqueue.py serve [--host H] [--port P] [--lease S]
+taskqueue.py add URL N SECONDS
+taskqueue.py status URL
 
-URL is http://HOST:PORT or http://HOST:PORT/QUEUE; a queue exists from its first use; without a name it is `default`.
+URL is http://HOST:PORT (the queue `default`) or http://HOST:PORT/QUEUE; a queue exists from its first use.
 POST URL/add?n=N&seconds=S        N more tasks of S seconds
-POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS`, or `none`; ?format=json: {"id", "seconds"} or {}
-POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM finished it before
+POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS`, or `none`
+                                  (with &format=json: {"id", "seconds"}, or {})
+POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has taken it since
 GET  URL/status                   counters, JSON (see Queue.status)
 A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue.
 """
@@ -33,6 +36,7 @@ MAX_TASKS = 100_000
 MAX_EVENTS = 10_000
 MAX_VMS = 10_000
 MAX_QUEUES = 100
+MAX_BODY = 65_536
 
 
 class BadRequest(Exception):
@@ -98,24 +102,27 @@ class Queue:
         return task
 
     def done(self, vm: str, identifier: str) -> None:
-        """The VM finished the task, even if its lease had run out meanwhile: work done is done."""
+        """The VM finished the task (said twice: no harm), even if its lease ran out and nobody took it since."""
         self._expire()
         task = self._tasks.get(identifier)
         if task is None:
             raise BadRequest(f"id={identifier}: no such task", 404)
-        if task.state == "done" or (task.state == "taken" and task.vm != vm):
-            raise BadRequest(f"id={identifier}: {task.state} by {task.vm}", 409)
+        if task.vm != vm:
+            raise BadRequest(f"id={identifier}: {task.state}, last taken by {task.vm or 'nobody'}", 409)
+        if task.state == "done":
+            return
         if task.state == "queued":
-            if task.vm != vm:
-                raise BadRequest(f"id={identifier}: {vm} never took it", 409)
             self._queued.remove(identifier)
         task.state = "done"
         self._vm(vm, task.host)["done"] += 1
         self._event("done", vm, identifier)
 
     def status(self) -> dict[str, Any]:
-        """Counters queued, taken, done, requeued, asks_without_task; vms {name: host, asks, taken, done, first,
-        last}; tasks {id: vm, host, state} of all taken or done; events [{time, event, vm, task, detail}]."""
+        """Counters queued, taken, done, requeued, asks_without_task, and:
+
+        vms {name: host, asks, taken, done, first, last}; tasks {id: vm, host, state, seconds} of all that a VM
+        ever took; events [{time, event, vm, task, detail}], where event is added, taken, none, done, requeued.
+        """
         self._expire()
         states = collections.Counter(task.state for task in self._tasks.values())
         return {
@@ -219,12 +226,14 @@ def _json(value: object) -> tuple[str, bytes]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request; a body is not read, and ends the connection."""
+    """One request. What there is to say is in its address; a body is read and forgotten."""
 
     server: Server
     timeout = 30
 
     def _handle(self) -> None:
+        length = self.headers.get("Content-Length", "0")
+        self.rfile.read(min(int(length), MAX_BODY) if length.isdecimal() else 0)
         try:
             status, (kind, body) = 200, self.server.answer(self.command, self.path)
         except BadRequest as error:
@@ -235,7 +244,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = _handle  # noqa: N815  (names that http.server calls)
+    do_GET = do_POST = _handle
 
 
 def serve(host: str, port: int, lease: float) -> None:
@@ -246,7 +255,7 @@ def serve(host: str, port: int, lease: float) -> None:
 
 
 def request(url: str, method: str, timeout: float = 10) -> Any:
-    """The JSON answer to a request. Raises OSError (urllib.error among them)."""
+    """The JSON answer to a request. Raises OSError (urllib.error among them) and ValueError (not JSON)."""
     if not url.startswith(("http://", "https://")):
         raise OSError(f"{url}: not an http address")
     asked = urllib.request.Request(url, method=method)  # noqa: S310  (the scheme is checked above)
@@ -291,7 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             json.dump(status(options.url), sys.stdout, indent=1)
             print()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"taskqueue: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
