@@ -35,12 +35,12 @@ class Stage:
 STAGES = (
     Stage("images", ("python", "-m", "tests.lab", "images"), "machines"),
     Stage("molecule-default", ("molecule", "test", "-s", "default"), "machines"),
+    Stage("artifact", ("tests/artifact",), "machines"),
     Stage("molecule-bare", ("molecule", "test", "-s", "bare"), "machines"),
     Stage("lint", ("tests/lint",), "plain"),
     Stage("unit", ("python", "-m", "pytest", "-q", "tests/unit"), "plain"),
     Stage("integration", ("python", "-m", "pytest", "-q", "tests/integration"), "plain"),
     Stage("sanity", ("tests/sanity/run",), "plain"),
-    Stage("artifact", ("tests/artifact",), "plain"),
 )
 
 

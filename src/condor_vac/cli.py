@@ -23,6 +23,7 @@ COMMANDS = {
     "explain": ("condor_vac.explain", "why no VM of a machinetype starts"),
     "simulate": ("condor_vac.simulate.command", "play the policy and its peers against a virtual pool"),
     "render-user-data": ("condor_vac.userdata", "what user data a VM would get, byte for byte"),
+    "machinetype": ("condor_vac.machinetype", "check machinetype files"),
     "outcome": ("condor_vac.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.mjf_check", "machine/job features conformance of a directory or URL"),
     "doctor": ("condor_vac.doctor", "check this worker node, step by step"),

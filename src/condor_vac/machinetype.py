@@ -7,6 +7,8 @@ so the worker node checks it again. Names and meanings are Vac's (HSF-TN-2016-04
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -154,6 +156,23 @@ REQUIRED = {
 def load(path: str) -> Machinetype:
     """The machinetype in the JSON file ``path``; raises UsageError."""
     return Machinetype.from_mapping(f.load_object(path), path)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``condor_vac machinetype``."""
+    parser.add_argument("files", nargs="+", metavar="MACHINETYPE.json", help="machinetype files to check")
+    parser.add_argument("--json", action="store_true", help="print every key, with defaults filled in")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the files; raises UsageError at the first that is wrong, so that the command exits 2."""
+    checked = [load(path) for path in args.files]
+    if args.json:
+        print(json.dumps([machinetype.to_mapping() for machinetype in checked], indent=1, sort_keys=True))
+    else:
+        for path, machinetype in zip(args.files, checked):
+            print(f"{path}: machinetype {machinetype.name} is good")
+    return 0
 
 
 def _fill_defaults(values: dict[str, Any], source: str) -> None:
