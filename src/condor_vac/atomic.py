@@ -32,18 +32,24 @@ def write(path: str, data: bytes, mode: int = 0o644, owner: tuple[int, int] | No
 
 
 def write_at(
-    dir_fd: int, name: str, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None
+    dir_fd: int,
+    name: str,
+    data: bytes,
+    mode: int = 0o644,
+    owner: tuple[int, int] | None = None,
+    *,
+    sync: bool = True,
 ) -> None:
     """``write`` for the file ``name`` of an open directory, so that nobody can swap the directory meanwhile.
 
-    The temporary file is ``.NAME.<random>`` in the same directory; it is synced before it takes the name, so
-    that a power cut leaves the old or the new contents. Raises VacError naming the file.
+    The temporary file is ``.NAME.<random>`` beside it; with ``sync`` it is on disk before it takes the
+    name, so that a power cut leaves the old or the new contents. Raises VacError naming the file.
     """
     if not name or "/" in name or "\0" in name or name in {".", ".."}:
         raise VacError(f"{name!r}: not a file name; give one name without a slash")
-    temporary = f".{name[:200]}.{os.urandom(6).hex()}"
+    temporary = f".{name[:60]}.{os.urandom(6).hex()}"
     try:
-        _create(dir_fd, temporary, data, mode, owner)
+        _create(dir_fd, temporary, data, mode, owner, sync)
         os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
@@ -53,7 +59,9 @@ def write_at(
         ) from error
 
 
-def _create(dir_fd: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None) -> None:
+def _create(
+    dir_fd: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None, sync: bool
+) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
     with os.fdopen(fd, "wb") as stream:
@@ -63,7 +71,8 @@ def _create(dir_fd: int, name: str, data: bytes, mode: int, owner: tuple[int, in
             os.fchown(fd, *owner)
         # After the owner, and by fchmod: neither fchown nor the process's umask may change it.
         os.fchmod(fd, mode)
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
 
 
 def read(path: str, limit: int) -> bytes:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from condor_vac import fields as f
 from condor_vac import network
@@ -77,8 +77,3 @@ def from_mapping(data: object, source: str) -> Settings:
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
     return settings
-
-
-def names() -> tuple[str, ...]:
-    """The keys, in the order of the class."""
-    return tuple(item.name for item in fields(Settings))

@@ -76,12 +76,12 @@ def test_the_documented_defaults() -> None:
     machinetype = make()
     expected = {
         "sharing": "nfs", "image_format": "iso", "processors": 1, "memory_mb": 2048, "cvmfs_cache_gb": 20,
-        "scratch_gb": 30, "user_data_options": {}, "user_data_files": {}, "root_public_key": None, "space": None,
-        "max_machines": 10, "max_idle": 10, "max_starting": 10, "probe_machines": 2, "fizzle_seconds": 600,
-        "backoff_seconds": 1800, "max_wallclock_seconds": 86400, "heartbeat_file": None, "heartbeat_seconds": 0,
-        "cycle_seconds": 60, "evidence_seconds": 300, "accounting_group": None, "requirements": None, "rank": None,
-        "machinefeatures": {}, "jobfeatures": {}, "hs06": None, "job_lease_duration": 1200, "vnc": False,
-        "submit_file": None,
+        "scratch_gb": 30, "user_data_options": {}, "user_data_files": {}, "root_public_key": None,
+        "space": None, "max_machines": 10, "max_idle": 10, "max_starting": 10, "probe_machines": 2,
+        "fizzle_seconds": 600, "backoff_seconds": 1800, "max_wallclock_seconds": 86400,
+        "heartbeat_file": None, "heartbeat_seconds": 0, "cycle_seconds": 60, "evidence_seconds": 300,
+        "accounting_group": None, "requirements": None, "rank": None, "machinefeatures": {},
+        "jobfeatures": {}, "hs06": None, "job_lease_duration": 1200, "vnc": False, "submit_file": None,
     }  # fmt: skip
     assert machinetype.to_mapping() == {**MINIMAL, **expected}
 
@@ -220,13 +220,13 @@ def test_a_wrong_value_is_refused_with_its_key_and_remedy(changes: dict[str, Any
 @pytest.mark.parametrize("key", sorted(MINIMAL))
 def test_a_missing_key_is_named(key: str) -> None:
     data = {name: value for name, value in MINIMAL.items() if name != key}
-    with pytest.raises(UsageError, match=f"test.json: {key}: missing; add it"):
+    with pytest.raises(UsageError, match=rf"^test\.json: {key}: missing; add it$"):
         Machinetype.from_mapping(data, "test.json")
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 1])
 def test_only_an_object_is_a_machinetype(data: object) -> None:
-    with pytest.raises(UsageError, match="test.json: must hold one JSON object"):
+    with pytest.raises(UsageError, match=r"^test\.json: must hold one JSON object"):
         Machinetype.from_mapping(data, "test.json")
 
 
@@ -276,7 +276,7 @@ def test_load_reads_the_file_and_names_it_in_errors(tmp_path: Path) -> None:
             load(str(path))
         assert str(error_info.value).startswith(f"{path}: ")
         assert message in str(error_info.value)
-    with pytest.raises(UsageError, match="absent.json: cannot read"):
+    with pytest.raises(UsageError, match=r"absent\.json: cannot read"):
         load(str(tmp_path / "absent.json"))
 
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker node's settings: defaults, checks, and no guess when the file is missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condor_vac import settings
+from condor_vac.errors import UsageError
+
+
+def test_an_empty_file_gives_the_documented_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "worker.json"
+    path.write_text("{}")
+    loaded = settings.load(str(path))
+    assert (loaded.network, loaded.bridge, loaded.subnet) == ("vac", "vac0", "192.168.86.0/24")
+    assert (loaded.filter, loaded.execute) == ("clean-traffic", "/var/lib/condor/execute")
+    assert (loaded.image_dir, loaded.nfs_versions) == ("/var/lib/condor_vac/images", ("3", "4"))
+
+
+def test_what_the_file_says_wins(tmp_path: Path) -> None:
+    given: dict[str, Any] = {
+        "network": "lan",
+        "bridge": "br0",
+        "subnet": "10.1.0.0/16",
+        "filter": "no-spoof",
+        "execute": "/scratch/execute",
+        "image_dir": "/scratch/images",
+        "hostname_domain": "vms.example.org",
+        "nfs_versions": ["4.2"],
+        "site": "UKI-EXAMPLE",
+        "space": "vac.example.org",
+        "hs06_per_processor": 11.5,
+        "grace_seconds": 7200,
+    }
+    path = tmp_path / "worker.json"
+    path.write_text(json.dumps(given))
+    loaded = settings.load(str(path))
+    assert {name: getattr(loaded, name) for name in settings.CHECKS} == {**given, "nfs_versions": ("4.2",)}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"netwrok": "vac"}, "'netwrok': unknown key"),
+        ({"network": "a b"}, "network: must be"),
+        ({"bridge": "much-too-long-name"}, "bridge: must be the name of a network interface"),
+        ({"subnet": "192.168.86.1/24"}, "subnet: '192.168.86.1/24'"),
+        ({"subnet": "192.168.86.0/30"}, "subnet: 192.168.86.0/30: must be"),
+        ({"subnet": 24}, "subnet: must be"),
+        ({"execute": "execute"}, "execute: must be an absolute path"),
+        ({"execute": "/a/../b"}, "execute: must be a path without"),
+        ({"hostname_domain": "-bad-"}, "hostname_domain: '-bad-'"),
+        ({"nfs_versions": ["2"]}, "nfs_versions: must be one of"),
+        ({"nfs_versions": "3"}, "nfs_versions: must be a list"),
+        ({"nfs_versions": []}, "nfs_versions: must name at least one"),
+        ({"hs06_per_processor": 0}, "hs06_per_processor: must be a number"),
+        ({"grace_seconds": -1}, "grace_seconds: must be"),
+        ([], "must hold one JSON object"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(data: object, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "worker.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError) as error_info:
+        settings.load(str(path))
+    assert str(error_info.value).startswith(f"{path}: {message}")
+    assert "\n" not in str(error_info.value)
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"worker\.json: cannot read: No such file"):
+        settings.load(str(tmp_path / "worker.json"))
