@@ -80,6 +80,11 @@ def machinetype_document(
     return document
 
 
+def state_directory(item: Mapping[str, Any], root: str, owner: str) -> dict[str, str]:
+    """The directory, {path, owner, mode}, of the factory of one ``dict2items`` item of the machinetypes."""
+    return {"path": f"{root}/{item['key']}", "owner": item["value"].get("owner", owner), "mode": "0755"}
+
+
 class FilterModule:
     """Ansible's entry point to the filters."""
 
@@ -89,4 +94,5 @@ class FilterModule:
             "images": images,
             "machinetype_files": machinetype_files,
             "machinetype_document": machinetype_document,
+            "state_directory": state_directory,
         }

@@ -71,3 +71,9 @@ def test_every_file_of_the_document_is_deployed() -> None:
     document = filters.machinetype_document(LHCB, "lhcb", "/d", "/i", {})
     deployed = {item["dest"] for item in filters.machinetype_files({"lhcb": LHCB}, "/d")}
     assert {document["user_data"], document["root_public_key"]} == deployed
+
+
+@pytest.mark.parametrize(("own", "owner"), [({}, "vac"), ({"owner": "atlas01"}, "atlas01")])
+def test_a_factory_has_a_directory_of_its_owner(own: dict[str, str], owner: str) -> None:
+    item = {"key": "atlas", "value": {**ATLAS, **own}}
+    assert filters.state_directory(item, "/s", "vac") == {"path": "/s/atlas", "owner": owner, "mode": "0755"}
