@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The libvirt domains of this node, by virsh.
+
+virsh and not libvirt's Python binding: a call to a libvirtd that hangs never returns there, while a program
+can be given up after a time limit. Never call this from libvirt's own hook: libvirt would wait for itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from condor_vac import tools
+
+URI = "qemu:///system"
+TIMEOUT_SECONDS = 20.0
+# virDomainState, as domstats prints it.
+RUNNING_STATES = frozenset({1, 2})  # running, blocked
+PAUSED_STATES = frozenset({3, 7})  # paused, suspended by its own power management
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain that exists now: its name, virDomainState, and CPU seconds of all its processors."""
+
+    name: str
+    state: int
+    cpu_seconds: float
+    processors: int
+
+
+def active() -> dict[str, Domain]:
+    """Every domain that has a QEMU process, by name. Raises VacError if libvirt does not answer."""
+    return parse_domstats(_virsh("domstats", "--list-active", "--raw", "--state", "--vcpu"))
+
+
+def parse_domstats(text: str) -> dict[str, Domain]:
+    """The domains in what ``virsh domstats --state --vcpu`` printed."""
+    found = {}
+    for block in text.split("Domain: ")[1:]:
+        head, *lines = block.splitlines()
+        values = dict(line.strip().split("=", 1) for line in lines if "=" in line)
+        name = head.strip().strip("'")
+        times = [int(value) for key, value in values.items() if _is_vcpu_time(key)]
+        found[name] = Domain(
+            name,
+            int(values.get("state.state", "0")),
+            sum(times) / 1e9,
+            int(values.get("vcpu.current", len(times) or 1)),
+        )
+    return found
+
+
+def shut_down(name: str) -> None:
+    """Press the VM's power button; one that is gone is fine. Raises VacError."""
+    _unless_gone("shutdown", "--domain", name, "--mode", "acpi")
+
+
+def destroy(name: str) -> None:
+    """End the VM at once; one that is gone is fine. Raises VacError."""
+    _unless_gone("destroy", "--domain", name)
+
+
+def _is_vcpu_time(key: str) -> bool:
+    parts = key.split(".")
+    return len(parts) == 3 and parts[0] == "vcpu" and parts[1].isdigit() and parts[2] == "time"
+
+
+def _unless_gone(*arguments: str) -> None:
+    try:
+        _virsh(*arguments)
+    except tools.ToolError as error:
+        if "not found" not in str(error) and "not running" not in str(error):
+            raise
+
+
+def _virsh(*arguments: str) -> str:
+    return tools.run(["virsh", "-q", "-c", URI, *arguments], timeout=TIMEOUT_SECONDS)

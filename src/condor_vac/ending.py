@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a VM: how it ended goes into the job's ad, what it left is made ready to go back.
+
+Three callers, whoever comes first does it once: libvirt's hook the moment QEMU is gone, the JOB_EXIT hook
+where HTCondor can bear one (before 25.4), and vac_watch when neither came. All of it is done as the job's
+user; if the ad could not be told, the claim is given back and the next caller tries again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from condor_vac import chirp, disks, outcome, outputs, privileges, sandbox
+from condor_vac.errors import VacError
+from condor_vac.leases import Lease
+
+CLAIM = ".vac_ended"
+_DONE = b"done\n"
+# libvirt waits for its hook, and HTCondor for the JOB_EXIT hook (30 s by default).
+BUDGET_SECONDS = 25.0
+_CHIRP_SECONDS = 10.0
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def finish(lease: Lease, reason: str, execute: str) -> bool:
+    """Do what a VM's end needs, as the job's user; False if it has been done before.
+
+    ``reason`` is libvirt's shutoff reason or HTCondor's exit reason (``removed`` and the like). Raises
+    VacError when the job's ad could not be told; then somebody else may try again.
+    """
+    done = privileges.run_as(
+        lease.uid, lease.gid, lambda: _finish(lease, reason, execute), timeout=BUDGET_SECONDS
+    )
+    return bool(done)
+
+
+def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, chirp.Value]:
+    """What the job's ad is told about the VM's end; every attribute is always among them."""
+    left = message
+    if message is None and lease.stopping is not None:
+        message = str(lease.stopping["message"]).encode()
+    runtime = lease.runtime()
+    result = outcome.parse(message, runtime, lease.fizzle_seconds)
+    cause = _cause(lease, left, reason, result)
+    # A VM that HTCondor took away says nothing about the experiment or the site.
+    taken_away = cause == "removed"
+    return {
+        "ShutdownCode": result.code,
+        "ShutdownMessage": result.text,
+        "VacKind": "none" if taken_away else result.kind,
+        "VacAbort": result.abort and not taken_away,
+        "VacRuntime": int(runtime),
+        "VacCause": cause,
+        "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
+    }
+
+
+def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcome) -> str:
+    if lease.stopping is not None:
+        return str(lease.stopping["cause"])
+    if left is not None and result.code is not None:
+        return "message"
+    if reason in {"destroyed", "remove", "hold", "evict"}:
+        return "removed"
+    if reason in {"crashed", "failed"}:
+        return reason
+    return "fizzle" if result.kind == "fizzle" else "none"
+
+
+def _finish(lease: Lease, reason: str, execute: str) -> bool:
+    with sandbox.opened(lease.sandbox, execute, lease.uid) as fd, _claimed(fd) as mine:
+        if not mine:
+            return False
+        told = attributes(lease, _message(fd), reason)
+        chirp.set_attributes(lease.chirp_config, told, timeout=_CHIRP_SECONDS)
+        outputs.keep_safe_files(fd)
+        disks.remove(fd)
+        return True
+
+
+@contextlib.contextmanager
+def _claimed(fd: int) -> Iterator[bool]:
+    """Hold the ending's lock; False if the work was done by somebody who held it before.
+
+    The lock dies with its process, and only finished work is marked: who is killed half-way, or fails, leaves
+    the whole to the next caller.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        claim = os.open(CLAIM, flags, 0o600, dir_fd=fd)
+    except OSError as error:
+        raise VacError(f"{CLAIM}: cannot be made in the sandbox: {error.strerror}") from error
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX)
+        done = os.read(claim, len(_DONE)) == _DONE
+        yield not done
+        if not done:
+            os.pwrite(claim, _DONE, 0)
+    finally:
+        os.close(claim)
+
+
+def _message(fd: int) -> bytes | None:
+    """What the VM left as its shutdown message; see condor_vac.outcome for what counts as none."""
+    try:
+        directory = os.open(outputs.NAME, _OPEN_DIRECTORY, dir_fd=fd)
+    except OSError:
+        return None
+    try:
+        return outcome.read_message(directory)
+    finally:
+        os.close(directory)

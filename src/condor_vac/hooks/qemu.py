@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""libvirt's hook for QEMU domains (``/etc/libvirt/hooks/qemu.d/condor_vac``): a VM's start and end at once.
+
+Called as root: NAME OPERATION SUB-OPERATION EXTRA, with the domain's XML on standard input, which is not
+needed. libvirt waits for it and holds the domain meanwhile, so it never asks libvirt anything, bounds its
+time, and never fails: a VM's end cannot be refused. What it cannot do, vac_watch does later.
+"""
+
+from __future__ import annotations
+
+import sys
+import syslog
+
+from condor_vac import ending, lease
+from condor_vac import settings as settings_module
+from condor_vac.errors import VacError
+from condor_vac.leases import Lease, Store
+
+# Shutoff reasons after which the VM goes on elsewhere or later (libvirt's hooks.html, since 9.10).
+SAVED = "saved"
+GOES_ON = frozenset({"migrated", "from snapshot"})
+
+
+def main() -> int:
+    """Entry point; always 0, so that libvirt starts and ends domains whatever happens here."""
+    arguments = [*sys.argv[1:5], *[""] * 4][:4]
+    syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
+    try:
+        handle(*arguments, store=Store())
+    except VacError as error:
+        syslog.syslog(syslog.LOG_ERR, f"libvirt hook: {' '.join(arguments)}: {error}")
+    return 0
+
+
+def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) -> None:
+    """Act on one event of one domain; domains that have no lease are none of ours. Raises VacError."""
+    if (operation, part) not in {("started", "begin"), ("release", "end")}:
+        return
+    found = store.by_domain(domain)
+    if found is None:
+        return
+    if operation == "started":
+        with store.lock():
+            store.save(found.with_start())
+    else:
+        ended(found, extra, store)
+
+
+def ended(found: Lease, reason: str, store: Store) -> None:
+    """The domain is gone: tell the job's ad, then take the lease back. Raises VacError."""
+    if reason in GOES_ON:
+        return
+    with store.lock():
+        found = found.with_saved() if reason == SAVED else found.with_end()
+        store.save(found)
+    if reason == SAVED:
+        return
+    settings = settings_module.load()
+    ending.finish(found, reason, settings.execute)
+    with store.lock():
+        lease.release(found, settings, store)
+    syslog.syslog(syslog.LOG_INFO, f"{domain_line(found)}: ended ({reason}), lease given back")
+
+
+def domain_line(found: Lease) -> str:
+    """How logs name a VM."""
+    return f"{found.domain} ({found.machinetype}, {found.address})"

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a crash, a killed starter or a power cut left behind on a node, and putting it right.
+
+A VM whose sandbox is gone has no job any more: HTCondor removes a sandbox only when its starter is gone. Such
+a VM is destroyed and its lease taken back. Called by vac_watch, as root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Container, Iterable
+from functools import partial
+
+from condor_vac import console, domains, ending, exports, lease
+from condor_vac.errors import VacError
+from condor_vac.leases import Lease, Store
+from condor_vac.settings import Settings
+
+Log = Callable[[str], None]
+
+
+def tidy(store: Store, settings: Settings, running: Container[str], log: Log) -> list[VacError]:
+    """Put everything right that can be; returns what went wrong, each of which the next run tries again."""
+    steps = [partial(_orphan, found, store, settings, running, log) for found in store.all()]
+    steps += [partial(_exports, store, settings, log), partial(_files, store)]
+    errors: list[VacError] = []
+    for step in steps:
+        try:
+            step()
+        except VacError as error:
+            errors.append(error)
+    return errors
+
+
+def over(found: Lease, store: Store, settings: Settings, log: Log) -> None:
+    """A VM ended and nobody told its job: do what libvirt's hook does. Raises VacError."""
+    with store.lock():
+        if store.by_uuid(found.uuid) is None:
+            return
+        if found.ended is None:
+            found = found.with_end()
+            store.save(found)
+    ending.finish(found, "unknown", settings.execute)
+    with store.lock():
+        lease.release(found, settings, store)
+    log(f"{found.domain}: had ended unnoticed; its job is told and its lease taken back")
+
+
+def _orphan(found: Lease, store: Store, settings: Settings, running: Container[str], log: Log) -> None:
+    """A lease whose job is gone."""
+    if os.path.isdir(found.sandbox):
+        return
+    if found.domain in running:
+        log(f"{found.domain}: runs, but its job and sandbox are gone; destroying it")
+        domains.destroy(found.domain)
+    with store.lock():
+        lease.release(found, settings, store)
+    log(f"{found.domain}: sandbox gone; lease of {found.address} taken back")
+
+
+def _exports(store: Store, settings: Settings, log: Log) -> None:
+    """Exports of ours without a lease end; those that a restart of the NFS server dropped come back."""
+    with store.lock():
+        known = {
+            export: (found, writable)
+            for found in store.all()
+            if os.path.isdir(found.sandbox)
+            for export, writable in found.exports().items()
+        }
+        exported = exports.current()
+        for export in sorted(_ours(exported, settings.execute) - known.keys(), key=str):
+            exports.remove(export)
+            log(f"{export.directory}: export to {export.address} without a lease removed")
+        for export in sorted(known.keys() - exported, key=str):
+            found, writable = known[export]
+            exports.add(export, found.uid, found.gid, writable=writable)
+            log(f"{export.directory}: exported to {export.address} again")
+
+
+def _ours(found: Iterable[exports.Export], execute: str) -> set[exports.Export]:
+    return {export for export in found if export.directory.startswith(f"{execute}/dir_")}
+
+
+def _files(store: Store) -> None:
+    """Consoles of VMs that have no lease."""
+    with store.lock():
+        for path in console.orphans({found.uuid for found in store.all()}):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``vac_lease acquire|release|list``: the one command that a job's user may run as root (sudo).
+
+It grants the VM of the caller's own sandbox an address, a MAC and three directories shared with that address
+alone. Nothing in its arguments can make it touch anything else: the caller is who sudo says (SUDO_UID), the
+sandbox is reached without following links and must be the caller's, directories are made with the caller's
+own rights, and everything exported squashes all ids to the caller.
+
+The request is one JSON object on standard input, the answer one on standard output. Exit code 1: not now
+(another node or a later try may do), 2: the request itself is wrong or not allowed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import re
+import sys
+import time
+import uuid as uuidlib
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from typing import Any
+
+from condor_vac import console, domains, exports, fields, network, privileges, sandbox
+from condor_vac import settings as settings_module
+from condor_vac.errors import UsageError, VacError
+from condor_vac.leases import Lease, Store, boottime, check_uuid
+from condor_vac.settings import Settings
+
+REQUEST_LIMIT = 1 << 16
+_WORK_SECONDS = 20.0
+_DOMAIN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
+_YEAR = 366 * 86400
+
+CHECKS: dict[str, fields.Check] = {
+    "sandbox": fields.absolute_path,
+    "domain": fields.matching(_DOMAIN, "must be HTCondor's name of a VM, USER_CLUSTER.PROC"),
+    "sharing": fields.one_of("nfs", "http", "both"),
+    "uuid": fields.optional(fields.line(36)),
+    "machinetype": fields.matching(r"[A-Za-z0-9._-]{1,64}", "must be a machinetype's name"),
+    "chirp_config": fields.optional(fields.absolute_path),
+    "fizzle_seconds": fields.integer(0, _YEAR),
+    "max_wallclock_seconds": fields.integer(0, _YEAR),
+    "heartbeat_file": fields.optional(fields.file_name),
+    "heartbeat_seconds": fields.integer(0, _YEAR),
+}
+REQUIRED = {"sandbox", "domain", "machinetype", "fizzle_seconds", "max_wallclock_seconds"}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who called sudo."""
+
+    uid: int
+    gid: int
+
+
+def main() -> int:
+    """Entry point of ``/usr/local/libexec/vac_lease``."""
+    actions: dict[str, Callable[[], object]] = {"acquire": _acquire, "release": _release, "list": _list}
+    try:
+        if len(sys.argv) != 2 or sys.argv[1] not in actions:
+            raise UsageError("usage: vac_lease acquire|release|list, with the request on standard input")
+        print(json.dumps(actions[sys.argv[1]]()))
+    except UsageError as error:
+        print(f"vac_lease: {error}", file=sys.stderr)
+        return 2
+    except VacError as error:
+        print(f"vac_lease: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _acquire() -> object:
+    request = read_request(sys.stdin.buffer.read(REQUEST_LIMIT + 1))
+    return acquire(request, caller(), settings_module.load(), Store()).to_mapping()
+
+
+def _release() -> object:
+    which = _parse(sys.stdin.buffer.read(REQUEST_LIMIT + 1))
+    lease = release_for(which, caller(root_allowed=True), settings_module.load(), Store())
+    return {"released": None if lease is None else lease.uuid}
+
+
+def _list() -> object:
+    return [lease.to_mapping() for lease in Store().all()]
+
+
+def caller(*, root_allowed: bool = False) -> Caller:
+    """The user who ran sudo, or root itself where that is allowed. Raises UsageError."""
+    if os.geteuid() != 0:
+        raise UsageError("must run as root; call it by sudo")
+    try:
+        found = Caller(int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0")))
+    except ValueError as error:
+        raise UsageError(f"SUDO_UID, SUDO_GID: {error}; call it by sudo") from error
+    if found.uid < 1 and not root_allowed:
+        raise UsageError("a lease belongs to a job's user, not to root; call it by sudo from the job")
+    return found
+
+
+def read_request(data: bytes) -> dict[str, Any]:
+    """The checked request for a lease. Raises UsageError."""
+    request = fields.check_all(_parse(data), CHECKS, REQUIRED, "request")
+    if request.get("uuid") is not None:
+        check_uuid(request["uuid"])
+    if request.get("sharing", "nfs") != "nfs":
+        raise UsageError("request: sharing: this node shares by NFS; set sharing to nfs in the machinetype")
+    return request
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    if len(data) > REQUEST_LIMIT:
+        raise UsageError(f"request: more than {REQUEST_LIMIT} bytes")
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"request: not valid JSON: {error}") from error
+    if not isinstance(parsed, dict):
+        raise UsageError("request: must be one JSON object")
+    return parsed
+
+
+def acquire(request: dict[str, Any], who: Caller, settings: Settings, store: Store) -> Lease:
+    """Grant the lease, or return the one that this VM has. All or nothing.
+
+    Raises UsageError for what will never be granted, VacError for what cannot be granted now.
+    """
+    # libvirt is asked before the lock is held: its hook takes the lock while libvirt waits for the hook.
+    earlier = store.by_domain(request["domain"]) is not None
+    running = domains.active() if earlier else {}
+    with sandbox.opened(request["sandbox"], settings.execute, who.uid) as fd, store.lock():
+        lease = _existing(request, who, settings, store, running) or _new(request, who, settings, store)
+        with contextlib.ExitStack() as undo:
+            for name in privileges.run_as(
+                who.uid, who.gid, lambda: _make_directories(fd), timeout=_WORK_SECONDS
+            ):
+                undo.callback(sandbox.remove_directory, fd, name)
+            store.save(lease)
+            undo.callback(store.delete, lease)
+            for export, writable in lease.exports().items():
+                undo.callback(_remove_quietly, export)
+                exports.add(export, lease.uid, lease.gid, writable=writable)
+                if not sandbox.same_directory(fd, os.path.basename(export.directory), export.directory):
+                    raise UsageError(f"{export.directory}: changed while it was being shared")
+            undo.pop_all()
+    return lease
+
+
+def release(lease: Lease, settings: Settings, store: Store) -> None:
+    """Take back everything that the lease grants; the caller holds the lock. Raises VacError.
+
+    The lease goes last, so that whatever fails here is tried again by vac_watch.
+    """
+    if os.path.isdir(lease.sandbox):
+        try:
+            console.hand_over(lease, settings.execute)
+        except VacError as error:
+            print(f"condor_vac: {lease.domain}: console not handed over: {error}", file=sys.stderr)
+    for export in lease.exports():
+        exports.remove(export)
+    console.remove(lease)
+    store.delete(lease)
+
+
+def release_for(which: dict[str, Any], who: Caller, settings: Settings, store: Store) -> Lease | None:
+    """Release the lease with the given ``uuid`` or ``domain`` if it is the caller's and its VM is gone.
+
+    Returns it, None if there is none. Raises UsageError for another user's, VacError while the VM runs.
+    """
+    if _find(which, store) is None:
+        return None
+    running = domains.active()
+    with store.lock():
+        lease = _find(which, store)
+        if lease is None:
+            return None
+        if who.uid not in (0, lease.uid):
+            raise UsageError(f"{lease.uuid}: belongs to another user")
+        if lease.domain in running:
+            raise VacError(f"{lease.uuid}: its VM {lease.domain} still runs; end the VM first")
+        release(lease, settings, store)
+        return lease
+
+
+def _find(which: dict[str, Any], store: Store) -> Lease | None:
+    if set(which) == {"uuid"}:
+        return store.by_uuid(which["uuid"])
+    if set(which) == {"domain"} and isinstance(which["domain"], str):
+        return store.by_domain(which["domain"])
+    raise UsageError('request: must be {"uuid": …} or {"domain": …}')
+
+
+def _existing(
+    request: dict[str, Any], who: Caller, settings: Settings, store: Store, running: Container[str]
+) -> Lease | None:
+    """The lease that this very VM has; one that an earlier VM of the same name left is taken back."""
+    lease = store.by_domain(request["domain"])
+    if lease is None:
+        return None
+    if lease.sandbox == request["sandbox"] and lease.uid == who.uid and os.path.isdir(lease.joboutputs):
+        return lease
+    if lease.uid != who.uid and os.path.isdir(lease.sandbox):
+        raise VacError(f"{request['domain']}: another user's VM of that name is on this node")
+    if lease.domain in running:
+        raise VacError(f"{request['domain']}: its earlier VM still runs here; vac_watch will end it")
+    release(lease, settings, store)
+    return None
+
+
+def _new(request: dict[str, Any], who: Caller, settings: Settings, store: Store) -> Lease:
+    uuid = request.get("uuid") or str(uuidlib.uuid4())
+    taken = store.all()
+    if any(lease.uuid == uuid for lease in taken):
+        raise UsageError(f"request: uuid: {uuid} is another VM's; leave it out")
+    place = _free_place({lease.address for lease in taken}, settings)
+    path = request["sandbox"]
+    return Lease(
+        uuid=uuid,
+        domain=request["domain"],
+        machinetype=request["machinetype"],
+        uid=who.uid,
+        gid=who.gid,
+        user=_user_name(who.uid),
+        sandbox=path,
+        address=place.address,
+        mac=place.mac,
+        hostname=place.hostname,
+        network=settings.network,
+        filter=settings.filter,
+        gateway=network.gateway(settings.subnet),
+        machinefeatures=f"{path}/machinefeatures",
+        jobfeatures=f"{path}/jobfeatures",
+        joboutputs=f"{path}/joboutputs",
+        sharing=request.get("sharing", "nfs"),
+        chirp_config=_chirp_config(request, settings.execute),
+        console=console.path(uuid),
+        created=int(time.time()),
+        created_boottime=boottime(),
+        fizzle_seconds=request["fizzle_seconds"],
+        max_wallclock_seconds=request["max_wallclock_seconds"],
+        heartbeat_file=request.get("heartbeat_file"),
+        heartbeat_seconds=request.get("heartbeat_seconds", 0),
+    )
+
+
+def _free_place(taken: set[str], settings: Settings) -> network.Host:
+    for place in network.table(settings.subnet, settings.hostname_domain):
+        if place.address not in taken:
+            return place
+    raise VacError(f"no address of {settings.subnet} is free; {len(taken)} VMs have leases on this node")
+
+
+def _chirp_config(request: dict[str, Any], execute: str) -> str:
+    """Where condor_chirp finds the starter: read only as the job's user, yet held to the job's directory."""
+    path: str | None = request.get("chirp_config")
+    if path is None:
+        return f"{request['sandbox']}/.chirp.config"
+    top = sandbox.job_directory(request["sandbox"], execute)
+    if not re.fullmatch(re.escape(top) + r"(/[A-Za-z0-9_]+)?/\.chirp\.config", path):
+        raise UsageError(f"request: chirp_config: must be .chirp.config below {top}")
+    return path
+
+
+def _make_directories(fd: int) -> list[str]:
+    return [name for name in sandbox.DIRECTORIES if sandbox.make_directory(fd, name)]
+
+
+def _remove_quietly(export: exports.Export) -> None:
+    """Undo an export on the way out of an error, which is the one to report."""
+    with contextlib.suppress(VacError):
+        exports.remove(export)
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What of a VM's outputs directory goes back with the job: plain files, bounded in number and size.
+
+The guest owned the directory, and HTCondor transfers what is there as the job's user, following links. So
+the directory is moved aside and a new one takes its place that holds only what is safe to send.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from condor_vac.errors import VacError
+
+NAME = "joboutputs"
+ASIDE = ".joboutputs.guest"
+MOST_FILES = 200
+MOST_BYTES = 64 << 20
+# How many names are looked at: a guest may make a hundred thousand.
+_MOST_LOOKED_AT = 5000
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def keep_safe_files(sandbox: int) -> list[str]:
+    """Leave in the sandbox's joboutputs what may go back; returns the names. Done twice, the same.
+
+    ``sandbox`` is its open directory. The seed's users find vm-*.log beside joboutputs too, as hard links.
+    Raises VacError.
+    """
+    try:
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
+            if not _exists(sandbox, ASIDE):
+                os.rename(NAME, ASIDE, src_dir_fd=sandbox, dst_dir_fd=sandbox)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(NAME, 0o755, dir_fd=sandbox)
+        with _opened(sandbox, ASIDE) as source, _opened(sandbox, NAME) as target:
+            return _move(sandbox, source, target)
+    except OSError as error:
+        raise VacError(f"{NAME}: cannot keep the VM's outputs: {error.strerror}") from error
+
+
+def _move(sandbox: int, source: int, target: int) -> list[str]:
+    kept: list[str] = []
+    room = MOST_BYTES
+    for name in _candidates(source):
+        size = _plain_size(source, name)
+        if size is None or size > room or len(kept) >= MOST_FILES:
+            continue
+        os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        room -= size
+        kept.append(name)
+        if name.startswith("vm-") and name.endswith(".log"):
+            with contextlib.suppress(FileExistsError):
+                os.link(name, name, src_dir_fd=target, dst_dir_fd=sandbox, follow_symlinks=False)
+    return kept
+
+
+def _candidates(source: int) -> list[str]:
+    """Names worth sending, shutdown_message and logs first: a flood of other files must not push them out."""
+    found = []
+    with os.scandir(source) as entries:
+        for _, entry in zip(range(_MOST_LOOKED_AT), entries):
+            found.append(entry.name)
+    for wanted in ("shutdown_message", "vm-bootstrap.log", "vm-pilot.log"):
+        if wanted not in found:
+            found.append(wanted)
+    printable = [name for name in found if name.isascii() and name.isprintable() and len(name) <= 128]
+    return sorted(printable, key=lambda name: (name != "shutdown_message", not name.endswith(".log"), name))
+
+
+def _plain_size(directory: int, name: str) -> int | None:
+    """The size of a regular file of one link, None for anything else."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _opened(directory: int, name: str) -> Iterator[int]:
+    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``vac_watch``: one look at every VM of this node, by a systemd timer each 30 seconds, as root.
+
+Tells the job's ad whether the VM works, stops VMs that are over a limit (power button, grace, destroy) and
+puts right what was left behind. Its state is under /run; if that or vac_watch itself is missing for a while,
+no VM ends for it (condor_vac.watchrules).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import sys
+import time
+from dataclasses import replace
+
+from condor_vac import atomic, chirp, domains, janitor, leases, privileges, sandbox, watchrules
+from condor_vac import settings as settings_module
+from condor_vac.errors import VacError
+from condor_vac.leases import Lease, Store
+from condor_vac.settings import Settings
+from condor_vac.watchrules import Sample
+
+# From the power button to the end: a VM writes its message and uploads logs in that time.
+STOP_GRACE_SECONDS = 120.0
+_CHIRP_SECONDS = 10.0
+_WORK_SECONDS = 30.0
+# How long a domain may be missing before somebody else than libvirt's hook acts on its end.
+_MISSING_SECONDS = 45.0
+_STATE_LIMIT = 1 << 16
+
+
+def main() -> int:
+    """Entry point of ``/usr/local/libexec/vac_watch``; 1 when something could not be done in this run."""
+    try:
+        errors = Watch(Store(), settings_module.load()).run()
+    except VacError as error:
+        errors = [error]
+    for found in errors:
+        print(f"vac_watch: {found}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+class Watch:
+    """One run over the leases of a store."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store = store
+        self.settings = settings
+        self.directory = f"{store.run_directory}/watch"
+
+    def run(self) -> list[VacError]:
+        """Look at every VM, then tidy up; one VM's trouble keeps no other from being looked at."""
+        os.makedirs(self.directory, mode=0o755, exist_ok=True)
+        running = domains.active()
+        errors: list[VacError] = []
+        for lease in self.store.all():
+            try:
+                self._look_at(lease, running.get(lease.domain))
+            except VacError as error:
+                errors.append(VacError(f"{lease.domain}: {error}"))
+        errors += janitor.tidy(self.store, self.settings, running, print)
+        self._forget({lease.uuid for lease in self.store.all()})
+        return errors
+
+    def _look_at(self, lease: Lease, domain: domains.Domain | None) -> None:
+        previous = self._load(lease.uuid)
+        if domain is None:
+            self._missing(lease, previous)
+            return
+        if lease.started is None:
+            lease = self._update(lease, lease.with_start())
+        now = leases.boottime()
+        heartbeat = heartbeat_time(lease, self.settings.execute)
+        if domain.state in domains.PAUSED_STATES:
+            sample = watchrules.paused(previous, now, domain.cpu_seconds, heartbeat)
+        else:
+            cpu = (domain.cpu_seconds, domain.processors)
+            sample = watchrules.look(lease, previous, now, cpu, heartbeat)
+        self._save(lease.uuid, sample)
+        self._limits(lease, domain, sample)
+        if watchrules.worth_telling(sample):
+            self._tell(lease, sample)
+            told = replace(sample, published=now, published_fraction=sample.fraction)
+            self._save(lease.uuid, told)
+
+    def _limits(self, lease: Lease, domain: domains.Domain, sample: Sample) -> None:
+        """Stop a VM that is over a limit: power button, and when that did not help in time, destroy."""
+        if lease.stopping is None:
+            stop = watchrules.violation(lease, sample)
+            if stop is None:
+                return
+            reason = {"cause": stop.cause, "message": stop.message, "boottime": sample.boottime}
+            self._update(lease, replace(lease, stopping=reason))
+            print(f"{lease.domain}: {stop.message}; pressing its power button")
+            if domain.state not in domains.PAUSED_STATES:
+                domains.shut_down(lease.domain)
+                return
+        elif sample.boottime - float(lease.stopping["boottime"]) < STOP_GRACE_SECONDS:
+            return
+        print(f"{lease.domain}: did not shut down in time; destroying it")
+        domains.destroy(lease.domain)
+
+    def _missing(self, lease: Lease, previous: Sample | None) -> None:
+        """No domain: not started yet, suspended to disk, or its end was noticed by nobody."""
+        if lease.started is None or lease.saved or not os.path.isdir(lease.sandbox):
+            return
+        now = leases.boottime()
+        sample = previous or Sample(now, 0.0, now, None, now)
+        if sample.missing_since is None:
+            self._save(lease.uuid, replace(sample, missing_since=now))
+        elif now - sample.missing_since >= _MISSING_SECONDS:
+            janitor.over(lease, self.store, self.settings, print)
+
+    def _tell(self, lease: Lease, sample: Sample) -> None:
+        attributes: dict[str, chirp.Value] = {
+            "VacStarted": lease.started,
+            "VacCpuSeconds": round(sample.cpu_seconds, 1),
+            "VacCpuFraction": round(sample.fraction or 0.0, 3),
+            "VacEvidenceTime": int(time.time()),
+        }
+        if sample.heartbeat is not None:
+            attributes["VacHeartbeat"] = sample.heartbeat // 10**9
+        privileges.run_as(
+            lease.uid,
+            lease.gid,
+            lambda: chirp.set_attributes(lease.chirp_config, attributes, timeout=_CHIRP_SECONDS),
+            timeout=_WORK_SECONDS,
+        )
+
+    def _update(self, lease: Lease, changed: Lease) -> Lease:
+        with self.store.lock():
+            if self.store.by_uuid(lease.uuid) is not None:
+                self.store.save(changed)
+        return changed
+
+    def _load(self, uuid: str) -> Sample | None:
+        """The previous sample; none, or one of another version, is as if nobody had looked yet."""
+        path = f"{self.directory}/{uuid}.json"
+        if not os.path.exists(path):
+            return None
+        try:
+            return Sample(**json.loads(atomic.read(path, _STATE_LIMIT)))
+        except (ValueError, TypeError):
+            return None
+
+    def _save(self, uuid: str, sample: Sample) -> None:
+        data = json.dumps(sample.to_mapping()).encode()
+        atomic.write(f"{self.directory}/{uuid}.json", data, mode=0o644)
+
+    def _forget(self, known: set[str]) -> None:
+        for name in os.listdir(self.directory):
+            if name.partition(".json")[0] not in known:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self.directory}/{name}")
+
+
+def heartbeat_time(lease: Lease, execute: str) -> int | None:
+    """The mtime (ns) of the VM's heartbeat file; None if it is absent or no plain file. Raises VacError."""
+    if lease.heartbeat_file is None or not os.path.isdir(lease.sandbox):
+        return None
+    name = lease.heartbeat_file
+    with sandbox.opened(lease.sandbox, execute, lease.uid) as fd:
+        try:
+            inner = os.open(
+                os.path.basename(lease.joboutputs),
+                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                dir_fd=fd,
+            )
+        except OSError:
+            return None
+        try:
+            found = os.stat(name, dir_fd=inner, follow_symlinks=False)
+        except OSError:
+            return None
+        finally:
+            os.close(inner)
+    return found.st_mtime_ns if stat.S_ISREG(found.st_mode) else None
