@@ -111,21 +111,22 @@ class Ending:
 
 @dataclass(frozen=True)
 class Queue:
-    """A machinetype's part of the queue at one moment: its VM jobs, and the ids of its factory jobs."""
+    """A machinetype's part of the queue at one moment: its VM jobs, and its factory jobs (id → JobStatus)."""
 
     jobs: tuple[Job, ...]
-    factories: tuple[str, ...]
+    factories: Mapping[str, int]
 
 
-def constraint(name: str, owner: str, ended_since: float | None = None) -> str:
+def constraint(name: str, owner: str, known: tuple[float, float] | None = None) -> str:
     """The one query of a cycle: the machinetype's VM jobs and its factory jobs.
 
-    With ``ended_since``, VMs that completed before then (Unix s) are left out: they are known already. A
+    VMs that completed in the period ``known`` (from, to; Unix s) are left out: they are known already. A
     foreign job costs the schedd two attributes that it does not have; `and` and `or` stop early.
     """
-    fresh = (
-        "" if ended_since is None else f" && (JobStatus != 4 || EnteredCurrentStatus >= {int(ended_since)})"
-    )
+    fresh = ""
+    if known is not None:
+        since, until = (int(time) for time in known)
+        fresh = f" && (JobStatus != 4 || EnteredCurrentStatus < {since} || EnteredCurrentStatus >= {until})"
     return (
         f'(VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && Owner == "{owner}"{fresh})'
         f' || (VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE})'
@@ -135,7 +136,7 @@ def constraint(name: str, owner: str, ended_since: float | None = None) -> str:
 def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
     """The ads of one query, checked. Raises ObservationError naming the job and the attribute."""
     jobs = []
-    factories = []
+    factories: dict[str, int] = {}
     seen: set[str] = set()
     for ad in ads:
         name = _job_id(ad)
@@ -143,10 +144,10 @@ def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
             raise ObservationError(f"job {name}: twice in one answer of the schedd")
         seen.add(name)
         if _integer(ad, name, "JobUniverse") == SCHEDULER_UNIVERSE:
-            factories.append(name)
+            factories[name] = _integer(ad, name, "JobStatus")
         else:
             jobs.append(_job(ad, name, machinetype))
-    return Queue(tuple(jobs), tuple(sorted(factories, key=_id_order)))
+    return Queue(tuple(jobs), factories)
 
 
 def observation(
@@ -165,7 +166,8 @@ def machine(job: Job, machinetype: Machinetype, now: float, worked: Collection[s
         id=job.id,
         state=_STATES[job.state],
         submitted=job.submitted,
-        started=job.started,
+        # An idle job that was started before keeps that date.
+        started=None if job.state == IDLE else job.started,
         host=job.host,
         works=run_id(job) in worked or works(job, machinetype, now),
         measured=job.fraction is not None,
@@ -273,7 +275,7 @@ def _fraction(ad: Mapping[str, Any], name: str, started: float | None, starts: i
 
 
 def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinetype) -> Ending | None:
-    """The outcome in the ad, if it is this run's; the seed's hooks leave only ShutdownCode, without a time."""
+    """The outcome in the ad, if it is this run's; the seed's hooks leave only ShutdownCode, no time."""
     time = _optional(ad, name, "VacEnded")
     if time is None and "ShutdownCode" in ad:
         time = _number(ad, name, "EnteredCurrentStatus")
@@ -296,10 +298,6 @@ def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinet
 def _job_id(ad: Mapping[str, Any]) -> str:
     cluster = _integer(ad, "?", "ClusterId")
     return f"{cluster}.{_integer(ad, str(cluster), 'ProcId')}"
-
-
-def _id_order(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in name.split("."))
 
 
 def _host(ad: Mapping[str, Any], name: str) -> str | None:

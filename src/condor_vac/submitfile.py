@@ -84,23 +84,25 @@ def digest(commands: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(commands.items())).encode()).hexdigest()[:16]
 
 
-def for_batch(commands: Mapping[str, str], batch: str, avoid_hosts: Sequence[str]) -> dict[str, str]:
+def for_batch(
+    commands: Mapping[str, str], batch: str, directory: str, avoid_hosts: Sequence[str]
+) -> dict[str, str]:
     """``commands`` for one submission: its name, the hosts to avoid, and a directory for each VM.
 
-    Each job's directory comes as the item ``vac_dir``; relative names (log, transferred outputs) are in it.
+    A VM's own directory is ``DIRECTORY/PROC``; the job's log and what is transferred back are in it.
     """
     return {
         **commands,
-        "initialdir": "$(vac_dir)",
+        "initialdir": os.path.join(directory, "$(ProcId)"),
         "log": "vm.log",
         "+VacBatch": classad_string(batch),
-        f"+{AVOID}": classad_string(host_list(avoid_hosts)),
+        f"+{AVOID}": classad_string(",".join(avoided(avoid_hosts))),
     }
 
 
-def host_list(hosts: Sequence[str]) -> str:
-    """The value of VacAvoidHosts: what stringListIMember splits at commas."""
-    return ",".join(sorted(set(hosts)))
+def avoided(hosts: Sequence[str]) -> list[str]:
+    """Hosts as they go into VacAvoidHosts, which stringListIMember splits at commas: each once, in order."""
+    return sorted(set(hosts))
 
 
 def _generated(m: Machinetype, machinetype_file: str) -> dict[str, str]:
