@@ -102,7 +102,7 @@ class Queue:
         return task
 
     def done(self, vm: str, identifier: str) -> None:
-        """The VM finished the task (said twice: no harm), even if its lease ran out and nobody took it since."""
+        """The VM finished the task (again: no harm); its lease may have run out if nobody took it since."""
         self._expire()
         task = self._tasks.get(identifier)
         if task is None:
@@ -120,8 +120,8 @@ class Queue:
     def status(self) -> dict[str, Any]:
         """Counters queued, taken, done, requeued, asks_without_task, and:
 
-        vms {name: host, asks, taken, done, first, last}; tasks {id: vm, host, state, seconds} of all that a VM
-        ever took; events [{time, event, vm, task, detail}], where event is added, taken, none, done, requeued.
+        vms {name: host, asks, taken, done, first, last}; tasks {id: vm, host, state, seconds} of all that a
+        VM took; events [{time, event, vm, task, detail}], event being added, taken, none, done or requeued.
         """
         self._expire()
         states = collections.Counter(task.state for task in self._tasks.values())

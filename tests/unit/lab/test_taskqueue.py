@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The task queue: no task is lost or done twice, whatever VMs do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.lab import taskqueue
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with taskqueue.Server(("127.0.0.1", 0), lease=100) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def ask(url: str, method: str = "POST", body: bytes | None = None) -> tuple[int, str]:
+    server, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(server, timeout=30)
+    try:
+        connection.request(method, f"/{path}", body)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def post(url: str) -> str:
+    status, text = ask(url)
+    assert status == 200, text
+    return text
+
+
+def test_tasks_go_out_in_order_once_and_are_counted(url: str) -> None:
+    taskqueue.add(url, 2, 30)
+    taskqueue.add(url, 1, 7.5)
+    taken = [post(f"{url}/task?vm={vm}&host=node1") for vm in ("a", "b", "a", "c")]
+    assert taken == ["t1 30\n", "t2 30\n", "t3 7.5\n", "none\n"]
+    assert post(f"{url}/done?vm=b&id=t2") == "ok\n"
+    found = taskqueue.status(url)
+    assert [found[key] for key in ("queued", "taken", "done", "asks_without_task")] == [0, 2, 1, 1]
+    assert {name: (vm["asks"], vm["taken"], vm["done"]) for name, vm in found["vms"].items()} == {
+        "a": (2, 2, 0), "b": (1, 1, 1), "c": (1, 0, 0),
+    }  # fmt: skip
+    assert found["tasks"]["t2"] == {"vm": "b", "host": "node1", "state": "done", "seconds": 30}
+    assert [event["event"] for event in found["events"]] == [
+        "added", "added", "taken", "taken", "taken", "none", "done",
+    ]  # fmt: skip
+
+
+def test_named_queues_are_separate_and_the_bare_address_is_the_default_one(url: str) -> None:
+    taskqueue.add(f"{url}/atlas", 1, 5)
+    assert post(f"{url}/task?vm=a&host=h") == "none\n"
+    assert json.loads(post(f"{url}/atlas/task?vm=a&host=h&format=json")) == {"id": "t1", "seconds": 5}
+    assert json.loads(post(f"{url}/atlas/task?vm=a&host=h&format=json")) == {}
+    assert taskqueue.status(f"{url}/default")["queues"] == ["atlas", "default"]
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "code"),
+    [
+        ("/task?host=h", "POST", 400),
+        ("/task?vm=a%0Ab", "POST", 400),
+        ("/task?vm=" + "x" * 129, "POST", 400),
+        ("/task?vm=a", "GET", 405),
+        ("/status", "POST", 405),
+        ("/add?n=0&seconds=1", "POST", 400),
+        ("/add?n=-1&seconds=1", "POST", 400),
+        ("/add?n=100001&seconds=1", "POST", 400),
+        ("/add?n=1&seconds=nan", "POST", 400),
+        ("/done?vm=a&id=t1", "POST", 404),
+        ("/../etc/status", "GET", 404),
+        ("/a/b/status", "GET", 404),
+        ("/__init__", "POST", 404),
+    ],
+)
+def test_bad_requests_are_refused_and_change_nothing(url: str, target: str, method: str, code: int) -> None:
+    assert ask(url + target, method)[0] == code
+    found = taskqueue.status(url)
+    assert (found["queued"], found["taken"], found["vms"]) == (0, 0, {})
+
+
+def test_a_request_with_a_body_is_answered(url: str) -> None:
+    assert ask(f"{url}/task?vm=a", body=b"x" * 50_000) == (200, "none\n")
+
+
+def test_a_lost_task_goes_back_after_its_length_and_the_lease() -> None:
+    clock = Clock()
+    queue = taskqueue.Queue(lease=100, clock=clock)
+    queue.add(1, 50)
+    assert queue.take("lost", "h") is not None
+    clock.now += 150
+    assert queue.take("next", "h") is None
+    clock.now += 1
+    again = queue.take("next", "h")
+    assert again is not None
+    assert again.id == "t1"
+    with pytest.raises(taskqueue.BadRequest, match="next"):
+        queue.done("lost", "t1")
+    queue.done("next", "t1")
+    queue.done("next", "t1")
+    found = queue.status()
+    assert (found["requeued"], found["done"], found["vms"]["next"]["done"]) == (1, 1, 1)
+
+
+def test_a_late_report_counts_while_nobody_else_took_the_task() -> None:
+    clock = Clock()
+    queue = taskqueue.Queue(lease=10, clock=clock)
+    queue.add(1, 5)
+    queue.take("slow", "h")
+    clock.now += 16
+    queue.done("slow", "t1")
+    assert queue.take("other", "h") is None
+    assert queue.status()["done"] == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["take", "done", "wait", "add"]))))
+def test_every_task_is_queued_taken_or_done_and_done_only_once(steps: list[tuple[str, str]]) -> None:
+    clock = Clock()
+    queue = taskqueue.Queue(lease=10, clock=clock)
+    held: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    finished: list[str] = []
+    added = 0
+    for vm, step in steps:
+        if step == "add":
+            added += len(queue.add(2, 3))
+        elif step == "wait":
+            clock.now += 8
+        elif step == "take":
+            task = queue.take(vm, "h")
+            held[vm] += [task.id] if task else []
+        elif held[vm]:
+            identifier = held[vm].pop(0)
+            try:
+                queue.done(vm, identifier)
+            except taskqueue.BadRequest:
+                continue
+            if identifier not in finished:
+                finished.append(identifier)
+        found = queue.status()
+        assert found["queued"] + found["taken"] + found["done"] == added
+        assert found["done"] == len(finished) == sum(seen["done"] for seen in found["vms"].values())
+
+
+def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Path) -> None:
+    script = tmp_path / "taskqueue.py"
+    script.write_bytes(Path(taskqueue.__file__).read_bytes())
+    command = [sys.executable, "-I", str(script)]
+    with subprocess.Popen(
+        [*command, "serve", "--host", "127.0.0.1", "--port", "0"], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[1]
+        try:
+            subprocess.run([*command, "add", f"{url}/q", "3", "20"], check=True)
+            shown = subprocess.run([*command, "status", f"{url}/q"], check=True, capture_output=True)
+        finally:
+            server.terminate()
+    assert json.loads(shown.stdout)["queued"] == 3
+    done = subprocess.run([*command, "status", url], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("taskqueue: ")
+    assert done.stderr.count("\n") == 1
