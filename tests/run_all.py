@@ -33,7 +33,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("images", ("python", "-m", "tests.lab", "images"), "machines"),
+    Stage("images", ("tests/images",), "machines"),
     Stage("molecule-default", ("molecule", "test", "-s", "default"), "machines"),
     Stage("artifact", ("tests/artifact",), "machines"),
     Stage("molecule-bare", ("molecule", "test", "-s", "bare"), "machines"),
