@@ -31,14 +31,17 @@ _EMPTY: Mapping[str, float] = MappingProxyType({})
 class Limits:
     """What the administrator allows; keys are the machinetype's own, counts are of VMs, times are seconds.
 
-    ``max_starting`` limits VMs that are matched but have shown no work yet; None leaves that number to the
-    policy's own growth law and to ``max_idle``. Raises `UsageError` naming the key that cannot be right.
+    ``max_starting`` limits VMs that are idle or matched and have shown no work yet; None leaves that number
+    to the policy's growth law and to ``max_idle``. ``first_machines`` is how many may start before anything
+    at all is known of the machinetype (None: three times ``max_idle``). Raises `UsageError` naming the key
+    that cannot be right.
     """
 
     max_machines: int = 10
     max_idle: int = 10
     max_starting: int | None = None
     probe_machines: int = 2
+    first_machines: int | None = None
     fizzle_seconds: float = 600.0
     backoff_seconds: float = 1800.0
     max_wallclock_seconds: float = 86400.0
@@ -47,8 +50,9 @@ class Limits:
         for key in ("max_machines", "max_idle", "probe_machines"):
             if getattr(self, key) < 0:
                 raise UsageError(f"limits: {key} is {getattr(self, key)}; give 0 or more")
-        if self.max_starting is not None and self.max_starting < 0:
-            raise UsageError(f"limits: max_starting is {self.max_starting}; give 0 or more, or null")
+        for key in ("max_starting", "first_machines"):
+            if getattr(self, key) is not None and getattr(self, key) < 0:
+                raise UsageError(f"limits: {key} is {getattr(self, key)}; give 0 or more, or null")
         for key in ("fizzle_seconds", "backoff_seconds", "max_wallclock_seconds"):
             if not getattr(self, key) > 0:
                 raise UsageError(f"limits: {key} is {getattr(self, key)}; give more than 0 seconds")

@@ -113,7 +113,8 @@ class Reader:
 
 def number(value: Any, where: str) -> float:  # noqa: ARG001 - every converter has the same signature
     """A finite number of 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value < 0:
         raise ValueError(f"is {value!r}; give a number of 0 or more")
     return float(value)
 
@@ -194,6 +195,7 @@ def _limits(reader: Reader) -> Limits:
         "max_idle": reader.take("max_idle", count),
         "max_starting": reader.take("max_starting", optional_count, None),
         "probe_machines": reader.take("probe_machines", count, usual.probe_machines),
+        "first_machines": reader.take("first_machines", optional_count, None),
         "fizzle_seconds": reader.take("fizzle_seconds", positive, usual.fizzle_seconds),
         "backoff_seconds": reader.take("backoff_seconds", positive, usual.backoff_seconds),
         "max_wallclock_seconds": reader.take("max_wallclock_seconds", positive, usual.max_wallclock_seconds),

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which hosts a factory keeps its VMs off for a while: black holes, where VMs only fail.
+
+A host is distrusted after `FAILURES` VMs in a row failed on it for reasons that a host can have (code 500, or
+dying before an agent could have looked for work). It gets another chance when its time is over; each time
+it fails again the time doubles. One VM that works there clears it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FAILURES = 2
+LONGEST_SECONDS = 6 * 3600.0
+
+
+@dataclass
+class Record:
+    """What is held against one host: failures in a row, how often it was distrusted, and until when."""
+
+    failures: int = 0
+    level: int = 0
+    until: float = float("-inf")
+
+
+class HostTrust:
+    """The failures of every host that has some, by host name."""
+
+    def __init__(self, first_seconds: float) -> None:
+        self.first_seconds = first_seconds
+        self.records: dict[str, Record] = {}
+
+    def failed(self, host: str, started: float, ended: float) -> None:
+        """A VM that started on ``host`` at ``started`` failed; VMs matched together count as one level."""
+        record = self.records.setdefault(host, Record())
+        record.failures += 1
+        if record.failures >= FAILURES and started >= record.until:
+            seconds = min(self.first_seconds * 2.0**record.level, LONGEST_SECONDS)
+            record.level += 1
+            record.until = ended + seconds
+
+    def worked(self, host: str) -> None:
+        """A VM works, or did its work, on ``host``."""
+        self.records.pop(host, None)
+
+    def distrusted(self, now: float) -> tuple[str, ...]:
+        """The hosts to keep new VMs off at ``now``, sorted."""
+        return tuple(sorted(host for host, record in self.records.items() if now < record.until))
+
+    def state(self) -> dict[str, list[float]]:
+        """What `restore` needs, as JSON; hosts that were never distrusted are not worth keeping."""
+        return {
+            host: [record.failures, record.level, record.until]
+            for host, record in self.records.items()
+            if record.level
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        for host, (failures, level, until) in state.items():
+            self.records[str(host)] = Record(int(failures), int(level), float(until))

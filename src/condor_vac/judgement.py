@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the VMs of one machinetype have told so far: is there work, and how sure is that?
+
+Every VM is a question to the experiment's task queue, asked some time after its start, and its fate is the
+answer: *found* (it works, or did), *dry* (it ended without work), *error* (banned, experiment or agent
+trouble) or *site* (its host failed it). Of several answers the one to the latest question counts: that the
+queue was full when an older VM asked says nothing any more once a younger one found it empty.
+
+A run of finds without a dry answer is an *episode*; how many VMs found work in the last one is the *depth*
+to which the queue is believed to be filled when the next one begins.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from condor_vac.hosttrust import HostTrust
+from condor_vac.observation import (
+    AGENT,
+    BANNED,
+    EXPERIMENT,
+    FIZZLE,
+    NO_WORK,
+    NONE,
+    RUNNING,
+    SITE,
+    SUCCESS,
+    Ended,
+    Limits,
+    Machine,
+    Observation,
+)
+
+MEMORY_SECONDS = 86400.0
+UNKNOWN, FOUND, DRY, ERROR, BAD_SITE = "unknown", "found", "dry", "error", "site"
+NEVER = float("-inf")
+SAMPLES = 50
+ENOUGH = 3
+EARLY_SHARE = 0.8  # of max_wallclock_seconds: a VM that succeeded sooner than that ran out of tasks
+CONTRADICTION_SECONDS = 300.0
+
+
+class Learned:
+    """The last `SAMPLES` measurements of one duration, sorted view included."""
+
+    def __init__(self, values: Iterable[float] = ()) -> None:
+        self.values: deque[float] = deque(values, maxlen=SAMPLES)
+        self._sorted = sorted(self.values)
+
+    def add(self, value: float) -> None:
+        """Remember one more, forgetting the oldest beyond `SAMPLES`."""
+        if len(self.values) == SAMPLES:
+            self._sorted.remove(self.values[0])
+        self.values.append(value)
+        insort(self._sorted, value)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def low(self) -> float:
+        """The shortest; only when there is one."""
+        return self._sorted[0]
+
+    @property
+    def high(self) -> float:
+        """The longest; only when there is one."""
+        return self._sorted[-1]
+
+    def middle(self, default: float) -> float:
+        """The median, or ``default`` while nothing is known."""
+        return self._sorted[len(self) // 2] if self._sorted else default
+
+
+class Judgement:
+    """All answers so far, condensed; fed with observations in the order of time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.hosts = HostTrust(limits.backoff_seconds)
+        self.counted: dict[str, float] = {}  # ids of ended VMs that were taken in, with the time of their end
+        self.found: dict[str, float] = {}  # ids of VMs that found work, with the time they asked
+        self.late: set[str] = set()
+        self.lives = Learned()  # of VMs that found no work, from match to end
+        self.lags = Learned()  # from match to the evidence of work
+        self.last_found = self.last_dry = self.last_error = NEVER
+        self.last_emptied = NEVER
+        self.found_at = NEVER
+        self.error_kind = ""
+        self.site_hosts: dict[str, float] = {}
+        self.episode = 0
+        self.depth: int | None = None  # None: never yet found to have a bottom
+        self.emptied_right, self.emptied_wrong = 1, 1
+        self.ever_success = False
+
+    # -- taking in -------------------------------------------------------------------------------------
+
+    def take_in(self, seen: Observation) -> None:
+        """Learn from ends and from evidence that are new in ``seen``."""
+        new = [end for end in seen.ended if end.id not in self.counted and end.started is not None]
+        for end in sorted(new, key=lambda each: (each.ended, each.id)):
+            self.counted[end.id] = end.ended
+            self._ended(end)
+        self._forget(seen.now)
+        for vm in seen.machines:
+            if vm.state == RUNNING and vm.started is not None and vm.id not in self.found:
+                self._running(vm, vm.started, seen.now)
+
+    def _forget(self, now: float) -> None:
+        if len(self.counted) > 1000 and min(self.counted.values()) < now - MEMORY_SECONDS:
+            self.counted = {id_: at for id_, at in self.counted.items() if at >= now - MEMORY_SECONDS}
+        self.site_hosts = {host: at for host, at in self.site_hosts.items() if at > now - MEMORY_SECONDS}
+
+    def _running(self, vm: Machine, started: float, now: float) -> None:
+        age = now - started
+        if vm.works or (not vm.measured and age > self.proof_seconds):
+            if vm.works and vm.id not in self.late:
+                self.lags.add(age)
+            self._find(vm.id, started + min(age, self.lags.middle(age)) / 2, now)
+            if vm.host is not None:
+                self.hosts.worked(vm.host)
+        elif age > self.late_seconds and vm.id not in self.late:
+            self.late.add(vm.id)
+            self._dry(started + self.late_seconds / 2)
+
+    def _ended(self, end: Ended) -> None:
+        started = end.started if end.started is not None else end.ended
+        self.late.discard(end.id)
+        was_found = self.found.pop(end.id, None) is not None
+        if (end.works or end.kind == SUCCESS) and not was_found:
+            asked = started + min(end.life, self.lags.middle(end.life)) / 2
+            self._find(end.id, asked, end.ended)
+            del self.found[end.id]
+        sort = self._sort(end, was_found)
+        middle = started + end.life / 2
+        if sort == FOUND:
+            self._succeeded(end)
+        elif sort == DRY:
+            self.lives.add(end.life)
+            self._dry(middle)
+        elif sort == ERROR:
+            self.last_error, self.error_kind = max(self.last_error, middle), end.kind
+        elif sort == BAD_SITE and end.host is not None:
+            self.site_hosts[end.host] = middle
+            self.hosts.failed(end.host, started, end.ended)
+
+    def _sort(self, end: Ended, was_found: bool) -> str:
+        works = end.works or was_found
+        if end.kind == SUCCESS or (works and end.kind in (NONE, NO_WORK)):
+            return FOUND
+        if end.kind in (BANNED, EXPERIMENT, AGENT):
+            return ERROR
+        if end.kind == SITE or (end.kind == FIZZLE and self._too_short(end)):
+            return BAD_SITE
+        if end.kind in (NO_WORK, FIZZLE):
+            return DRY
+        return DRY if end.kind == NONE and (end.measured or self.ever_success) else UNKNOWN
+
+    def _too_short(self, end: Ended) -> bool:
+        """Whether it died before an agent could have asked, going by the lives and lags seen so far."""
+        known = [each.low for each in (self.lives, self.lags) if len(each) >= ENOUGH]
+        return bool(known) and end.life < 0.5 * min(known)
+
+    # -- the answers -----------------------------------------------------------------------------------
+
+    def _find(self, name: str, asked: float, now: float) -> None:
+        self.found[name] = asked
+        self.found_at = max(self.found_at, now)
+        if self.last_emptied != NEVER and 0 < asked - self.last_emptied < CONTRADICTION_SECONDS:
+            self.emptied_wrong += 1
+        if asked > self.latest_no:
+            self.episode += 1
+        elif self.depth is not None:
+            self.depth += 1
+        self.last_found = max(self.last_found, asked)
+
+    def _dry(self, asked: float) -> None:
+        if 0 < asked - self.last_emptied < CONTRADICTION_SECONDS:
+            self.emptied_right += 1
+        self.last_dry = max(self.last_dry, asked)
+        if asked > self.last_found:
+            self._close_episode()
+
+    def _close_episode(self) -> None:
+        if self.episode:
+            self.depth, self.episode = self.episode, 0
+
+    def _succeeded(self, end: Ended) -> None:
+        self.ever_success = True
+        if end.host is not None:
+            self.hosts.worked(end.host)
+        if end.kind != SUCCESS or end.life > EARLY_SHARE * self.limits.max_wallclock_seconds:
+            return
+        self.last_emptied = max(self.last_emptied, end.ended)
+        if self.emptied_means_dry and end.ended > self.last_found:
+            self._close_episode()
+
+    @property
+    def emptied_means_dry(self) -> bool:
+        """Whether early successes have mostly been followed by VMs that found nothing."""
+        return self.emptied_right >= self.emptied_wrong
+
+    @property
+    def latest_no(self) -> float:
+        """When the latest VM asked that found the queue empty."""
+        return max(self.last_dry, self.last_emptied if self.emptied_means_dry else NEVER)
+
+    @property
+    def proof_seconds(self) -> float:
+        """From this age a VM whose work cannot be measured is taken to work: it outlived those without."""
+        if len(self.lives) < ENOUGH:
+            return self.limits.fizzle_seconds
+        return 1.25 * self.lives.high + 60.0
+
+    @property
+    def late_seconds(self) -> float:
+        """From this age a VM that could have shown work, and has not, counts as one that found none."""
+        if len(self.lags) < ENOUGH:
+            return 3 * max(self.limits.fizzle_seconds, self.proof_seconds)
+        return 2 * self.lags.high + 60.0
+
+    def verdict(self, now: float) -> str:
+        """What the answer to the latest question was."""
+        trusted = [at for host, at in self.site_hosts.items() if now >= self._until(host)]
+        site = sorted(trusted)[-ENOUGH] if len(trusted) >= ENOUGH else NEVER
+        answers = (
+            (self.last_found, FOUND),
+            (self.latest_no, DRY),
+            (self.last_error, ERROR),
+            (site, BAD_SITE),
+        )
+        at, verdict = max(answers, key=lambda each: each[0])
+        return UNKNOWN if at == NEVER else verdict
+
+    def _until(self, host: str) -> float:
+        record = self.hosts.records.get(host)
+        return NEVER if record is None else record.until
+
+    # -- keeping ---------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """What cannot be had from a day's history as well: the depth and what was learned."""
+        return {
+            "depth": self.depth,
+            "lives": [round(value, 1) for value in self.lives.values],
+            "lags": [round(value, 1) for value in self.lags.values],
+            "emptied": [self.emptied_right, self.emptied_wrong],
+            "hosts": self.hosts.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self.depth = state["depth"]
+        self.lives, self.lags = Learned(state["lives"]), Learned(state["lags"])
+        self.emptied_right, self.emptied_wrong = state["emptied"]
+        self.hosts.restore(state["hosts"])

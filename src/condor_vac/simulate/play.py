@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Play a scenario with one policy or several, and put their figures side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from condor_vac.errors import UsageError
+from condor_vac.observation import Decision, Observation
+from condor_vac.policy import Policy
+from condor_vac.simulate.peers import PEERS, Player, Seat
+from condor_vac.simulate.scenario import Scenario
+from condor_vac.simulate.world import Kind, World
+
+OURS = "vacuum"
+POLICIES = (OURS, *PEERS)
+
+
+class Factory:
+    """One machinetype's factory process: runs its player each cycle, unless a fault stops it."""
+
+    def __init__(self, world: World, kind: Kind, policy: str) -> None:
+        self.world, self.kind, self.policy = world, kind, policy
+        self.seat = Seat(kind, world)
+        self.player = self._make()
+        self.fresh = True
+        self.sleeps_until = 0.0
+        self.was_down = False
+        world.at(0.0, self.cycle)
+        for fault in world.scenario.faults:
+            if fault.kind == "factory_killed" and fault.machinetype in (None, kind.spec.name):
+                world.at(fault.start, self.kill)
+
+    def _make(self) -> Player:
+        return Policy(self.seat.limits) if self.policy == OURS else PEERS[self.policy](self.seat)
+
+    def kill(self) -> None:
+        """All memory is lost; the next cycle but one is the first of the new process."""
+        if self.policy == OURS or self.policy == "cobald":
+            self.player = self._make()
+        self.fresh = True
+        self.sleeps_until = self.world.now + self.world.scenario.cycle_seconds
+
+    def cycle(self) -> None:
+        """Observe, decide, act; while the schedd does not answer, nothing is decided."""
+        self.world.at(self.world.now + self.world.scenario.cycle_seconds, self.cycle)
+        if self.world.active("factory_down", self.kind.spec.name):
+            self.was_down = True
+            return
+        if self.world.now < self.sleeps_until or self.world.active("schedd_unreachable"):
+            return
+        if self.was_down:
+            self._resume()
+        seen = self.world.observe(self.kind, self.fresh)
+        self.fresh = False
+        self._act(self.player.decide(seen), seen)
+
+    def _resume(self) -> None:
+        """A factory that was stopped in good order finds its state in its file and the rest in the history."""
+        self.was_down, self.fresh = False, True
+        if isinstance(self.player, Policy):
+            self.player = Policy.restore(self.seat.limits, json.loads(json.dumps(self.player.state())))
+
+    def _act(self, decision: Decision, seen: Observation) -> None:
+        for name in decision.remove:
+            self.world.remove(self.kind, name)
+        self.world.avoid(self.kind, decision.avoid_hosts)
+        self.world.submit(self.kind, decision.submit)
+
+
+def play(scenario: Scenario, policy: str) -> World:
+    """The world after the scenario was played with ``policy``. Raises UsageError for an unknown name."""
+    if policy not in POLICIES:
+        raise UsageError(f"--policy: {policy!r} is unknown; give one of {', '.join(POLICIES)}")
+    world = World(scenario)
+    for kind in world.kinds:
+        Factory(world, kind, policy)
+    world.run()
+    return world
+
+
+def compare(scenario: Scenario, policies: Iterable[str], *, timeline: bool = True) -> dict[str, Any]:
+    """``{"scenario": name, "policies": {policy: figures}}`` as the README of the scenarios has it."""
+    oracle = play(scenario, "oracle")
+    found: dict[str, Any] = {}
+    for policy in policies:
+        world = oracle if policy == "oracle" else play(scenario, policy)
+        figures = world.meter.result(oracle.meter, timeline=timeline)
+        figures["per_machinetype"] = {
+            kind.spec.name: kind.meter.result(best.meter, timeline=timeline)
+            for kind, best in zip(world.kinds, oracle.kinds)
+        }
+        found[policy] = figures
+    return {"scenario": scenario.name, "policies": found}
