@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the context ISO with the tool that the node has: xorriso, genisoimage or mkisofs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+from condor_vac import tools
+from condor_vac.errors import VacError
+
+_TIMEOUT_SECONDS = 60.0
+# All take mkisofs's options; xorriso is what current distributions ship.
+_TOOLS = (("xorriso", "-as", "mkisofs"), ("genisoimage",), ("mkisofs",))
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}")
+_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}")
+# 1 January 2000: the same files make the same image, whenever they are made.
+_EPOCH = 946684800
+
+
+def make(path: str, files: Mapping[str, bytes], label: str, mode: int = 0o600) -> None:
+    """Write an ISO 9660 image (Rock Ridge, Joliet) with these files at its root to ``path``, atomically.
+
+    ``mode`` is that of the image, which may hold secrets; ``label`` is the volume's. The directory of
+    ``path`` is used for the work, so it must have room for twice the files. Raises VacError.
+    """
+    if not _LABEL.fullmatch(label):
+        raise VacError(f"{label!a}: not a volume label; use letters, digits, _ and -")
+    directory, name = os.path.split(os.path.abspath(path))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=directory) as work:
+            tree = os.path.join(work, "tree")
+            os.makedirs(tree)
+            _write_tree(tree, files)
+            image = os.path.join(work, "image")
+            argv = [*_tool(), "-quiet", "-no-pad", "-o", image, "-V", label, "-r", "-J", tree]
+            tools.run(argv, timeout=_TIMEOUT_SECONDS, environment={"SOURCE_DATE_EPOCH": str(_EPOCH)})
+            os.chmod(image, mode)
+            os.replace(image, path)
+    except OSError as error:
+        raise VacError(f"{path}: cannot make the image: {error.strerror}; check space and quota") from error
+
+
+def _tool() -> tuple[str, ...]:
+    for tool in _TOOLS:
+        if shutil.which(tool[0], path=tools.SYSTEM_PATH):
+            return tool
+    names = ", ".join(tool[0] for tool in _TOOLS)
+    raise VacError(f"none of {names} is in {tools.SYSTEM_PATH}; install xorriso or genisoimage")
+
+
+def _write_tree(tree: str, files: Mapping[str, bytes]) -> None:
+    for name, data in files.items():
+        if not _NAME.fullmatch(name):
+            raise VacError(f"{name!a}: not a name for a file on an ISO; use letters, digits and _ . -")
+        file = os.path.join(tree, name)
+        with open(file, "xb") as stream:
+            stream.write(data)
+        os.utime(file, (_EPOCH, _EPOCH))
+    os.utime(tree, (_EPOCH, _EPOCH))
