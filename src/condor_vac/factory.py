@@ -30,6 +30,7 @@ import logging
 import logging.handlers
 import os
 import pwd
+import re
 import shutil
 import signal
 import sys
@@ -50,6 +51,8 @@ OWN_JOB = "VAC_FACTORY_JOB"
 KEEP_DIRECTORIES_SECONDS = 7 * 86400
 RESTART_SECONDS = 60.0
 LOG_BYTES, LOG_FILES = 1 << 20, 5
+
+_FIGURES = re.compile(r"[0-9]+")
 
 STOP, HOLD, REMOVE = signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2
 _SIGNALS = {STOP, HOLD, REMOVE, signal.SIGINT}
@@ -117,7 +120,7 @@ class Factory:
         self._log = log
         self._cycle = Cycle(pool, directory, os.environ.get(OWN_JOB), log.info)
         self._cleaned = 0.0
-        self._said: tuple[Any, ...] = ()
+        self._said: tuple[str, ...] | None = None
 
     def run(self, once: bool) -> int:
         """Cycles until a signal ends them (or one, with ``once``); returns the exit code."""
@@ -139,8 +142,8 @@ class Factory:
             self._source.refresh()
 
     def _report(self, last: Any) -> None:
-        """A line for every decision that differs from the one before or does something."""
-        said = (last["error"], *last["reasons"])
+        """A line for every decision that does something, or differs from the one before by more than figures."""
+        said = tuple(_FIGURES.sub("#", reason) for reason in last["reasons"])
         if last["submit"] or said != self._said:
             level = logging.ERROR if last["error"] else logging.INFO
             self._log.log(level, "submit %d: %s", last["submit"], " · ".join(last["reasons"]) or "no reason")

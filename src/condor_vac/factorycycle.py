@@ -26,9 +26,8 @@ from condor_vac.observation import Decision, Limits, Observation
 from condor_vac.policy import Policy
 from condor_vac.pool import Pool, PoolError
 
-# The schedd's and this clock are of one machine; a completed job is asked for again for so long after its
-# end.
-OVERLAP_SECONDS = 300.0
+# Enough to judge by when the state file is lost: the newest VMs that have left the queue.
+HISTORY_LIMIT = 1000
 _ACTIVE = frozenset({observe.IDLE, observe.RUNNING})
 
 
@@ -63,7 +62,6 @@ class Cycle:
         self._own_job = own_job
         self._say = say
         self._clock = clock
-        self._known: tuple[float, float] | None = None
         self.state = State()
         self.batches: set[str] = set()
 
@@ -93,9 +91,7 @@ class Cycle:
 
     def plan(self, m: Machinetype, now: float) -> Plan:
         """Look at the queue and decide, without acting. Raises VacError."""
-        queue = observe.queue(
-            self._pool.jobs(observe.constraint(m.name, m.owner, self._known), observe.PROJECTION), m
-        )
+        queue = observe.queue(self._pool.jobs(observe.constraint(m.name, m.owner), observe.PROJECTION), m)
         self._check_factories(queue)
         self.batches.update(job.batch for job in queue.jobs if job.batch is not None)
         self._settle(queue, m, now)
@@ -103,10 +99,11 @@ class Cycle:
         worked.update(observe.run_id(job) for job in queue.jobs if observe.works(job, m, now))
         worked &= {observe.run_id(job) for job in queue.jobs}
         self.state = self.state.but(worked=tuple(sorted(worked)))
-        seen = observe.observation(queue.jobs, m, now, worked)
+        seen = observe.observation([*queue.jobs, *self._past(queue, m)], m, now, worked)
         digest = submitfile.describe(m)["+VacDigest"].strip('"')
         verdicts = factoryrules.verdicts(queue.jobs, m, now, digest)
-        policy = Policy(limits(m), self.state.policy)
+        kept = self.state.policy
+        policy = Policy(limits(m)) if kept is None else Policy.restore(limits(m), kept)
         return Plan(queue, seen, policy.decide(seen), verdicts, policy.state())
 
     def withdraw(self, m: Machinetype, reason: str) -> int:
@@ -122,7 +119,6 @@ class Cycle:
         cluster = self._submit(plan, m, now, count) if count else None
         if not count:
             self.state = self.state.but(policy=plan.policy)
-        self._known = (now - factoryrules.stale_after(m), now - OVERLAP_SECONDS)
         return {
             "error": None,
             "submit": count,
@@ -161,6 +157,20 @@ class Cycle:
         else:
             policy = self.state.policy if pending.policy is None else pending.policy
             self.state = self.state.but(pending=None, policy=policy)
+
+    def _past(self, queue: observe.Queue, m: Machinetype) -> list[observe.Job]:
+        """Without a state, the VMs that have left the queue; without a history, none, and it is said so."""
+        if self.state.policy is not None:
+            return []
+        mine = observe.constraint(m.name, m.owner)
+        try:
+            ads = self._pool.history(mine, observe.PROJECTION, HISTORY_LIMIT)
+        except PoolError as error:
+            self._say(f"{error}; judging by the queue alone")
+            return []
+        present = {job.id for job in queue.jobs}
+        past = observe.queue(ads, m).jobs
+        return [job for job in past if job.state == observe.COMPLETED and job.id not in present]
 
     def _in_history(self, constraint: str) -> bool:
         return bool(self._pool.history(constraint, ["ClusterId", "ProcId"], 1))

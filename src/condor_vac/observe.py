@@ -117,18 +117,13 @@ class Queue:
     factories: Mapping[str, int]
 
 
-def constraint(name: str, owner: str, known: tuple[float, float] | None = None) -> str:
+def constraint(name: str, owner: str) -> str:
     """The one query of a cycle: the machinetype's VM jobs and its factory jobs.
 
-    VMs that completed in the period ``known`` (from, to; Unix s) are left out: they are known already. A
-    foreign job costs the schedd two attributes that it does not have; `and` and `or` stop early.
+    A foreign job costs the schedd two attributes that it does not have; ``&&`` and ``||`` stop early.
     """
-    fresh = ""
-    if known is not None:
-        since, until = (int(time) for time in known)
-        fresh = f" && (JobStatus != 4 || EnteredCurrentStatus < {since} || EnteredCurrentStatus >= {until})"
     return (
-        f'(VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && Owner == "{owner}"{fresh})'
+        f'(VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && Owner == "{owner}")'
         f' || (VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE})'
     )
 

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac machines``: every VM in the queue with state, host, age, CPU use and outcome.
+
+``--json``: a list of ``{id, machinetype, state, host, submitted, started, age, runtime, cpu, works,
+heartbeat, code, kind, message, cause, hold_reason}``; times in Unix seconds, age and runtime in seconds,
+cpu a fraction per processor, what is not known null. Text that a guest wrote (message) is printed as one
+line of printable text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from condor_vac import observe, outcome, survey
+from condor_vac.pool import Pool
+
+_STATES = {
+    observe.IDLE: "idle",
+    observe.RUNNING: "running",
+    observe.REMOVED: "removed",
+    observe.COMPLETED: "ended",
+    observe.HELD: "held",
+    observe.TRANSFERRING: "running",
+    observe.SUSPENDED: "suspended",
+}
+_COLUMNS = ("ID", "MACHINETYPE", "STATE", "HOST", "AGE", "CPU", "WORKS", "CODE", "KIND", "MESSAGE")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac machines``."""
+    parser.add_argument("machinetype", nargs="?", metavar="MACHINETYPE", help="only the VMs of this one")
+    survey.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the VMs; 1 if a machinetype's VMs could not be understood."""
+    now = survey.now()
+    views = survey.survey(args, Pool(args.bindings), args.machinetype)
+    machines = [describe(view, job, now) for view in views for job in view.jobs]
+    if args.json:
+        json.dump(machines, sys.stdout, indent=1)
+        print()
+    else:
+        _print(machines)
+    for view in views:
+        for problem in view.problems:
+            print(f"{view.name}: {problem}", file=sys.stderr)
+    return 1 if any(view.problems for view in views) else 0
+
+
+def describe(view: survey.View, job: observe.Job, now: float) -> dict[str, Any]:
+    """One VM's entry of the report."""
+    ad = view.ads[job.id]
+    over = job.ended if job.state in {observe.COMPLETED, observe.HELD} else None
+    end = over.time if over else (job.entered if job.state == observe.COMPLETED else now)
+    start = job.vm_started or job.started
+    runtime = over.runtime if over and over.runtime is not None else (end - start if start else None)
+    return {
+        "id": job.id,
+        "machinetype": view.name,
+        "state": _STATES[job.state],
+        "host": job.host,
+        "submitted": job.submitted,
+        "started": start if job.state != observe.IDLE else None,
+        "age": now - job.submitted,
+        "runtime": runtime if job.state != observe.IDLE else None,
+        "cpu": job.fraction,
+        "works": view.works(job, now),
+        "heartbeat": ad.get("VacHeartbeat"),
+        "code": over.code if over else None,
+        "kind": over.kind if over else None,
+        "message": _line(ad.get("ShutdownMessage")) if over else None,
+        "cause": _line(ad.get("VacCause")) if over else None,
+        "hold_reason": _line(ad.get("HoldReason")) if job.state == observe.HELD else None,
+    }
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for a person: 45s, 12m, 3h05, 2d04h."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    if whole < 7200:
+        return f"{whole // 60}m"
+    if whole < 172800:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
+
+
+def _line(value: object) -> str | None:
+    return None if value is None else outcome.safe_text(str(value).encode())
+
+
+def _print(machines: list[dict[str, Any]]) -> None:
+    rows = [_COLUMNS, *(_row(entry) for entry in machines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip())
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    cpu = entry["cpu"]
+    return (
+        entry["id"],
+        entry["machinetype"],
+        entry["state"],
+        entry["host"] or "-",
+        duration(entry["runtime"] if entry["runtime"] is not None else entry["age"]),
+        "-" if cpu is None else f"{cpu:.2f}",
+        "yes" if entry["works"] else "no",
+        "-" if entry["code"] is None else str(entry["code"]),
+        entry["kind"] or "-",
+        entry["message"] or entry["hold_reason"] or "",
+    )

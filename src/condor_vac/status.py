@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac status``: every machinetype's factory, its VMs by state, how the last ones ended, what it
+decided.
+
+``--json``: ``{"time": Unix s, "machinetypes": {NAME: {factory, factory_job, idle, running, works, held,
+ended: {CODE or "none": number}, last: {time, submit, error, reasons, numbers}, next_probe, max_machines,
+problems}}}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from condor_vac import observe, survey
+from condor_vac.pool import Pool
+
+_COLUMNS = ("MACHINETYPE", "FACTORY", "IDLE", "RUNNING", "WORKS", "HELD", "MAX", "ENDED", "LAST DECISION")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac status``."""
+    survey.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status; 1 if a machinetype has a problem or no running factory."""
+    now = survey.now()
+    views = survey.survey(args, Pool(args.bindings))
+    report = {view.name: describe(view, now) for view in views}
+    if args.json:
+        json.dump({"time": now, "machinetypes": report}, sys.stdout, indent=1)
+        print()
+    else:
+        _print(report)
+    good = all(entry["factory"] == "running" and not entry["problems"] for entry in report.values())
+    return 0 if good else 1
+
+
+def describe(view: survey.View, now: float) -> dict[str, Any]:
+    """One machinetype's entry of the report."""
+    states = Counter(job.state for job in view.jobs)
+    active = [job for job in view.factories if job.status != "removed"]
+    last = dict(view.state.last)
+    return {
+        "factory": active[0].status if active else "none",
+        "factory_job": active[0].id if active else None,
+        "idle": states[observe.IDLE],
+        "running": sum(states[state] for state in (observe.RUNNING, observe.TRANSFERRING, observe.SUSPENDED)),
+        "works": sum(view.works(job, now) for job in view.jobs),
+        "held": states[observe.HELD],
+        "ended": dict(Counter(_code(job) for job in view.jobs if job.state == observe.COMPLETED)),
+        "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")}
+        if last
+        else None,
+        "next_probe": last.get("numbers", {}).get("next_probe"),
+        "max_machines": view.machinetype.max_machines if view.machinetype else None,
+        "problems": list(view.problems),
+    }
+
+
+def _code(job: observe.Job) -> str:
+    return "none" if job.ended is None or job.ended.code is None else str(job.ended.code)
+
+
+def _print(report: dict[str, dict[str, Any]]) -> None:
+    rows = [_COLUMNS, *(_row(name, entry) for name, entry in report.items())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip())
+    for name, entry in report.items():
+        last = entry["last"]
+        for line in [*(last["reasons"] or [] if last else []), *entry["problems"]]:
+            print(f"{name}: {line}")
+    if not report:
+        print("no machinetype: neither a file nor a job")
+
+
+def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    ended = " ".join(f"{code}:{number}" for code, number in sorted(entry["ended"].items()))
+    last = entry["last"]
+    decision = "none yet"
+    if last:
+        decision = f"{time.strftime('%H:%M:%S', time.localtime(last['time']))} submit {last['submit']}"
+    numbers = (entry["idle"], entry["running"], entry["works"], entry["held"], entry["max_machines"])
+    return (name, entry["factory"], *("?" if n is None else str(n) for n in numbers), ended or "-", decision)

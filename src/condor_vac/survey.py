@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the machinetypes' files, the queue and the factories' state files say together; read-only.
+
+The base of ``condor_vac status``, ``machines`` and ``explain``. What is wrong with one machinetype is told
+with it (``problems``), so that it hides nothing of the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from condor_vac import factoryjob, factorystate, observe
+from condor_vac import machinetype as machinetypes
+from condor_vac.errors import UsageError, VacError
+from condor_vac.machinetype import Machinetype
+from condor_vac.pool import Pool
+from condor_vac.submitfile import STATE_ROOT
+
+DIRECTORY = "/etc/condor_vac/machinetypes"
+EXTRA = (
+    "VacMachinetype",
+    "Owner",
+    "HoldReason",
+    "ShutdownMessage",
+    "VacCause",
+    "VacHeartbeat",
+    "LastRejMatchReason",
+    "LastRejMatchTime",
+)
+PROJECTION = (*observe.PROJECTION, *EXTRA)
+
+
+@dataclass(frozen=True)
+class View:
+    """One machinetype: its data, its VM jobs (checked; raw in ``ads``), its factory's jobs and state."""
+
+    name: str
+    machinetype: Machinetype | None
+    jobs: Sequence[observe.Job]
+    ads: Mapping[str, Mapping[str, Any]]
+    factories: Sequence[factoryjob.FactoryJob]
+    state: factorystate.State
+    problems: Sequence[str] = field(default_factory=tuple)
+
+    def works(self, job: observe.Job, now: float) -> bool:
+        """Whether this VM shows work, or its factory has seen it work."""
+        if self.machinetype is None or job.state == observe.COMPLETED:
+            return False
+        return observe.run_id(job) in self.state.worked or observe.works(job, self.machinetype, now)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the three commands have in common."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--machinetypes", default=DIRECTORY, metavar="DIR", help="default %(default)s")
+    parser.add_argument(
+        "--state", default=STATE_ROOT, metavar="DIR", help="factories' directories (%(default)s)"
+    )
+    parser.add_argument("--bindings", choices=("htcondor2", "htcondor"), help="which Python bindings to use")
+
+
+def survey(args: argparse.Namespace, pool: Pool, only: str | None = None) -> list[View]:
+    """Every machinetype (or ``only`` one) that has a file or a job, by name.
+
+    Raises PoolError if the schedd does not answer, UsageError if there is no such machinetype.
+    """
+    files = {os.path.basename(path)[: -len(".json")]: path for path in _files(args.machinetypes)}
+    ads = pool.jobs(_constraint(only), PROJECTION)
+    factories = factoryjob.jobs(pool, only)
+    names = {*files, *(str(ad.get("VacMachinetype")) for ad in ads), *(job.name for job in factories)}
+    if only is not None and only not in names:
+        raise UsageError(f"{only}: no such machinetype in {args.machinetypes} or in the queue")
+    chosen = sorted(names) if only is None else [only]
+    return [_view(name, files.get(name), ads, factories, args.state) for name in chosen]
+
+
+def now() -> float:
+    """The present time, for ages."""
+    return time.time()
+
+
+def _constraint(only: str | None) -> str:
+    mine = "isString(VacMachinetype)" if only is None else f'VacMachinetype =?= "{_checked(only)}"'
+    return f"{mine} && JobUniverse == {observe.VM_UNIVERSE}"
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(machinetypes.NAME_PATTERN, name):
+        raise UsageError(f"{name[:80]!r} is not the name of a machinetype")
+    return name
+
+
+def _files(directory: str) -> list[str]:
+    return sorted(glob.glob(os.path.join(glob.escape(directory), "*.json")))
+
+
+def _view(
+    name: str,
+    path: str | None,
+    ads: Sequence[Mapping[str, Any]],
+    factories: Sequence[factoryjob.FactoryJob],
+    state_root: str,
+) -> View:
+    problems: list[str] = []
+    machinetype = _machinetype(path, problems)
+    mine = [ad for ad in ads if ad.get("VacMachinetype") == name]
+    jobs: list[observe.Job] = []
+    if machinetype is not None:
+        jobs = _jobs(mine, machinetype, problems)
+    return View(
+        name=name,
+        machinetype=machinetype,
+        jobs=jobs,
+        ads={f"{ad.get('ClusterId')}.{ad.get('ProcId')}": ad for ad in mine},
+        factories=[job for job in factories if job.name == name],
+        state=_state(os.path.join(state_root, name), problems),
+        problems=problems,
+    )
+
+
+def _machinetype(path: str | None, problems: list[str]) -> Machinetype | None:
+    if path is None:
+        problems.append("its machinetype has no file any more")
+        return None
+    try:
+        return machinetypes.load(path)
+    except VacError as error:
+        problems.append(str(error))
+        return None
+
+
+def _jobs(ads: Sequence[Mapping[str, Any]], m: Machinetype, problems: list[str]) -> list[observe.Job]:
+    try:
+        return list(observe.queue(ads, m).jobs)
+    except VacError as error:
+        problems.append(str(error))
+        return []
+
+
+def _state(directory: str, problems: list[str]) -> factorystate.State:
+    try:
+        return factorystate.load(directory)
+    except VacError as error:
+        problems.append(str(error))
+        return factorystate.State()
