@@ -64,7 +64,8 @@ class Ad:
             return None
         result = self._ad.eval(name)
         if isinstance(result, self._module.Value):
-            if result == self._module.Value.Undefined:
+            # By identity: in classad, == of two values makes an expression, which is always true.
+            if result is self._module.Value.Undefined:
                 return None
             raise VacError(f"{self.source}: {name}: evaluates to an error; correct the expression")
         return result
