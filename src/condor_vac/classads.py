@@ -44,13 +44,13 @@ class Ad:
             raise VacError(f"{source}: more than {AD_LIMIT} characters; this is no ad of HTCondor")
         self.source = source
         self._module = bindings()
+        # classad2 of HTCondor 24.0 fails at a blank line or a comment before the first attribute.
+        lines = [line for line in text.split("\n") if line.strip() and not line.lstrip().startswith("#")]
         try:
-            self._ad: Any = self._module.parseOne(text, self._module.Parser.Old)
+            self._ad: Any = self._module.parseOne("\n".join([*lines, ""]), self._module.Parser.Old)
         except (ValueError, SyntaxError, RuntimeError) as error:
             raise VacError(f"{source}: HTCondor cannot read this ad; correct it") from error
-        for line in text.split("\n"):
-            if not line.strip() or line.lstrip().startswith("#"):
-                continue
+        for line in lines:
             found = _LINE.match(line)
             if found is None or found[1] not in self._ad:
                 raise VacError(f"{source}: HTCondor cannot read the line {line[:80]!a}; correct the ad")
