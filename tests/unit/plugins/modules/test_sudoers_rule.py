@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One sudo rule; how other files are read was compared with cvtsudoers of sudo 1.9.16p2 (Debian 13)."""
+
+from __future__ import annotations
+
+import os
+import stat
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.vacuum.htcondor.plugins.module_utils import files, sudoers
+from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
+
+from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+
+LEASE = "/usr/local/libexec/vac_lease"
+DEBIAN = (
+    "# sudoers of Debian 13, without its comments\n"
+    "Defaults\tenv_reset\n"
+    'Defaults\tsecure_path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"\n'
+    "root\tALL=(ALL:ALL) ALL\n"
+    "%sudo\tALL=(ALL:ALL) ALL\n"
+    "@includedir /etc/sudoers.d\n"
+)
+# uid, gid and groups of the accounts of the node.
+ACCOUNTS = {"slot1": (901, 901, [901, 99]), "slot2": (902, 902, [902]), "condor": (64, 64, [64])}
+GROUPS = {901: "slot1", 902: "slot2", 64: "condor", 99: "vms"}
+
+
+def visudo(argv: list[str], _stdin: str | None) -> Answer:
+    """Accepts a file unless a line begins with the word bad; answers as visudo 1.9.16p2 does."""
+    assert argv[:2] == ["/usr/bin/visudo", "--check"]
+    path = argv[2].partition("=")[2]
+    if "bad" in Path(path).read_text():
+        return 1, "", f"{path}:2:5: syntax error\nbad line\n    ^~~~\n"
+    return 0, f"{path}: parsed OK\n", ""
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "etc/sudoers.d").mkdir(parents=True)
+    (tmp_path / "etc/sudoers").write_text(DEBIAN)
+    (tmp_path / "etc/sudoers.d/README").write_text("# nothing\n")
+    monkeypatch.setattr(sudoers_rule, "ROOT", str(tmp_path))
+    monkeypatch.setattr(files, "_uid", lambda _name: tmp_path.stat().st_uid)
+    monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
+
+    def getpwnam(name: str) -> Any:
+        return types.SimpleNamespace(pw_uid=ACCOUNTS[name][0], pw_gid=ACCOUNTS[name][1])
+
+    monkeypatch.setattr(sudoers_rule.pwd, "getpwnam", getpwnam)
+    monkeypatch.setattr(sudoers_rule.os, "getgrouplist", lambda name, _gid: ACCOUNTS[name][2])
+    monkeypatch.setattr(
+        sudoers_rule.grp, "getgrgid", lambda gid: types.SimpleNamespace(gr_name=GROUPS[gid])
+    )
+    return tmp_path
+
+
+def rule(root: Path, **options: Any) -> dict[str, Any]:
+    given = {"name": "condor_vac", "users": ["slot1"], "commands": [LEASE], **options}
+    return run(sudoers_rule, given, tools=Tools(visudo))
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            {"name": "condor_vac", "users": ["slot1", "slot2"], "commands": [LEASE]},
+            f"slot1, slot2 ALL = (root) NOPASSWD: {LEASE}",
+        ),
+        (
+            {
+                "name": "x-1",
+                "groups": ["vms"],
+                "users": ["a.b@c.org"],
+                "runas": "condor",
+                "nopasswd": False,
+                "commands": ["/bin/a b,c d=e:f", '/bin/z ""'],
+            },
+            'a.b@c.org, %vms ALL = (condor) PASSWD: /bin/a b\\,c d\\=e\\:f, /bin/z ""',
+        ),
+    ],
+)
+def test_check_apply_check_apply(root: Path, options: dict[str, Any], line: str) -> None:
+    results = four_calls(sudoers_rule, options, Tools(visudo))
+    path = root / "etc/sudoers.d" / options["name"]
+    assert results[1]["file"] == str(path)
+    assert path.read_text().splitlines()[1:] == [line]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
+    assert [entry.name for entry in (root / "etc/sudoers.d").iterdir() if entry.name.startswith(".")] == []
+
+
+def test_a_widened_or_writable_file_is_repaired(root: Path) -> None:
+    rule(root)
+    path = root / "etc/sudoers.d/condor_vac"
+    good = path.read_text()
+    path.chmod(0o660)
+    assert [rule(root)["changed"] for _ in range(2)] == [True, False]
+    path.chmod(0o640)
+    path.write_text(good + "slot1 ALL = NOPASSWD: ALL\n")
+    result = rule(root)
+    assert result["changed"]
+    assert result["conflicts"] == []
+    assert path.read_text() == good
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_visudo_refuses_replaces_nothing(root: Path, check: bool) -> None:
+    rule(root)
+    path = root / "etc/sudoers.d/condor_vac"
+    before = path.read_text()
+    given = {"name": "condor_vac", "users": ["slot1"], "commands": ["/opt/bad"]}
+    result = run(sudoers_rule, given, check=check, tools=Tools(visudo))
+    assert result["failed"]
+    assert f"{path}:2:5: syntax error" in result["msg"]
+    assert path.read_text() == before
+
+
+# file, its text, then what is found for slot1 (uid 901, member of vms) and vac_lease.
+ELSEWHERE = [
+    ("a", "slot1 ALL=(root) NOPASSWD: /usr/sbin/exportfs *\n", "widens"),
+    ("a", "# old\nslot2, slot1 ALL=/bin/sh\n", "widens"),
+    ("a", "%vms ALL=(ALL) ALL\n", "widens"),
+    ("a", "%#99 ALL=(ALL) NOPASSWD: /bin/ls\n", "widens"),
+    ("a", "#901 ALL=(ALL) NOPASSWD: /bin/ls\n", "widens"),
+    ("a", f"slot1 ALL=(ALL) NOPASSWD: {LEASE}\n", "widens"),
+    ("a", "ALL ALL=(condor) /bin/true\n", "widens"),
+    ("a", "User_Alias V = slot1, slot2\nCmnd_Alias NFS = \\\n /usr/sbin/exportfs\nV ALL = NFS\n", "widens"),
+    ("zz", f"slot1 ALL=(root) PASSWD: {LEASE}\n", "contradicts"),
+    ("zz", "slot1 ALL=(root) NOPASSWD: !/usr/local/libexec/\n", "contradicts"),
+    ("zz", "Cmnd_Alias L = " + LEASE + "\nslot1 ALL=(root) !L\n", "contradicts"),
+    ("zz", "ALL ALL=(ALL) ALL\n", "contradicts"),
+    ("a", "Defaults requiretty\n", "needs a terminal"),
+    ("zz", "Defaults:%vms requiretty\n", "needs a terminal"),
+    ("a", f"slot1 ALL=(root) NOPASSWD: {LEASE}\n", ""),
+    ("a", f"slot1 ALL=(root) PASSWD: {LEASE}\n", ""),
+    ("a", "slot2 ALL=(ALL) NOPASSWD: ALL\n", ""),
+    ("a", "ALL, !slot1 ALL=(ALL) NOPASSWD: ALL\n", ""),
+    ("a", "# slot1 ALL=(ALL) NOPASSWD: ALL\n", ""),
+    ("a.bak", "slot1 ALL=(ALL) NOPASSWD: ALL\n", ""),
+    ("a~", "slot1 ALL=(ALL) NOPASSWD: ALL\n", ""),
+    ("a", "Defaults requiretty\nDefaults:slot1 !requiretty\n", ""),
+    ("a", "Defaults:slot2 requiretty\n", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "kind"), ELSEWHERE)
+def test_rules_elsewhere_are_found(root: Path, name: str, text: str, kind: str) -> None:
+    (root / "etc/sudoers.d" / name).write_text(text)
+    found = rule(root)["conflicts"]
+    assert [entry["kind"] for entry in found] == ([kind] if kind else [])
+    assert [entry["path"] for entry in found] == ([f"/etc/sudoers.d/{name}"] if kind else [])
+
+
+def test_the_line_of_a_continued_rule_is_where_it_begins(root: Path) -> None:
+    (root / "etc/sudoers.d/a").write_text("\n# x\nslot1 \\\n ALL = \\\n /bin/sh, /bin/true\n")
+    found = rule(root)["conflicts"]
+    assert [entry["line"] for entry in found] == [3, 3]
+    assert found[1]["text"] == "slot1 may run (root) /bin/true"
+
+
+def test_conflicts_fail_before_anything_changes(root: Path) -> None:
+    (root / "etc/sudoers.d/a").write_text("slot1 ALL=(ALL) NOPASSWD: ALL\n")
+    result = rule(root, conflicts="fail")
+    assert result["failed"]
+    assert "/etc/sudoers.d/a:1 widens" in result["msg"]
+    assert not (root / "etc/sudoers.d/condor_vac").exists()
+
+
+def test_a_directory_that_sudo_does_not_read_is_reported(root: Path) -> None:
+    (root / "etc/sudoers").write_text("root ALL=(ALL) ALL\n")
+    assert [entry["kind"] for entry in rule(root)["conflicts"]] == ["not read"]
+
+
+def test_later_lines_of_the_main_file_count_as_later(root: Path) -> None:
+    (root / "etc/sudoers").write_text(DEBIAN + "slot1 ALL = !/usr/local/libexec/vac_lease\n")
+    rule(root)
+    assert [(entry["path"], entry["kind"]) for entry in rule(root)["conflicts"]] == [
+        ("/etc/sudoers", "contradicts")
+    ]
+
+
+@pytest.mark.parametrize(("part", "mode"), [("vac_lease", 0o777), ("vac_lease", 0o775), (".", 0o777)])
+def test_a_program_that_others_can_replace_is_refused(root: Path, part: str, mode: int) -> None:
+    program = root / LEASE.lstrip("/")
+    program.parent.mkdir(parents=True)
+    program.write_text("")
+    program.chmod(0o755)
+    if os.geteuid() != 0:
+        pytest.skip("needs files of root")
+    assert rule(root)["changed"]
+    (program.parent / part).chmod(mode)
+    result = rule(root)
+    assert result["failed"]
+    assert "chmod go-w" in result["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"name": "a.b"}, "name"),
+        ({"name": "../x"}, "name"),
+        ({"users": []}, "users"),
+        ({"commands": []}, "commands"),
+        ({"users": ["ALL"]}, "ALL"),
+        ({"users": ["VMS"]}, "VMS"),
+        ({"users": ["a b"]}, "a b"),
+        ({"users": ["a\nroot ALL=ALL"]}, "account"),
+        ({"users": ["!a"]}, "!a"),
+        ({"groups": ["%x"]}, "%x"),
+        ({"runas": "ALL"}, "ALL"),
+        ({"commands": ["exportfs"]}, "commands"),
+        ({"commands": ["ALL"]}, "commands"),
+        ({"commands": ["/bin/a *"]}, "commands"),
+        ({"commands": ["/bin/a\nslot1 ALL=ALL"]}, "commands"),
+        ({"commands": ["/bin/a !b"]}, "commands"),
+        ({"commands": ["!/bin/a"]}, "commands"),
+        ({"commands": ['/bin/a b ""']}, "commands"),
+    ],
+)
+def test_bad_options_are_named(root: Path, options: dict[str, Any], word: str) -> None:
+    result = rule(root, **options)
+    assert result["failed"]
+    assert word in result["msg"]
+    assert result["remedy"]
+
+
+def test_absent(root: Path) -> None:
+    rule(root)
+    four_calls(sudoers_rule, {"name": "condor_vac", "state": "absent"}, Tools(visudo))
+    assert not (root / "etc/sudoers.d/condor_vac").exists()
+
+
+def test_no_visudo(root: Path) -> None:
+    given = {"name": "x", "users": ["slot1"], "commands": [LEASE]}
+    result = run(sudoers_rule, given, tools=Tools(visudo, missing=["visudo"]))
+    assert result["failed"]
+    assert "install the package sudo" in result["remedy"]
+
+
+def test_the_grammar_is_read_as_cvtsudoers_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "complex").write_text(
+        "root\tALL=(ALL:ALL) ALL\n"
+        "VMS H = (SVC) NOPASSWD: NFS, PASSWD: /bin/ls /a\\,b, !/bin/rm : there = /bin/date\n"
+        "%vac , slot3 ALL = NOPASSWD:SETENV: sha224:d7910e1967342b4605cb73a550944044c631c90b6e1cbe3e4ae7c3ff"
+        ' /usr/bin/id "", NOEXEC: /bin/vi # both\n'
+        "OPS ALL = CWD=/tmp NOPASSWD: /bin/a x\\:y\\=z\n"
+        "!slot9, ALL ALL = (:grp) /bin/g\n"
+        "#1000 ALL = TIMEOUT=5m /usr/local/bin/\n"
+        '"a b" ALL = /bin/q\n'
+    )
+    found = sudoers.read("/complex", str(tmp_path))
+    assert [(p.line, p.users, p.runas, p.nopasswd, p.command) for p in found.permissions] == [
+        (1, ("root",), "ALL", False, "ALL"),
+        (2, ("VMS",), "SVC", True, "NFS"),
+        (2, ("VMS",), "SVC", False, "/bin/ls /a\\,b"),
+        (2, ("VMS",), "SVC", False, "!/bin/rm"),
+        (2, ("VMS",), "", False, "/bin/date"),
+        (3, ("%vac", "slot3"), "", True, '/usr/bin/id ""'),
+        (3, ("%vac", "slot3"), "", True, "/bin/vi"),
+        (4, ("OPS",), "", True, "/bin/a x\\:y\\=z"),
+        (5, ("!slot9", "ALL"), "", False, "/bin/g"),
+        (6, ("#1000",), "", False, "/usr/local/bin/"),
+        (7, ("a b",), "", False, "/bin/q"),
+    ]
