@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``python -m tests.demo [--keep]``: see the README.
+
+Exits 0 only if at least three VMs did tasks and ended with 200, at least one ended with 300, and the factory
+then stopped making VMs; whatever happens, no machine is left running without ``--keep``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import screen
+from .node import LAB, ROOT, DemoError, Node
+
+NAME = "box"
+MACHINETYPE = "lab"
+QUEUE_URL = "http://127.0.0.1:8080/lab"
+TASKS = 10
+TASK_SECONDS = 10
+LOOK_SECONDS = 10
+LIMIT_SECONDS = 1200
+MIN_SUCCESSES = 3
+INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
+LOG = ROOT / ".cache" / "demo" / "ansible.log"
+GROUPS = """\
+all:
+  children:
+    central_manager: {{hosts: {{{name}: {{}}}}}}
+    access_point: {{hosts: {{{name}: {{}}}}}}
+    worker_node: {{hosts: {{{name}: {{}}}}}}
+"""
+
+
+class Demo:
+    """One run of the demo; ``started`` is where its clock begins (monotonic seconds)."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.node = Node(NAME)
+        self.most_at_once = 0
+
+    def seconds(self) -> float:
+        """Seconds since the demo started."""
+        return time.monotonic() - self.started
+
+    def step(self, text: str, *argv: str, each_line: Callable[[str], str | None] | None = None) -> None:
+        """Run a command, showing what ``each_line`` makes of its output. Raises DemoError if it fails."""
+        print(
+            f"\n[{self.seconds():4.0f} s] {text}\n         $ {' '.join(argv).replace(sys.executable, 'python')}",
+            flush=True,
+        )
+        if each_line is None:
+            if subprocess.run(argv, cwd=ROOT, check=False).returncode != 0:
+                raise DemoError(f"{text}: failed, see above")
+            return
+        with (
+            LOG.open("a") as log,
+            subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+        ):
+            for line in process.stdout or ():
+                log.write(line)
+                shown = each_line(line)
+                if shown:
+                    print(f"[{self.seconds():4.0f} s] {shown}", flush=True)
+        if process.returncode != 0:
+            tail = "".join(LOG.read_text("utf-8").splitlines(keepends=True)[-40:])
+            raise DemoError(f"{text}: failed; the end of {LOG.relative_to(ROOT)}:\n{tail}")
+
+    def play(self, text: str, playbook: str, *extra: str) -> None:
+        """Run a playbook on the demo's machine, a line for each task."""
+
+        def each_line(line: str) -> str | None:
+            return line.partition("[")[2].partition("]")[0] if line.startswith("TASK [") else None
+
+        inventories = ["-i", str(ROOT / ".cache/lab/inventory.yml"), "-i", str(INVENTORY)]
+        self.step(text, "ansible-playbook", *inventories, playbook, *extra, each_line=each_line)
+
+    def make_pool(self) -> None:
+        """From nothing to a pool in a box with an experiment that has work."""
+        INVENTORY.parent.mkdir(parents=True, exist_ok=True)
+        INVENTORY.write_text(GROUPS.format(name=NAME))
+        LOG.write_text("")
+        self.step(
+            "Build the VM image that the experiment's VMs boot",
+            *LAB[:2],
+            "tests.lab.guest",
+            "build",
+            "--output",
+            ".cache/lab/guest.iso",
+        )
+        self.step("Start a machine with Debian 13, nothing configured", *LAB, "up", NAME)
+        work = f"lab_tasks={TASKS} lab_task_seconds={TASK_SECONDS}"
+        self.play(
+            f"The experiment: a task queue with {TASKS} tasks of {TASK_SECONDS} s",
+            "tests/lab/experiment.yml",
+            "-e",
+            work,
+        )
+        self.play("The site: HTCondor, a worker node, a factory", "vacuum.htcondor.site")
+
+    def watch(self) -> None:
+        """Show the table until the VMs have found no more work and the factory has stopped making them."""
+        print(f"\n[{self.seconds():4.0f} s] Nobody submits VMs from here on. What the factory sees and does:\n")
+        print(screen.HEADER, flush=True)
+        shown: Any = None
+        while self.seconds() < LIMIT_SECONDS:
+            seen = self.node.observe(MACHINETYPE, QUEUE_URL)
+            factory = seen["factory"]
+            self.most_at_once = max(self.most_at_once, int(factory.get("running", 0)))
+            line = screen.row(self.seconds(), seen)
+            if line.partition("s")[2] != shown:
+                print(line, flush=True)
+                shown = line.partition("s")[2]
+            if self.finished(seen):
+                return
+            time.sleep(LOOK_SECONDS)
+        raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
+
+    @staticmethod
+    def finished(seen: dict[str, Any]) -> bool:
+        """Whether the work is done, a VM has said so, and no VM is left or on its way."""
+        factory, (left, busy, _) = seen["factory"], screen.counters(seen["tasks"])
+        alive = sum(int(factory.get(state) or 0) for state in ("idle", "running"))
+        return not (left or busy or alive) and "300" in (factory.get("ended") or {})
+
+    def verdict(self) -> bool:
+        """Print what HTCondor recorded; whether it is what the demo promises."""
+        ended = self.node.ended(MACHINETYPE)
+        print("\n".join(screen.summary(ended)))
+        codes = [ad.get("ShutdownCode") for ad in ended]
+        tasks = self.node.observe(MACHINETYPE, QUEUE_URL)
+        checks = (
+            (
+                f"{codes.count(200)} VMs did tasks and ended with 200 (at least {MIN_SUCCESSES})",
+                codes.count(200) >= MIN_SUCCESSES,
+            ),
+            (
+                f"{codes.count(300)} VMs found no more work and ended with 300 (at least 1)",
+                codes.count(300) >= 1,
+            ),
+            (f"{self.most_at_once} VMs ran at once (at least 2)", self.most_at_once >= 2),
+            (
+                f"{screen.counters(tasks['tasks'])[2]} of {TASKS} tasks are done",
+                screen.counters(tasks["tasks"])[2] == TASKS,
+            ),
+            (
+                "since then the factory has made no VM",
+                not tasks["factory"].get("idle") and not tasks["factory"].get("running"),
+            ),
+        )
+        print()
+        for text, good in checks:
+            print(f"  {'yes' if good else 'NO '}  {text}")
+        return all(good for _, good in checks)
+
+
+def interrupt(*_: object) -> None:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Run the demo, and stop its machine however that ends."""
+    parser = argparse.ArgumentParser(prog="python -m tests.demo", description="A pool in a box, live.")
+    parser.add_argument("--keep", action="store_true", help="leave the machine running at the end")
+    args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    demo = Demo()
+    try:
+        demo.make_pool()
+        demo.watch()
+        good = demo.verdict()
+        print(f"\n[{demo.seconds():4.0f} s] {'The demo is over.' if good else 'This is NOT what the demo promises.'}")
+        return 0 if good else 1
+    except DemoError as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted", file=sys.stderr)
+        return 130
+    finally:
+        if args.keep:
+            print(
+                f"\nThe machine still runs.  Log in: make lab-ssh HOST={NAME}   Stop it: make lab-down\n"
+                "On it: condor_vac status; condor_vac machines; condor_q -allusers; condor_status -vm; virsh list"
+            )
+        else:
+            subprocess.run([*LAB, "down", NAME], cwd=ROOT, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
