@@ -142,7 +142,7 @@ class Factory:
             self._source.refresh()
 
     def _report(self, last: Any) -> None:
-        """A line for every decision that does something, or differs from the one before by more than figures."""
+        """A line for every decision that does something or differs from the last by more than figures."""
         said = tuple(_FIGURES.sub("#", reason) for reason in last["reasons"])
         if last["submit"] or said != self._said:
             level = logging.ERROR if last["error"] else logging.INFO

@@ -78,14 +78,24 @@ class Pool:
         """The slots of the pool that match. Raises PoolError."""
         try:
             kinds = getattr(self._condor, "AdType", None) or self._condor.AdTypes
-            ads = self._condor.Collector().query(
-                kinds.Startd, constraint=constraint, projection=list(projection)
-            )
+            ads = self._condor.Collector().query(kinds.Startd, constraint=constraint, projection=list(projection))
             return [self._plain(ad, projection) for ad in ads]
         except self._errors as error:
-            raise PoolError(
-                f"collector query failed: {_line(error)}; is condor_collector running?"
-            ) from error
+            raise PoolError(f"collector query failed: {_line(error)}; is condor_collector running?") from error
+
+    def matching(self, job: str, constraint: str) -> tuple[int, int]:
+        """How many of these slots meet the job's requirements, and how many of them accept it. Raises PoolError."""
+        try:
+            jobs = self._schedd().query(constraint=by_id([job]))
+            kinds = getattr(self._condor, "AdType", None) or self._condor.AdTypes
+            slots = self._condor.Collector().query(kinds.Startd, constraint=constraint)
+            if not jobs:
+                raise PoolError(f"job {job} has left the queue; ask again")
+            # X.matches(Y): X is what Y's requirements ask for.
+            wanted = [slot for slot in slots if slot.matches(jobs[0])]
+            return len(wanted), sum(bool(jobs[0].matches(slot)) for slot in wanted)
+        except self._errors as error:
+            raise PoolError(f"matching {job} failed: {_line(error)}; is condor_collector running?") from error
 
     def submit(self, commands: Mapping[str, str], count: int) -> int:
         """Submit ``count`` jobs as one cluster, in one transaction: all or none. Returns the cluster's
@@ -196,9 +206,7 @@ def _bindings(wanted: str | None) -> tuple[Any, Any]:
                 return importlib.import_module(condor), importlib.import_module(classad)
             except ModuleNotFoundError as error:
                 missing = error
-    raise PoolError(
-        f"HTCondor's Python bindings are missing ({missing.name}); install condor (EL: python3-condor)"
-    )
+    raise PoolError(f"HTCondor's Python bindings are missing ({missing.name}); install condor (EL: python3-condor)")
 
 
 def _line(error: Exception) -> str:
