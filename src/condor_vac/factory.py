@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The factory of one machinetype: the process that HTCondor's scheduler universe keeps running.
 
-``/usr/local/libexec/vac_factory MACHINETYPE.json`` calls ``main``; ``condor_vac factory`` runs the same by
+``/usr/local/libexec/vac_factory MACHINETYPE.json`` calls ``main``; ``condor_vac factory`` is the same by
 hand.
 
-==================
-============================================================================================= signal or
-event    what the factory does ==================
-============================================================================================= SIGTERM
-    ends after the present step, exit 0; the VMs stay, and HTCondor starts it again (schedd stop,
-                   condor_vacate_job)
-SIGUSR1            condor_hold: takes back the VMs that have not started, exit 0; it stays held
-SIGUSR2            condor_rm: the same, exit 42, which lets it leave the queue
-machinetype file   read again when it changed; while the new one is wrong the old one goes on, and it says so
-lock held          waits a minute and exits 75, to be started again: a second factory stands by
-error at start     says so, waits a minute, exits 1: HTCondor restarts it at once, without a back-off of its
-own ==================
-=============================================================================================
+================= ============================================================================================
+signal or event   what the factory does
+================= ============================================================================================
+SIGTERM           ends after the present step, exit 0; the VMs stay, and HTCondor starts it again (schedd stop,
+                  condor_vacate_job)
+SIGUSR1           condor_hold: takes back the VMs that have not started, exit 0; it stays held
+SIGUSR2           condor_rm: the same, exit 42, which lets it leave the queue
+machinetype file  read again when it changed; while the new one is wrong the old one goes on, and it says so
+lock held         waits a minute and exits 75, to be started again: a second factory stands by
+parent gone       the schedd that started it was killed: ends, so that the next schedd's can act
+error at start    says so, waits a minute, exits 1: HTCondor restarts it at once, without a back-off of its own
+================= ============================================================================================
 
 stdout is truncated at every start, so the log is ``factory.log`` in the state directory, rotated.
 """
@@ -119,6 +118,7 @@ class Factory:
         self._directory = directory
         self._log = log
         self._cycle = Cycle(pool, directory, os.environ.get(OWN_JOB), log.info)
+        self._parent = os.getppid()
         self._cleaned = 0.0
         self._said: tuple[str, ...] | None = None
 
@@ -139,6 +139,9 @@ class Factory:
             received = _sleep(float(m.cycle_seconds))
             if received is not None:
                 return self._stop(received, m)
+            if OWN_JOB in os.environ and os.getppid() != self._parent:
+                self._log.warning("the schedd that started this factory is gone; stopping")
+                return 0
             self._source.refresh()
 
     def _report(self, last: Any) -> None:

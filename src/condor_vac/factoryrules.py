@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What becomes of VM jobs that neither wait, run nor end as they should: one rule and one timeout for each.
 
-============================ =======================================================
-========================== a job that is                why it can be so
-   what is done, and when ============================
-   ======================================================= ==========================
-held, its VM ended           its output could not be transferred back                removed: its outcome is
-known held by a person             condor_hold                                             left alone
-held otherwise               the prepare hook refused, a file is missing, …          removed after
-HELD_SECONDS running too long             the worker's own limit did not end it                   removed
-OVERTIME_SECONDS after
-                                                                                     max_wallclock_seconds
-running, host out of touch   the host vanished; HTCondor itself gives up after       removed when the lease
-and
-                             the job's lease                                         LEASE_SLACK_SECONDS are
-                             over
-removed but still there      the host that should be told is gone                    forgotten after the
-same time idle again and again         hosts take it and give it back                          removed after
-MAX_STARTS idle, of an older machinetype the machinetype was changed meanwhile                  removed at
-once completed, still there       a leave_in_queue that does not end                      allowed to leave
-after
-                                                                                     STALE_SECONDS
-============================ =======================================================
-==========================
+=========================== ============================================== =================================
+a job that is               why it can be so                               what is done, and when
+=========================== ============================================== =================================
+held, its VM ended          its output could not be transferred back       removed: its outcome is known
+held by a person            condor_hold                                    left alone
+held otherwise              the prepare hook refused, a file is missing    removed after HELD_SECONDS
+running too long            the worker's own limit did not end it          removed at max_wallclock_seconds
+                                                                           and OVERTIME_SECONDS
+running, host out of touch  the host vanished; HTCondor gives up itself    removed at job_lease_duration and
+                            after the job's lease                          LEASE_SLACK_SECONDS
+removed but still there     the host that should be told is gone           forgotten after the same time
+idle again and again        hosts take it and give it back                 removed after MAX_STARTS
+idle, of an earlier         the machinetype was changed meanwhile          removed at once
+machinetype
+completed, still there      a leave_in_queue that does not end             let go after keep_seconds and
+                                                                           STALE_SECONDS
+=========================== ============================================== =================================
 
 No rule removes a VM that works within its limits.
 """
