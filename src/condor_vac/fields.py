@@ -8,7 +8,6 @@ A check takes the value as JSON gave it and returns the value to use; it raises 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,11 +37,11 @@ def integer(low: int, high: int) -> Check:
 
 
 def number(low: float, high: float) -> Check:
-    """A finite number within the bounds, as float."""
+    """A number within the bounds, as float; NaN is within none."""
 
     def check(value: Any) -> float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not good or not math.isfinite(value) or not low <= value <= high:
+        if not good or not low <= value <= high:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
         return float(value)
 
@@ -106,9 +105,7 @@ def text(limit: int) -> Check:
 def absolute_path(value: Any) -> str:
     """An absolute, normal path of characters that every consumer of ours passes on unchanged."""
     if not isinstance(value, str) or not _PATH.fullmatch(value) or len(value) > 1024:
-        raise ValueError(
-            "must be an absolute path of letters, digits and . _ + @ = - (no blank, comma or colon)"
-        )
+        raise ValueError("must be an absolute path of letters, digits and . _ + @ = - (no blank, comma or colon)")
     if {".", ".."} & set(value.split("/")):
         raise ValueError("must be a path without . and .. in it")
     return value
@@ -162,9 +159,7 @@ def check_all(data: object, checks: Mapping[str, Check], required: set[str], sou
         )
     for key in data:
         if key not in checks:
-            raise UsageError(
-                f"{source}: {key!r}: unknown key; remove it or correct it to one of {', '.join(checks)}"
-            )
+            raise UsageError(f"{source}: {key!r}: unknown key; remove it or correct it to one of {', '.join(checks)}")
     for key in checks:
         if key in required and key not in data:
             raise UsageError(f"{source}: {key}: missing; add it")
@@ -180,9 +175,7 @@ def check_all(data: object, checks: Mapping[str, Check], required: set[str], sou
 def load_object(path: str) -> object:
     """The JSON value in the file; raises UsageError for what is not strict JSON or has a key twice."""
     try:
-        return json.loads(
-            atomic.read(path, FILE_LIMIT), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        return json.loads(atomic.read(path, FILE_LIMIT), object_pairs_hook=_unique, parse_constant=_no_constant)
     except VacError as error:
         raise UsageError(str(error)) from error
     except (ValueError, RecursionError) as error:
