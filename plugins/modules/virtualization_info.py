@@ -1,0 +1,288 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Whether a node can run virtual machines, and what to do if it cannot."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: virtualization_info
+short_description: Whether a node can run virtual machines, and what to do if it cannot
+version_added: 0.1.0
+description:
+  - Looks at the processor's flags, makes a virtual machine with one virtual CPU through C(/dev/kvm) and throws it away,
+    and asks libvirt for its own opinion if libvirt is there.
+  - The processor's flag decides. C(/dev/kvm) may exist and make machines, and ordinary guests still fail, where the
+    processor has neither V(svm) nor V(vmx).
+  - Every finding comes with a remedy.
+  - Changes nothing. Opening C(/dev/kvm) needs root or membership of its group.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: N/A
+  idempotent:
+    support: full
+  platform:
+    support: full
+    platforms: linux
+options:
+  uri:
+    description: The connection to libvirt.
+    type: str
+    default: qemu:///system
+author:
+  - The vacuum.htcondor developers (@vacuum-htcondor)
+extends_documentation_fragment:
+  - vacuum.htcondor.attributes.info
+"""
+
+EXAMPLES = r"""
+- name: Look at the node
+  vacuum.htcondor.virtualization_info:
+  register: virtualization
+
+- name: Stop on a node that cannot run virtual machines
+  ansible.builtin.assert:
+    that: virtualization.usable
+    fail_msg: "{{ virtualization.findings | map(attribute='message') | join('; ') }}"
+"""
+
+RETURN = r"""
+usable:
+  description: Whether there is no finding of severity V(error).
+  returned: success
+  type: bool
+findings:
+  description: What is wrong.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    check:
+      description: What was looked at.
+      type: str
+      sample: flags
+    severity:
+      description: V(error) if no virtual machine can run, V(warning) if some may not, V(note) if nothing is wrong yet.
+      type: str
+      sample: error
+    message:
+      description: What is wrong.
+      type: str
+      sample: no CPU has the flag svm
+    remedy:
+      description: What to do.
+      type: str
+      sample: enable AMD-V (SVM mode) in the BIOS
+architecture:
+  description: The kernel's name for the processor's architecture.
+  returned: success
+  type: str
+  sample: x86_64
+processor:
+  description: The processor.
+  returned: success
+  type: dict
+  contains:
+    vendor:
+      description: Its maker's mark.
+      type: str
+      sample: AuthenticAMD
+    model:
+      description: Its name.
+      type: str
+      sample: AMD EPYC 7543 32-Core Processor
+    count:
+      description: Number of logical CPUs.
+      type: int
+      sample: 64
+    flag:
+      description: V(svm), V(vmx), or nothing.
+      type: str
+      sample: svm
+    flagged:
+      description: How many CPUs have the flag.
+      type: int
+      sample: 64
+    virtual:
+      description: Whether the node is a virtual machine itself.
+      type: bool
+      sample: false
+device:
+  description: What C(/dev/kvm) did.
+  returned: success
+  type: dict
+  contains:
+    present:
+      description: Whether it exists.
+      type: bool
+    opens:
+      description: Whether it could be opened.
+      type: bool
+    creates_vm:
+      description: Whether it made a virtual machine.
+      type: bool
+    creates_vcpu:
+      description: Whether it gave the machine a virtual CPU.
+      type: bool
+    error:
+      description: The first failure.
+      type: str
+modules:
+  description: KVM's modules in the kernel.
+  returned: success
+  type: list
+  elements: str
+  sample: [kvm, kvm_amd]
+nested:
+  description: Whether guests could have guests. Nothing if no module of KVM is loaded.
+  returned: success
+  type: bool
+libvirt:
+  description: What libvirt says.
+  returned: success
+  type: dict
+  contains:
+    installed:
+      description: Whether C(virsh) is there.
+      type: bool
+    kvm:
+      description: Whether libvirt can run guests with KVM.
+      type: bool
+    emulator:
+      description: The program that would run them.
+      type: str
+      sample: /usr/bin/qemu-system-x86_64
+    max_vcpus:
+      description: The most virtual CPUs of one guest.
+      type: int
+      sample: 255
+    error:
+      description: libvirt's reason if not.
+      type: str
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils import kvm, vm_network
+from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils.libvirt import Virsh
+
+ROOT = "/"
+# The images of the experiments are for this one.
+ARCHITECTURE = "x86_64"
+
+
+class VirtualizationInfo:
+    """Gathers the facts, then judges them."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.command = Command(module)
+        self.findings: list[dict[str, str]] = []
+
+    def run(self) -> dict[str, Any]:
+        """Facts and findings. Raises FileError if /proc is not there."""
+        architecture = os.uname().machine
+        try:
+            processor = kvm.read_processor(os.path.join(ROOT, "proc/cpuinfo"))
+        except OSError as error:
+            raise FileError(f"cannot read {error.filename} ({error.strerror})", "mount /proc") from error
+        device = kvm.probe_device(os.path.join(ROOT, "dev/kvm"))
+        loaded = kvm.modules(ROOT)
+        libvirt = self._libvirt()
+        if architecture != ARCHITECTURE:
+            self._find("architecture", "error", f"the processor is {architecture}", f"use {ARCHITECTURE} nodes")
+        self._judge_processor(processor, device)
+        if processor.flag:
+            self._judge_device(processor, device, loaded)
+            self._judge_libvirt(libvirt)
+        return {
+            "changed": False,
+            "usable": all(finding["severity"] != "error" for finding in self.findings),
+            "findings": self.findings,
+            "architecture": architecture,
+            "processor": processor.describe(),
+            "device": device.describe(),
+            "modules": loaded,
+            "nested": kvm.nested(ROOT),
+            "libvirt": libvirt,
+        }
+
+    def _libvirt(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {"installed": False, "kvm": False, "emulator": "", "max_vcpus": 0, "error": ""}
+        if self.command.find("virsh") is None:
+            return answer
+        result = Virsh(self.command, self.module.params["uri"]).domain_capabilities("kvm")
+        if not result.ok:
+            return {**answer, "installed": True, "error": result.complaint()}
+        root = vm_network.parse(result.stdout)
+        vcpu = root.find("vcpu")
+        return {
+            "installed": True,
+            "kvm": root.findtext("domain") == "kvm",
+            "emulator": root.findtext("path") or "",
+            "max_vcpus": int(vcpu.get("max", "0")) if vcpu is not None else 0,
+            "error": "",
+        }
+
+    def _judge_processor(self, processor: kvm.Processor, device: kvm.Device) -> None:
+        flag = processor.expected_flag
+        _module, name = kvm.FLAGS[flag]
+        if processor.flag is None:
+            message = f"no CPU has the flag {flag}"
+            if device.creates_vm:
+                message += ", so ordinary guests fail although /dev/kvm makes virtual machines"
+            remedy = f"enable {name} in the BIOS"
+            if processor.virtual:
+                remedy = f"the node is a virtual machine: let its host pass {flag} on (nested=1, host-passthrough)"
+            self._find("flags", "error", message, remedy)
+        elif processor.flagged < processor.count:
+            message = f"only {processor.flagged} of {processor.count} CPUs have the flag {flag}"
+            self._find("flags", "warning", message, f"enable {name} in the BIOS for all of them")
+
+    def _judge_device(self, processor: kvm.Processor, device: kvm.Device, loaded: list[str]) -> None:
+        module, name = kvm.FLAGS[processor.expected_flag]
+        if not device.present and module not in loaded:
+            remedy = f"modprobe {module}; if that fails, enable {name} in the BIOS or install the kernel's modules"
+            self._find("device", "error", f"there is no /dev/kvm, and module {module} is not loaded", remedy)
+        elif not device.present:
+            self._find("device", "error", "there is no /dev/kvm", "restart systemd-udevd, or leave the container")
+        elif not device.opens:
+            message = f"/dev/kvm does not open ({device.error})"
+            self._find("device", "error", message, "run this task with become")
+        elif not device.creates_vcpu:
+            what = "a virtual CPU" if device.creates_vm else "a virtual machine"
+            remedy = "stop other hypervisors (VirtualBox, VMware), and look at dmesg for kvm"
+            self._find("device", "error", f"/dev/kvm does not make {what} ({device.error})", remedy)
+
+    def _judge_libvirt(self, libvirt: dict[str, Any]) -> None:
+        if not libvirt["installed"]:
+            self._find("libvirt", "note", "libvirt is not installed yet", "install it with the worker role")
+        elif "failed to connect" in libvirt["error"]:
+            self._find("libvirt", "warning", libvirt["error"], "start libvirtd, or virtqemud")
+        elif not libvirt["kvm"]:
+            reason = libvirt["error"] or "libvirt offers no KVM"
+            remedy = "install qemu-kvm (Debian: qemu-system-x86) and restart libvirt, which remembers what it saw"
+            self._find("libvirt", "error", reason, remedy)
+
+    def _find(self, check: str, severity: str, message: str, remedy: str) -> None:
+        finding = {"check": check, "severity": severity, "message": message, "remedy": remedy}
+        self.findings.append(finding)
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={"uri": {"type": "str", "default": "qemu:///system"}},
+        supports_check_mode=True,
+    )
+    run_module(module, lambda: VirtualizationInfo(module).run())
+
+
+if __name__ == "__main__":
+    main()
