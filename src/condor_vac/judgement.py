@@ -39,6 +39,11 @@ UNKNOWN, FOUND, DRY, ERROR, BAD_SITE = "unknown", "found", "dry", "error", "site
 NEVER = float("-inf")
 SAMPLES = 50
 ENOUGH = 3
+EPISODES = 2
+FEW = 2
+EARN_SHARE = 0.004
+START_SHARE = 1 / 8
+MOST_SHARE = 1 / 4
 EARLY_SHARE = 0.8  # of max_wallclock_seconds: a VM that succeeded sooner than that ran out of tasks
 CONTRADICTION_SECONDS = 300.0
 
@@ -91,23 +96,48 @@ class Judgement:
         self.found_at = NEVER
         self.error_kind = ""
         self.site_hosts: dict[str, float] = {}
+        self.worked_at = NEVER  # the last time that a VM was known to work
         self.episode = 0
-        self.depth: int | None = None  # None: never yet found to have a bottom
+        self.fresh = True  # whether nothing worked when the episode began
+        self.depths: dict[bool, list[int]] = {True: [], False: []}  # by fresh, of the last episodes
+        self.bottomless = True  # no VM has asked in vain yet
         self.emptied_right, self.emptied_wrong = 1, 1
         self.ever_success = False
+        self.credit = START_SHARE * limits.max_machines
+        self._working = 0
+        self._last_now: float | None = None
 
     # -- taking in -------------------------------------------------------------------------------------
 
     def take_in(self, seen: Observation) -> None:
         """Learn from ends and from evidence that are new in ``seen``."""
+        self._earn(seen)
         new = [end for end in seen.ended if end.id not in self.counted and end.started is not None]
         for end in sorted(new, key=lambda each: (each.ended, each.id)):
             self.counted[end.id] = end.ended
             self._ended(end)
         self._forget(seen.now)
-        for vm in seen.machines:
-            if vm.state == RUNNING and vm.started is not None and vm.id not in self.found:
+        running = [vm for vm in seen.machines if vm.state == RUNNING and vm.started is not None]
+        self._working = sum(vm.id in self.found for vm in running)
+        for vm in running:
+            if vm.id not in self.found and vm.started is not None:
                 self._running(vm, vm.started, seen.now)
+        if any(vm.id in self.found for vm in running):
+            self.worked_at = seen.now
+
+    def _earn(self, seen: Observation) -> None:
+        """Let what works pay for questions; after a restart, what the history tells of the time before."""
+        if self._last_now is None:
+            running = [seen.now - vm.started for vm in seen.machines if vm.works and vm.started is not None]
+            worked = sum(running) + sum(end.life for end in seen.ended if end.works)
+        else:
+            worked = self._working * (seen.now - self._last_now)
+        self._last_now = seen.now
+        cost = self.lives.middle(self.limits.fizzle_seconds / 2)
+        self.credit = min(MOST_SHARE * self.limits.max_machines, self.credit + EARN_SHARE * worked / cost)
+
+    def _spend(self) -> None:
+        self.credit = max(-MOST_SHARE * self.limits.max_machines, self.credit - 1)
 
     def _forget(self, now: float) -> None:
         if len(self.counted) > 1000 and min(self.counted.values()) < now - MEMORY_SECONDS:
@@ -171,22 +201,34 @@ class Judgement:
         self.found_at = max(self.found_at, now)
         if self.last_emptied != NEVER and 0 < asked - self.last_emptied < CONTRADICTION_SECONDS:
             self.emptied_wrong += 1
+        self.worked_at = max(self.worked_at, now)
         if asked > self.latest_no:
+            if not self.episode:
+                self.fresh = self._working <= FEW
             self.episode += 1
-        elif self.depth is not None:
-            self.depth += 1
+        elif self.depths[self.fresh]:
+            self.depths[self.fresh][-1] += 1
         self.last_found = max(self.last_found, asked)
 
     def _dry(self, asked: float) -> None:
         if 0 < asked - self.last_emptied < CONTRADICTION_SECONDS:
             self.emptied_right += 1
         self.last_dry = max(self.last_dry, asked)
+        self.bottomless = False
+        if self.found_at != NEVER:
+            self._spend()
         if asked > self.last_found:
             self._close_episode()
 
     def _close_episode(self) -> None:
         if self.episode:
-            self.depth, self.episode = self.episode, 0
+            self.depths[self.fresh] = [*self.depths[self.fresh][1 - EPISODES :], self.episode]
+            self.episode = 0
+
+    @property
+    def depth(self) -> int | None:
+        """How many VMs the queue had work for in the last episodes of this sort (the least); None: unknown."""
+        return min(self.depths[self.fresh], default=None)
 
     def _succeeded(self, end: Ended) -> None:
         self.ever_success = True
@@ -195,6 +237,7 @@ class Judgement:
         if end.kind != SUCCESS or end.life > EARLY_SHARE * self.limits.max_wallclock_seconds:
             return
         self.last_emptied = max(self.last_emptied, end.ended)
+        self.worked_at = max(self.worked_at, end.ended)
         if self.emptied_means_dry and end.ended > self.last_found:
             self._close_episode()
 
@@ -244,7 +287,9 @@ class Judgement:
     def state(self) -> dict[str, Any]:
         """What cannot be had from a day's history as well: the depth and what was learned."""
         return {
-            "depth": self.depth,
+            "depths": [self.depths[True], self.depths[False]],
+            "bottomless": self.bottomless,
+            "credit": round(self.credit, 2),
             "lives": [round(value, 1) for value in self.lives.values],
             "lags": [round(value, 1) for value in self.lags.values],
             "emptied": [self.emptied_right, self.emptied_wrong],
@@ -253,7 +298,9 @@ class Judgement:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
-        self.depth = state["depth"]
+        self.depths = {True: list(state["depths"][0]), False: list(state["depths"][1])}
+        self.bottomless = state["bottomless"]
+        self.credit = state["credit"]
         self.lives, self.lags = Learned(state["lives"]), Learned(state["lags"])
         self.emptied_right, self.emptied_wrong = state["emptied"]
         self.hosts.restore(state["hosts"])

@@ -21,9 +21,11 @@ from condor_vac.observation import IDLE, RUNNING, Decision, Limits, Machine, Obs
 __all__ = ["MEMORY_SECONDS", "Policy"]
 
 PROBE_WINDOW_SECONDS = 1800.0
-SCOUT_SHARE = 0.03
+SCOUT_SHARE = 0.003
 OPENING_BATCHES = 3
+OPENING_SHARE = 0.4
 SILENCE_SHARE = 0.25
+SURE_STREAK = 64
 STATE_VERSION = 1
 
 
@@ -104,7 +106,7 @@ class Policy:
         limits = self.limits
         first = limits.first_machines
         if first is None:
-            first = max(limits.probe_machines, OPENING_BATCHES * limits.max_idle)
+            first = max(limits.probe_machines, min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines)))
             if counts.unmeasured:
                 first = limits.max_machines
         return first, (
@@ -114,14 +116,20 @@ class Policy:
     def _growth(self, counts: Counts) -> tuple[int, str]:
         judgement = self.judgement
         found, depth = judgement.episode, judgement.depth
-        if depth is None or found >= 2 * depth + 2:
+        if judgement.bottomless:
             return self.limits.max_machines, (
                 f"{found} VMs in a row found work and {counts.working} work: as many more as the caps allow."
             )
-        allowed = max(depth - found, 1 + found // 2)
+        stake = 1 + found**2 // SURE_STREAK + max(0, int(judgement.credit))
+        if depth is None or found > 2 * depth:
+            allowed = min(stake, 1 + found**2)
+            known = "more than before"
+        else:
+            allowed = min(stake, max(depth - found, 1 + found // 2))
+            known = f"{depth} did before it ran out"
         return allowed, (
-            f"{found} VMs in a row found work, {depth} did the last time before it ran out: "
-            f"{allowed} may ask at a time."
+            f"{found} VMs in a row found work, {known}: {allowed} may ask at a time "
+            f"(credit for {judgement.credit:.1f} that ask in vain)."
         )
 
     def _scouts(self, counts: Counts, now: float) -> tuple[int, str]:
@@ -155,9 +163,11 @@ class Policy:
     def _probe_interval(self, now: float) -> float:
         """Longer the longer nothing was found: half the back-off at first, one and a half in the end."""
         backoff = max(self.limits.backoff_seconds, PROBE_WINDOW_SECONDS / max(1, self.limits.probe_machines))
-        since = self.judgement.found_at
+        since = self.judgement.worked_at
         if math.isinf(since):
             since = self.submissions[0] if self.submissions else now
+        if self.judgement.credit < 0:
+            return 1.5 * backoff
         return max(backoff / 2, min(1.5 * backoff, SILENCE_SHARE * (now - since)))
 
     # -- caps, hosts, words ----------------------------------------------------------------------------
