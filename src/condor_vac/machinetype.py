@@ -28,7 +28,8 @@ RESERVED_NAMES = frozenset(
 )
 
 _YEAR = 366 * 86400
-_OPTION_NAME = f.matching(r"[A-Za-z0-9_.-]{1,128}", "the name must be letters, digits and _ . -")
+# What a placeholder can hold (userdata.py).
+_OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURE_NAME = f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _")
 
 
@@ -117,9 +118,7 @@ CHECKS: dict[str, f.Check] = {
     "user_data_files": f.mapping_of(_OPTION_NAME, f.absolute_path),
     "root_public_key": f.optional(f.absolute_path),
     "space": f.optional(
-        f.matching(
-            r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name"
-        )
+        f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name")
     ),
     "max_machines": f.integer(0, 1_000_000),
     "max_idle": f.integer(0, 1_000_000),
@@ -234,12 +233,8 @@ def _check_file_names(machinetype: Machinetype, source: str) -> None:
     for key, path in machinetype.input_files().items():
         base = os.path.basename(path)
         if base in RESERVED_NAMES or base.startswith("."):
-            raise UsageError(
-                f"{source}: {key}: the file name {base} is reserved in a job's sandbox; rename the file"
-            )
+            raise UsageError(f"{source}: {key}: the file name {base} is reserved in a job's sandbox; rename the file")
         if base in taken and paths.get(base) != path:
-            raise UsageError(
-                f"{source}: {key}: the file name {base} is already that of {taken[base]}; rename one"
-            )
+            raise UsageError(f"{source}: {key}: the file name {base} is already that of {taken[base]}; rename one")
         taken[base] = key
         paths[base] = path

@@ -104,9 +104,7 @@ def test_everything_given_survives_a_round_trip_through_json() -> None:
         ({"max_machines": 100, "max_idle": 5}, 5, 5, 2),
     ],
 )
-def test_defaults_follow_a_lower_limit(
-    changes: dict[str, int], max_idle: int, max_starting: int, probes: int
-) -> None:
+def test_defaults_follow_a_lower_limit(changes: dict[str, int], max_idle: int, max_starting: int, probes: int) -> None:
     machinetype = make(**changes)
     limits = (machinetype.max_idle, machinetype.max_starting, machinetype.probe_machines)
     assert limits == (max_idle, max_starting, probes)
@@ -159,6 +157,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"user_data": "https://example.org/x"}, "user_data: must be an absolute path"),
     ({"user_data_options": []}, "user_data_options: must be an object"),
     ({"user_data_options": {"a/b": "x"}}, "user_data_options: entry 'a/b': the name must be"),
+    ({"user_data_options": {"a-b": "x"}}, "user_data_options: entry 'a-b': the name must be"),
     ({"user_data_options": {"a": None}}, "user_data_options: entry 'a': must be text"),
     ({"user_data_options": {"a": "x\0"}}, "user_data_options: entry 'a': must be text"),
     ({"user_data_options": {"a": "x" * 70000}}, "user_data_options: entry 'a': must be text"),
