@@ -92,9 +92,14 @@ def places(sharing: str) -> dict[str, str]:
 
 
 def urls(sharing: str) -> dict[str, str]:
-    """The same for user data's ``..._url``: URLs wherever the VM can reach them, else the directories."""
-    base = "/etc" if sharing == "nfs" else MJF_URL
-    return {name: f"{base}/{name}" for name in NAMES}
+    """The same for user data's ``..._url``: http wherever the VM can reach it, else the directories.
+
+    Outputs then are a ``file:`` URL, since the templates of GridPP and LHCb (DIRACGrid/Pilot) send them by
+    ``curl --upload-file``. Features are a path: consumers know them by the leading slash (HSF-TN-2016-02).
+    """
+    if sharing == "nfs":
+        return {**places(sharing), "joboutputs": "file:///etc/joboutputs"}
+    return {name: f"{MJF_URL}/{name}" for name in NAMES}
 
 
 def prolog(guest: Guest) -> bytes:

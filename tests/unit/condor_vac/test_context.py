@@ -64,9 +64,7 @@ class Machine:
         path.write_bytes(self.inside(script))
         line = "\n".join(["set -- start", f'. "{path}"', *commands])
         environment = {"PATH": f"{self.root}/bin:/usr/bin:/bin", "ROOT": str(self.root)}
-        return subprocess.run(
-            [shell, "-euc", line], env=environment, capture_output=True, text=True, check=False
-        )
+        return subprocess.run([shell, "-euc", line], env=environment, capture_output=True, text=True, check=False)
 
     def inside(self, script: bytes) -> bytes:
         if str(self.root).encode() in script:  # a file that such a script left
@@ -86,12 +84,8 @@ def test_context_sh_is_what_amiconfig_and_the_boot_loader_source(tmp_path: Path)
     assert files["root.pub"] == f"{KEY}\n".encode()
     script = tmp_path / "context.sh"
     script.write_bytes(files["context.sh"])
-    print_all = (
-        'echo "$ROOT_PUBKEY|$ONE_CONTEXT_PATH|$MACHINEFEATURES|$JOBFEATURES|$JOBOUTPUTS|$EC2_USER_DATA"'
-    )
-    done = subprocess.run(
-        ["sh", "-c", f'. "{script}"; {print_all}'], capture_output=True, text=True, check=True
-    )
+    print_all = 'echo "$ROOT_PUBKEY|$ONE_CONTEXT_PATH|$MACHINEFEATURES|$JOBFEATURES|$JOBOUTPUTS|$EC2_USER_DATA"'
+    done = subprocess.run(["sh", "-c", f'. "{script}"; {print_all}'], capture_output=True, text=True, check=True)
     *values, encoded = done.stdout.rstrip("\n").split("|")
     assert values == [
         "root.pub",
@@ -153,9 +147,7 @@ def test_a_mount_that_never_works_is_reported(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("sharing", "base"), [("nfs", "/etc"), ("both", "/etc"), ("http", "http://169.254.169.253")]
-)
+@pytest.mark.parametrize(("sharing", "base"), [("nfs", "/etc"), ("both", "/etc"), ("http", "http://169.254.169.253")])
 @pytest.mark.parametrize("kind", ["cernvm", "cloud-init"])
 def test_login_shells_know_where_features_are(kind: str, sharing: str, base: str, tmp_path: Path) -> None:
     guest = dataclasses.replace(GUEST, sharing=sharing)
@@ -189,9 +181,17 @@ def test_cloud_init_gets_the_files_of_nocloud() -> None:
 
 
 def test_user_data_urls_are_directories_only_where_there_is_no_http() -> None:
-    assert guestscript.urls("nfs")["joboutputs"] == "/etc/joboutputs"
+    assert guestscript.urls("nfs") == {
+        "machinefeatures": "/etc/machinefeatures",
+        "jobfeatures": "/etc/jobfeatures",
+        "joboutputs": "file:///etc/joboutputs",
+    }
     for sharing in ("http", "both"):
-        assert guestscript.urls(sharing)["joboutputs"] == "http://169.254.169.253/joboutputs"
+        assert guestscript.urls(sharing) == {
+            "machinefeatures": "http://169.254.169.253/machinefeatures",
+            "jobfeatures": "http://169.254.169.253/jobfeatures",
+            "joboutputs": "http://169.254.169.253/joboutputs",
+        }
 
 
 HOSTILE = st.text(min_size=1, max_size=30)
