@@ -18,6 +18,7 @@ from condor_vac.errors import UsageError, VacError
 
 COMMANDS = {
     "factory": ("condor_vac.factory", "run the factory of one machinetype (the scheduler-universe job)"),
+    "factory-job": ("condor_vac.factoryjob", "the submit description of a factory's own job"),
     "status": ("condor_vac.status", "what factories and VMs there are"),
     "machines": ("condor_vac.machines", "every VM: state, host, runtime, outcome"),
     "explain": ("condor_vac.explain", "why no VM of a machinetype starts"),

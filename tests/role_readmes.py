@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes each role's README from its argument specs; with ``--check`` only says which are out of date (exit 1)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROLES = Path(__file__).resolve().parent.parent / "roles"
+
+
+def text(value: Any) -> str:
+    """A description, one string or a list of them, as one table cell."""
+    sentences = value if isinstance(value, list) else [value]
+    return " ".join(str(sentence).strip() for sentence in sentences).replace("|", "\\|")
+
+
+def kind(option: dict[str, Any]) -> str:
+    """Type and choices of an option."""
+    words = str(option.get("type", "str"))
+    if "elements" in option:
+        words += f" of {option['elements']}"
+    if "choices" in option:
+        words += ": " + ", ".join(f"`{choice}`" for choice in option["choices"])
+    return words
+
+
+def default(option: dict[str, Any]) -> str:
+    """What holds where the option is not given."""
+    if option.get("required"):
+        return "(required)"
+    value = option.get("default")
+    return "" if value is None else f"`{value}`" if value != "" else "(empty)"
+
+
+def readme(role: Path) -> str:
+    """The README of a role, from meta/argument_specs.yml."""
+    spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text("utf-8"))["argument_specs"]["main"]
+    lines = [f"# Role {role.name}", "", spec["short_description"] + ".", ""]
+    lines += [f"{sentence}" for sentence in spec["description"]]
+    lines += ["", "| variable | type | default | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {kind(option)} | {default(option)} | {text(option['description'])} |"
+        for name, option in spec["options"].items()
+    ]
+    lines += ["", "This file is made from `meta/argument_specs.yml` by `python -m tests.role_readmes`.", ""]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write or check the README of every role."""
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for role in sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml")):
+        path, wanted = role / "README.md", readme(role)
+        if not path.exists() or path.read_text("utf-8") != wanted:
+            stale.append(path.relative_to(ROLES.parent))
+            if not check:
+                path.write_text(wanted, "utf-8")
+    for name in stale:
+        print(f"{name}: {'out of date; run python -m tests.role_readmes' if check else 'written'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
