@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One node's HTCondor through its own tools: configuration, daemons, slots."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command, Result
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError
+
+INSTALL = "install HTCondor on the node first (package condor)"
+VM_UNIVERSE = 13
+SLOT_ATTRIBUTES = "Name,State,Activity,JobUniverse,JobId,GlobalJobId,RemoteOwner,SlotType,EnteredCurrentState"
+
+_KNOB = re.compile(r"^([^\s=#][^=]*?) = ?(.*)$")
+_META = re.compile(r"^ # (at|expanded|raw|default|type|use_count|eval): ?(.*)$")
+_LINE = re.compile(r"^(.*), (?:line|item) (\d+)$")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One configuration variable as condor_config_val reads it.
+
+    ``source`` is a file, or ``<Default>``, ``<Detected>``, ``<Environment>``; ``default`` is None if HTCondor
+    itself does not know the name; ``type`` is STRING, INT, BOOL, DOUBLE, LONG, PATH or ENUM.
+    """
+
+    name: str
+    raw: str
+    expanded: str
+    source: str
+    line: int = 0
+    type: str = "STRING"
+    default: str | None = None
+
+    @property
+    def from_file(self) -> bool:
+        """Whether a configuration file set it."""
+        return not self.source.startswith("<")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything condor_config_val reads from one root configuration; keys are lower-case names."""
+
+    knobs: dict[str, Knob] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)
+
+    def value(self, name: str) -> str:
+        """The expanded value; empty if it is not defined."""
+        knob = self.knobs.get(name.lower())
+        return knob.expanded if knob else ""
+
+
+def parse_dump(text: str) -> Configuration:
+    """Read ``condor_config_val -dump -verbose:type``: a set knob is followed by its default, if any."""
+    entries: list[tuple[str, str, dict[str, str]]] = []
+    for line in text.splitlines():
+        meta, start = _META.match(line), _KNOB.match(line)
+        if meta and entries:
+            entries[-1][2].setdefault(meta.group(1), meta.group(2))
+        elif start and (not entries or entries[-1][2]):
+            entries.append((start.group(1), start.group(2), {}))
+        elif entries and not entries[-1][2] and not line.startswith("#"):
+            name, value, metas = entries[-1]
+            entries[-1] = (name, f"{value}\n{line}", metas)  # a further line of a multi-line value
+    configuration = Configuration()
+    for name, raw, metas in entries:
+        place = metas.get("at", "")
+        match = _LINE.match(place)
+        source, number = (match.group(1), int(match.group(2))) if match else (place, 0)
+        if source == "<Default>":
+            configuration.known[name.lower()] = metas.get("type", "STRING")
+            if name.lower() in configuration.knobs:
+                continue
+        configuration.knobs[name.lower()] = Knob(
+            name,
+            raw,
+            metas.get("expanded", ""),
+            source,
+            number,
+            metas.get("type", "STRING"),
+            metas.get("default"),
+        )
+    return configuration
+
+
+def parse_master(text: str) -> dict[str, Any]:
+    """Read the master's readiness ad as ``condor_who -quick`` prints it; empty if there is no master."""
+    found: dict[str, Any] = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition(" = ")
+        if not equals:
+            continue
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value.strip()
+    return found if found.get("MASTER") == "Alive" else {}
+
+
+class Condor:
+    """The condor_* tools of one node."""
+
+    def __init__(self, module: AnsibleModule, environment: dict[str, str] | None = None) -> None:
+        self.module = module
+        self.command = Command(module, environment)
+
+    @property
+    def installed(self) -> bool:
+        """Whether HTCondor's tools are on the node."""
+        return self.command.find("condor_config_val") is not None
+
+    def tool(self, name: str, *arguments: str, **options: Any) -> Result:
+        """Run a condor_* tool. Raises ToolMissing, CommandError."""
+        path = self.command.require(name, INSTALL)
+        return self.command.run([path, *arguments], **options)
+
+    def configuration(self, root: str | None = None) -> Configuration:
+        """The node's configuration, or the one that begins at *root*. Raises CommandError if it is bad."""
+        where = ["-root-config", root] if root else []
+        return parse_dump(self.tool("condor_config_val", *where, "-dump", "-verbose:type").stdout)
+
+    def sources(self) -> list[str]:
+        """The files of the node's configuration, the root first."""
+        lines = self.tool("condor_config_val", "-config").stdout.splitlines()
+        return [line.strip() for line in lines if line.startswith("\t")]
+
+    def master(self) -> dict[str, Any]:
+        """The master's readiness ad; empty if no condor_master runs."""
+        return parse_master(self.tool("condor_who", "-quick", ok=None).stdout)
+
+    def wait(self, expression: str, timeout: int) -> dict[str, Any]:
+        """The master's ad once *expression* is true in it, or after *timeout* s (the tool exits 0 then)."""
+        arguments = (f"-wait:{max(1, timeout)}", expression)
+        return parse_master(self.tool("condor_who", *arguments, ok=None, timeout=timeout + 30).stdout)
+
+    def wait_ready(self, timeout: int) -> dict[str, Any]:
+        """Wait until every daemon that should run is up, and return the master's ad.
+
+        The master's IsReady means that its children have started; the startd has its slots a moment later.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(1, int(deadline - time.monotonic()))
+            ready = 'IsReady && (STARTD =!= "Alive" || STARTD_State =?= "Ready")'
+            ad = self.wait(ready, left)
+            if is_ready(ad) or time.monotonic() >= deadline:
+                return ad
+            time.sleep(1)
+
+    def slots(self, address: str, attributes: str = SLOT_ATTRIBUTES) -> list[dict[str, Any]]:
+        """The slots of the startd at *address*, asked directly: a far or dead collector does not matter."""
+        return parse_json(self.tool("condor_status", "-direct", address, "-json", "-attributes", attributes))
+
+    def running_vms(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
+        """The VM-universe jobs on this node; none if *ad* (the master's) says that no startd runs."""
+        if ad.get("STARTD") != "Alive":
+            return []
+        return [vm_of(slot) for slot in self.slots(str(ad["STARTD_Addr"])) if is_vm(slot)]
+
+
+def is_ready(ad: dict[str, Any]) -> bool:
+    """Whether the master's ad says that all daemons that should run are up."""
+    startd_ready = ad.get("STARTD") != "Alive" or ad.get("STARTD_State") == "Ready"
+    return str(ad.get("IsReady")).lower() == "true" and startd_ready
+
+
+def is_vm(slot: dict[str, Any]) -> bool:
+    """Whether a virtual machine runs in this slot."""
+    return bool(slot.get("State") in ("Claimed", "Preempting") and slot.get("JobUniverse") == VM_UNIVERSE)
+
+
+def vm_of(slot: dict[str, Any]) -> dict[str, Any]:
+    """What people need to know of a running VM."""
+    return {
+        "slot": slot.get("Name"),
+        "job": slot.get("JobId"),
+        "owner": slot.get("RemoteOwner"),
+        "activity": slot.get("Activity"),
+    }
+
+
+def parse_json(result: Result) -> list[dict[str, Any]]:
+    """The ads that a tool printed with -json; nothing at all means none. Raises CommandError."""
+    if not result.stdout.strip():
+        return []
+    try:
+        ads = json.loads(result.stdout)
+    except ValueError as error:
+        raise CommandError(f"{' '.join(result.argv)} printed no JSON ({error})", "is it HTCondor's own?") from error
+    return ads if isinstance(ads, list) else [ads]
+
+
+def pids(ad: dict[str, Any], daemons: Sequence[str] | None = None) -> dict[str, int]:
+    """Process ids of the running daemons in a master's ad, by daemon name."""
+    found = {name[:-4]: value for name, value in ad.items() if name.endswith("_PID") and isinstance(value, int)}
+    return {name: pid for name, pid in found.items() if pid and (daemons is None or name in daemons)}
+
+
+def require_master(ad: dict[str, Any]) -> dict[str, Any]:
+    """*ad*, or ModuleError if no condor_master runs."""
+    if not ad:
+        raise ModuleError("no condor_master runs on this node", "start the service condor")
+    return ad

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Reconfigure, restart and drain one node's daemons without ending the virtual machines that run there.
+
+The startd is asked to shut down *peacefully*: it takes no new job, lets what runs run however long
+it takes (MaxJobRetirementTime does not matter then: condor_startd.V6/Resource.cpp), exits, and is started
+anew by the master. A graceful drain would give a VM only MaxJobRetirementTime, which is 0 by default.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
+    Condor,
+    is_ready,
+    pids,
+    require_master,
+)
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError
+
+# How long daemons get to notice a SIGHUP, in seconds.
+SETTLE = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The daemons after a request. ``pending``: what was asked for waits for ``vms`` to end."""
+
+    ad: dict[str, Any]
+    vms: list[dict[str, Any]] = field(default_factory=list)
+    pending: bool = False
+
+
+class Control:
+    """Acts on the daemons of one node; *timeout* in seconds is for each thing that is waited for."""
+
+    def __init__(self, condor: Condor, timeout: int, force: bool) -> None:
+        self.condor = condor
+        self.timeout = timeout
+        self.force = force
+
+    def ready(self) -> Outcome:
+        """Wait until all daemons that should run are up. Raises ModuleError naming those that are not."""
+        ad = self.condor.wait_ready(self.timeout)
+        require_master(ad)
+        if not is_ready(ad):
+            raise ModuleError(
+                f"HTCondor is not ready after {self.timeout} s: {', '.join(_laggards(ad))}",
+                f"read the daemon's log in {self.condor.configuration().value('LOG')} on the node",
+                daemons=states(ad),
+            )
+        return Outcome(ad, self.condor.running_vms(ad))
+
+    def reconfig(self) -> Outcome:
+        """Let the daemons read their configuration. Raises ModuleError if one of them died of it."""
+        before = require_master(self.condor.master())
+        outcome = self.reread()
+        died = [name for name, pid in pids(before).items() if pids(outcome.ad).get(name, pid) != pid]
+        if died and is_ready(before):
+            raise ModuleError(
+                f"{', '.join(sorted(died))} did not survive the reconfig and was started again",
+                f"read its log in {self.condor.configuration().value('LOG')} on the node",
+                daemons=states(outcome.ad),
+            )
+        return outcome
+
+    def reread(self) -> Outcome:
+        """As `reconfig`, for daemons of which some may be down because of what they read before."""
+        require_master(self.condor.master())
+        self.condor.tool("condor_reconfig")
+        time.sleep(SETTLE)
+        return self.ready()
+
+    def restart(self, scope: Sequence[str]) -> Outcome:
+        """Restart the daemons in *scope* (MASTER: all), the startd only when its VMs have ended."""
+        before = require_master(self.condor.master())
+        everything = "MASTER" in scope
+        startd = before.get("STARTD") == "Alive" and (everything or "STARTD" in scope)
+        if startd and not self.force:
+            waiting = self._restart_peacefully(before)
+            if waiting is not None:
+                return waiting
+        old = pids(before)
+        if everything:
+            if startd and not self.force:
+                self.drain()  # nothing new may start between the look at the slots and the restart
+            self.condor.tool("condor_restart", self._manner, "-master")
+        for daemon in [] if everything else scope:
+            if daemon != "STARTD" or self.force:
+                self.condor.tool("condor_restart", self._manner, f"-{daemon.lower()}")
+        concerned = [name for name in old if name not in ("MASTER", "SHARED_PORT")] if everything else list(scope)
+        late = self._wait_for_new(old, concerned, self.timeout)
+        if late:
+            raise ModuleError(
+                f"{', '.join(late)} did not restart within {self.timeout} s",
+                "look at MasterLog on the node, or give the task a longer timeout",
+            )
+        return self.ready()
+
+    def drain(self) -> Outcome:
+        """Take the node out of the pool: no new job, and the startd off when its VMs have ended."""
+        before = require_master(self.condor.master())
+        if before.get("STARTD") != "Alive":
+            return Outcome(before)
+        self.condor.tool("condor_off", "-fast" if self.force else "-peaceful", "-startd")
+        deadline = time.monotonic() + self.timeout
+        while True:
+            ad = self.condor.master()
+            if ad.get("STARTD") != "Alive":
+                return Outcome(ad)
+            if time.monotonic() >= deadline:
+                return Outcome(ad, self._vms(ad), pending=True)
+            time.sleep(1)
+
+    def resume(self) -> None:
+        """Start the daemons that were switched off (they are on hold in the master)."""
+        ad = require_master(self.condor.master())
+        for daemon in held(ad):
+            self.condor.tool("condor_on", f"-{daemon.lower()}")
+
+    @property
+    def _manner(self) -> str:
+        return "-fast" if self.force else "-graceful"
+
+    def _restart_peacefully(self, before: dict[str, Any]) -> Outcome | None:
+        """Restart the startd once its VMs have ended; the Outcome only if they still run after the timeout."""
+        self.condor.tool("condor_restart", "-peaceful", "-startd")
+        if not self._wait_for_new(pids(before), ["STARTD"], self.timeout):
+            return None
+        ad = self.condor.master()
+        vms = self._vms(ad)
+        return Outcome(ad, vms, pending=True) if vms else None
+
+    def _vms(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
+        """The running VMs, from a startd that may be exiting just now."""
+        try:
+            return self.condor.running_vms(ad)
+        except CommandError:
+            if self.condor.master().get("STARTD_PID") == ad.get("STARTD_PID"):
+                raise
+            return []
+
+    def _wait_for_new(self, old: dict[str, int], daemons: Sequence[str], timeout: int) -> list[str]:
+        """Wait until each of *daemons* runs as a new process; those that do not after *timeout* seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            running = pids(self.condor.master())
+            late = [name for name in daemons if running.get(name, 0) in (0, old.get(name))]
+            if not late or time.monotonic() >= deadline:
+                return late
+            time.sleep(1)
+
+
+def held(ad: dict[str, Any]) -> list[str]:
+    """The daemons that somebody switched off."""
+    return sorted(name for name, state in states(ad).items() if state == "Hold")
+
+
+def states(ad: dict[str, Any]) -> dict[str, str]:
+    """State of each daemon, by name, in a master's ad."""
+    return {name[:-4]: str(ad.get(name[:-4])) for name in ad if name.endswith("_PID")}
+
+
+def _laggards(ad: dict[str, Any]) -> list[str]:
+    late = [f"{name} {state}" for name, state in sorted(states(ad).items()) if state not in ("Alive", "Hold")]
+    return late or [f"STARTD {ad.get('STARTD_State', 'starting')}"]
