@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from condor_vac import disks
-from condor_vac.errors import VacError
+from condor_vac.errors import UsageError, VacError
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease
 from condor_vac.settings import Settings
@@ -75,9 +75,9 @@ def check(job: JobAd, lease: Lease) -> None:
     if job.working_dir is not None and job.working_dir != lease.sandbox:
         raise VacError(f"{job.domain}: its lease is for another sandbox, {lease.sandbox}")
     if not job.networking:
-        raise VacError("JobVMNetworking: must be true (vm_networking = true): a VM shares by its network")
+        raise UsageError("JobVMNetworking: must be true (vm_networking = true): a VM shares by its network")
     if job.mac not in {None, lease.mac}:
-        raise VacError(f"JobVM_MACADDR: the lease gives {lease.mac}; leave vm_macaddr out")
+        raise UsageError(f"JobVM_MACADDR: the lease gives {lease.mac}; leave vm_macaddr out")
 
 
 def refusal(reason: str) -> str:
@@ -102,6 +102,9 @@ def _processor(root: ET.Element, host: Host) -> None:
 
 
 def _devices(devices: ET.Element, job: JobAd, lease: Lease, settings: Settings) -> None:
+    targets = [_target(disk)["dev"] for disk in job.disks]
+    if len(set(targets)) != len(targets):
+        raise UsageError(f"vm_disk: two disks would be one device ({', '.join(targets)}); hda is sda here")
     for index, disk in enumerate(job.disks):
         _disk(devices, disk, lease, settings, first=index == 0)
     ET.SubElement(devices, "controller", {"type": "usb", "model": "none"})
@@ -147,6 +150,8 @@ def _disk(devices: ET.Element, disk: Disk, lease: Lease, settings: Settings, *, 
 def _target(disk: Disk) -> dict[str, str]:
     """The bus: virtio for vd*, else SATA, since today's machine types have no IDE; hda and sda are one."""
     name = disk.device.rstrip("0123456789")
+    if name[:-1] not in {"hd", "sd", "vd", "xvd"}:
+        raise UsageError(f"vm_disk: {disk.device}: more disks than letters; use hda to hdd or vda to vdz")
     if name.startswith("vd") and not disk.cdrom:
         return {"dev": name, "bus": "virtio"}
     return {"dev": "sd" + name[-1], "bus": "sata"}
@@ -162,7 +167,7 @@ def locate(disk: Disk, sandbox: str, image_dir: str) -> str:
     in_sandbox = path.startswith(os.path.realpath(sandbox) + "/")
     in_images = path.startswith(os.path.realpath(image_dir) + "/")
     if not in_sandbox and not (in_images and not disk.writable):
-        raise VacError(
+        raise UsageError(
             f"vm_disk: {named}: neither in the job's sandbox nor, read-only, below {image_dir}; put it there"
         )
     try:
@@ -170,7 +175,7 @@ def locate(disk: Disk, sandbox: str, image_dir: str) -> str:
     except OSError as error:
         raise VacError(f"vm_disk: {named}: {error.strerror}; is the image on this node?") from error
     if not stat.S_ISREG(status.st_mode):
-        raise VacError(f"vm_disk: {named}: not a regular file")
+        raise UsageError(f"vm_disk: {named}: not a regular file; give an image")
     if disk.format == "qcow2":
         _check_backing(path, image_dir)
     return path
@@ -179,7 +184,7 @@ def locate(disk: Disk, sandbox: str, image_dir: str) -> str:
 def _check_backing(path: str, image_dir: str) -> None:
     backing = disks.backing_file(path)
     if backing is not None and not os.path.realpath(backing).startswith(os.path.realpath(image_dir) + "/"):
-        raise VacError(f"vm_disk: {path}: its backing file {ascii(backing)[:120]} is not below {image_dir}")
+        raise UsageError(f"vm_disk: {path}: its backing file {ascii(backing)[:120]} is not below {image_dir}")
 
 
 def _identity(root: ET.Element, lease: Lease, host: Host) -> None:
