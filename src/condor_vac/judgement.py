@@ -12,6 +12,7 @@ to which the queue is believed to be filled when the next one begins.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -41,11 +42,12 @@ SAMPLES = 50
 ENOUGH = 3
 EPISODES = 2
 FEW = 2
+CONTRADICTION_SECONDS = 900.0
 EARN_SHARE = 0.004
 START_SHARE = 1 / 8
 MOST_SHARE = 1 / 4
+DEEPEST_DEBT = 10.0
 EARLY_SHARE = 0.8  # of max_wallclock_seconds: a VM that succeeded sooner than that ran out of tasks
-CONTRADICTION_SECONDS = 300.0
 
 
 class Learned:
@@ -102,6 +104,7 @@ class Judgement:
         self.depths: dict[bool, list[int]] = {True: [], False: []}  # by fresh, of the last episodes
         self.bottomless = True  # no VM has asked in vain yet
         self.emptied_right, self.emptied_wrong = 1, 1
+        self.emptied_open = math.inf  # when one succeeded early, until the answer of a VM that asked later
         self.ever_success = False
         self.credit = START_SHARE * limits.max_machines
         self._working = 0
@@ -137,7 +140,7 @@ class Judgement:
         self.credit = min(MOST_SHARE * self.limits.max_machines, self.credit + EARN_SHARE * worked / cost)
 
     def _spend(self) -> None:
-        self.credit = max(-MOST_SHARE * self.limits.max_machines, self.credit - 1)
+        self.credit = max(-DEEPEST_DEBT, self.credit - 1)
 
     def _forget(self, now: float) -> None:
         if len(self.counted) > 1000 and min(self.counted.values()) < now - MEMORY_SECONDS:
@@ -199,8 +202,9 @@ class Judgement:
     def _find(self, name: str, asked: float, now: float) -> None:
         self.found[name] = asked
         self.found_at = max(self.found_at, now)
-        if self.last_emptied != NEVER and 0 < asked - self.last_emptied < CONTRADICTION_SECONDS:
-            self.emptied_wrong += 1
+        if asked > self.emptied_open:
+            self.emptied_wrong += asked < self.emptied_open + CONTRADICTION_SECONDS
+            self.emptied_open = math.inf
         self.worked_at = max(self.worked_at, now)
         if asked > self.latest_no:
             if not self.episode:
@@ -211,8 +215,8 @@ class Judgement:
         self.last_found = max(self.last_found, asked)
 
     def _dry(self, asked: float) -> None:
-        if 0 < asked - self.last_emptied < CONTRADICTION_SECONDS:
-            self.emptied_right += 1
+        if asked > self.emptied_open:
+            self.emptied_right, self.emptied_open = self.emptied_right + 1, math.inf
         self.last_dry = max(self.last_dry, asked)
         self.bottomless = False
         if self.found_at != NEVER:
@@ -237,6 +241,7 @@ class Judgement:
         if end.kind != SUCCESS or end.life > EARLY_SHARE * self.limits.max_wallclock_seconds:
             return
         self.last_emptied = max(self.last_emptied, end.ended)
+        self.emptied_open = min(self.emptied_open, end.ended)
         self.worked_at = max(self.worked_at, end.ended)
         if self.emptied_means_dry and end.ended > self.last_found:
             self._close_episode()

@@ -25,7 +25,8 @@ SCOUT_SHARE = 0.003
 OPENING_BATCHES = 3
 OPENING_SHARE = 0.4
 SILENCE_SHARE = 0.25
-SURE_STREAK = 64
+RICH_CREDIT, RICH_FACTOR = 10, 3
+SURE_STREAK = 8
 STATE_VERSION = 1
 
 
@@ -134,7 +135,8 @@ class Policy:
 
     def _scouts(self, counts: Counts, now: float) -> tuple[int, str]:
         life = self.judgement.lives.middle(self.limits.fizzle_seconds)
-        interval = max(60.0, min(life / (SCOUT_SHARE * counts.working), self._probe_interval(now)))
+        share = SCOUT_SHARE * (RICH_FACTOR if self.judgement.credit >= RICH_CREDIT else 1)
+        interval = max(60.0, min(life / (share * counts.working), self._probe_interval(now)))
         due = now - self._last_submission() >= interval
         allowed = counts.unproven + 1 if due and len(counts.idle) == 0 else min(counts.unproven, counts.starting + 1)
         return allowed, (
