@@ -44,9 +44,7 @@ _CODE = re.compile(rb"[ \t]*([1-9][0-9]{2})(?![0-9A-Za-z_])")
 _KINDS = {1: "host_request", 2: "success", 3: "no_work", 4: "banned", 5: "site", 6: "experiment"}
 
 # What a hostile or absent file gives at open(2); anything else (EIO, ESTALE) is a fault of the node.
-_NO_MESSAGE_ERRNOS = frozenset(
-    {errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EACCES, errno.EPERM}
-)
+_NO_MESSAGE_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True)
@@ -83,9 +81,7 @@ def parse(message: bytes | None, runtime: float, fizzle_seconds: float) -> Outco
 def safe_text(raw: bytes) -> str:
     """One line that may go into a log, an ad or a terminal: UTF-8, and what cannot be printed as U+FFFD."""
     decoded = raw[: 4 * TEXT_LIMIT].decode("utf-8", "replace").strip()
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in decoded)[
-        :TEXT_LIMIT
-    ]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in decoded)[:TEXT_LIMIT]
 
 
 def read_message(directory: str | int, name: str = MESSAGE_NAME) -> bytes | None:
@@ -132,20 +128,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fizzle_seconds of its machinetype (default %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print code, text, abort and kind as JSON")
-    parser.add_argument(
-        "file", metavar="FILE", help="the shutdown_message; a file that is not there: no message"
-    )
+    parser.add_argument("file", metavar="FILE", help="the shutdown_message; a file that is not there: no message")
 
 
 def run(args: argparse.Namespace) -> int:
     """``condor_vac outcome``: print how the message is read; 0 whatever the VM said."""
-    directory, name = os.path.split(os.path.abspath(args.file))
-    directory = os.path.realpath(directory)
-    if not os.path.isdir(directory):
-        raise UsageError(f"{args.file}: no such directory; give the path of a VM's {MESSAGE_NAME}")
-    message = read_message(directory, name)
-    if message is None:
-        print(f"{args.file}: no regular file of one link, which is read as no message", file=sys.stderr)
+    message = sys.stdin.buffer.read(READ_LIMIT) if args.file == "-" else _message_of(args.file)
     outcome = parse(message, args.runtime, args.fizzle)
     if args.json:
         print(json.dumps(asdict(outcome)))
@@ -154,6 +142,18 @@ def run(args: argparse.Namespace) -> int:
         action = "abort: the factory backs off" if outcome.abort else "no abort"
         print(f"code {code} ({outcome.kind}), {action}; text: {outcome.text or '(none)'}")
     return 0
+
+
+def _message_of(file: str) -> bytes | None:
+    directory, name = os.path.split(os.path.abspath(file))
+    # The caller's own path may hold links; only what a guest can write to may not.
+    directory = os.path.realpath(directory)
+    if not os.path.isdir(directory):
+        raise UsageError(f"{file}: no such directory; give the path of a VM's {MESSAGE_NAME}")
+    message = read_message(directory, name)
+    if message is None:
+        print(f"{file}: no regular file of one link, which is read as no message", file=sys.stderr)
+    return message
 
 
 def _seconds(word: str) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -185,9 +186,7 @@ def test_command_prints_the_four_keys(capsys: pytest.CaptureFixture[str], tmp_pa
     }
 
 
-def test_command_takes_an_absent_file_as_no_message(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_command_takes_an_absent_file_as_no_message(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     absent = str(tmp_path / "absent")
     assert _run(capsys, "--runtime", "1799", "--fizzle", "1800", absent)["kind"] == "fizzle"
     assert _run(capsys, "--runtime", "1800", "--fizzle", "1800", absent)["kind"] == "none"
@@ -199,9 +198,14 @@ def test_command_takes_an_absent_file_as_no_message(
     }
 
 
-def test_command_refuses_a_wrong_directory_and_runtime(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+def test_command_reads_a_dash_as_standard_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"400 Banned")))
+    assert _run(capsys, "--runtime", "9", "-")["kind"] == "banned"
+
+
+def test_command_refuses_a_wrong_directory_and_runtime(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert cli.main(["outcome", "--runtime", "1", str(tmp_path / "no" / "file")]) == 2
     assert "no such directory" in capsys.readouterr().err
     for runtime in ("-1", "nan", "inf", "soon"):
