@@ -131,28 +131,20 @@ def from_ad(ad: Ad) -> JobAd:
         networking=_flag(ad, "JobVMNetworking"),
         networking_type=_get(ad, "JobVMNetworkingType", _lower(f.one_of("nat", "bridge"))) or "nat",
         mac=_get(ad, "JobVM_MACADDR", _lower(_mac)),
-        bridge=_get(
-            ad, "VMPARAM_Bridge_Interface", f.matching(_INTERFACE, "must be a network interface's name")
-        ),
+        bridge=_get(ad, "VMPARAM_Bridge_Interface", f.matching(_INTERFACE, "must be a network interface's name")),
         vnc=_flag(ad, "JobVMVNCConsole"),
         working_dir=_get(ad, "VM_WORKING_DIR", _directory),
         user_data=_get(ad, "UserData", f.file_name),
         public_key=_get(ad, "PublicKey", f.file_name),
-        space=_get(
-            ad, "VacSpace", f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be like a host name")
-        ),
-        machinetype=_get(
-            ad, "VacMachinetype", f.matching(NAME_PATTERN, "must be lower-case letters, digits and -")
-        ),
+        space=_get(ad, "VacSpace", f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be like a host name")),
+        machinetype=_get(ad, "VacMachinetype", f.matching(NAME_PATTERN, "must be lower-case letters, digits and -")),
         machinetype_file=_get(ad, "VacMachinetypeFile", f.file_name),
         requires_vac=_flag(ad, "RequiresVac"),
         want_io_proxy=_flag(ad, "WantIOProxy"),
         no_output_vm=_flag(ad, "VMPARAM_No_Output_VM"),
     )
     if _get(ad, "VMPARAM_VM_NAME", f.line()) not in {None, job.domain}:
-        raise VacError(
-            f"{ad.source}: VMPARAM_VM_NAME: must be {job.domain}, as HTCondor names this VM; remove it"
-        )
+        raise VacError(f"{ad.source}: VMPARAM_VM_NAME: must be {job.domain}, as HTCondor names this VM; remove it")
     return job
 
 
@@ -184,9 +176,7 @@ def _disk(entry: str) -> Disk:
         raise ValueError(f"mode {mode[:20]!a} must be r, w or rw")
     if disk_format not in _DISK_FORMATS:
         raise ValueError(f"format {disk_format[:20]!a} must be one of {', '.join(_DISK_FORMATS)}")
-    return Disk(
-        (f.absolute_path if file.startswith("/") else f.file_name)(file), device, mode != "r", disk_format
-    )
+    return Disk((f.absolute_path if file.startswith("/") else f.file_name)(file), device, mode != "r", disk_format)
 
 
 def _vm_memory(ad: Ad, check: f.Check) -> int:

@@ -294,9 +294,7 @@ def test_an_ad_without_end_is_refused() -> None:
 VALUE = st.one_of(
     st.integers().map(str),
     st.booleans().map(str),
-    st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters='\n"\\'), max_size=30).map(
-        '"{}"'.format
-    ),
+    st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters='\n"\\'), max_size=30).map('"{}"'.format),
     st.sampled_from(["undefined", "error", "{1, 2}", "[a = 1]", "TARGET.Memory", "1.5"]),
 )
 

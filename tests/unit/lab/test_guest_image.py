@@ -84,7 +84,7 @@ def test_what_is_no_elf_file_is_refused() -> None:
 
 @pytest.fixture
 def modules(tmp_path: Path) -> closure.Modules:
-    """nfs needs sunrpc and netfs, nfsv3 needs nfs, virtio-rng nothing; fscache, which netfs names, is built in."""
+    """nfs needs sunrpc and netfs, nfsv3 needs nfs, virtio-rng nothing; fscache (of netfs) is built in."""
     for path, depends in {
         "fs/nfs/nfs": "sunrpc,netfs",
         "fs/nfs/nfsv3": "nfs,sunrpc",
