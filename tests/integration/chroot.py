@@ -72,7 +72,7 @@ SEC_READ_AUTHENTICATION = OPTIONAL
 ALLOW_READ = *
 ALLOW_WRITE = *
 ALLOW_DAEMON = root@*, condor@*, condor_pool@*
-ALLOW_ADMINISTRATOR = root@*
+ALLOW_ADMINISTRATOR = root@*, condor@*
 ALLOW_NEGOTIATOR = root@*, condor@*
 QUEUE_SUPER_USERS = root, condor
 USER_JOB_WRAPPER =
@@ -224,9 +224,7 @@ class Pool:
                 return
             time.sleep(0.2)
         words = [path.read_text(errors="replace")[-1500:] for path in (self.local / "log").glob("*Log")]
-        raise ChrootError(
-            "the schedd does not answer:\n" + "\n".join([(self.local / "console").read_text(), *words])
-        )
+        raise ChrootError("the schedd does not answer:\n" + "\n".join([(self.local / "console").read_text(), *words]))
 
     def stop(self) -> None:
         """End every process of the pool, by the one that holds their namespace."""

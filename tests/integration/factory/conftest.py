@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One pool for all tests of the factory against a real schedd; each test has a machinetype of its own in it."""
+"""One pool for all tests of the factory against a real schedd; each test has a machinetype of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.factory.site import Site
 
 @pytest.fixture(scope="session")
 def pool() -> Iterator[chroot.Pool]:
-    """A running pool (collector, negotiator, schedd); the tests are skipped, with the reason, where none can run."""
+    """A running pool (collector, negotiator, schedd); tests skip, with the reason, where none can run."""
     reason = chroot.missing()
     if reason is not None:
         pytest.skip(reason)
@@ -23,7 +23,10 @@ def pool() -> Iterator[chroot.Pool]:
 
 @pytest.fixture
 def site(pool: chroot.Pool, request: pytest.FixtureRequest) -> Iterator[Site]:
-    """A machinetype with its files and directory, named after the test; its jobs are removed afterwards."""
-    made = Site(pool, request.node.name)
+    """A machinetype with its files and directory, named after the test; its jobs are removed afterwards.
+
+    Its policy fills the caps, unless the test is marked ``real_policy``.
+    """
+    made = Site(pool, request.node.name, request.node.get_closest_marker("real_policy") is not None)
     yield made
     made.clear()

@@ -17,8 +17,14 @@ ENTRY = """#!/usr/bin/python3
 import sys
 sys.path.insert(0, "/checkout/src")
 sys.dont_write_bytecode = True
+POLICY
 from condor_vac.factory import main
 sys.exit(main())
+"""
+
+GREEDY = """
+sys.path.insert(0, "/checkout")
+sys.modules["condor_vac.policy"] = __import__("tests.integration.factory.greedy", fromlist=["Policy"])
 """
 
 # Runs a JSON list of [attribute, expression] edits and answers a query, as root, by the bindings.
@@ -35,26 +41,26 @@ print(json.dumps([{k: v for k, v in ad.items() if isinstance(v, (int, float, str
 """
 
 PROJECTION = [
-    "ClusterId", "ProcId", "JobStatus", "VacBatch", "VacAvoidHosts", "LeaveJobInQueue", "QDate", "Iwd", "HoldReason",
-    "RemoveReason", "VacFactory",
+    "ClusterId", "ProcId", "JobStatus", "VacBatch", "VacDigest", "VacAvoidHosts", "QDate", "Iwd", "HoldReason",
 ]  # fmt: skip
 
 
 class Site:
     """Everything is under ``/pool/sites/NAME`` inside, on the host ``pool.local/sites/NAME``."""
 
-    def __init__(self, pool: Pool, test: str, **keys: Any) -> None:
+    def __init__(self, pool: Pool, test: str, real_policy: bool = False) -> None:
         self.pool = pool
         self.name = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")[-60:].strip("-")
         self.directory = f"/pool/sites/{self.name}"
         self.outside = pool.local / "sites" / self.name
-        self.state = f"{self.directory}/state"
+        self.state = f"{self.directory}/states/{self.name}"
         self.machinetype = f"{self.directory}/{self.name}.json"
         self._processes: list[subprocess.Popen[str]] = []
-        (self.outside / "state").mkdir(parents=True)
+        self.kept = self.outside / "states" / self.name
+        self.kept.mkdir(parents=True)
         self.outside.joinpath("user_data").write_text("#!/bin/sh\n")
         entry = self.outside / "vac_factory"
-        entry.write_text(ENTRY)
+        entry.write_text(ENTRY.replace("POLICY", "" if real_policy else GREEDY))
         entry.chmod(0o755)
         self.pool.run("chown", "-R", OWNER, self.state)
         self.write()
@@ -84,15 +90,25 @@ class Site:
 
     def factory(self, *words: str) -> subprocess.Popen[str]:
         """The factory as a process; ended by ``clear``."""
-        process = subprocess.Popen(
-            self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        process = subprocess.Popen(self.command(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._processes.append(process)
         return process
 
     def once(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One cycle."""
         return subprocess.run(self.command("--once", *words), capture_output=True, text=True, check=False)
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A ``condor_vac`` command of the owner, told where this test's files are."""
+        code = "import sys; sys.path.insert(0, '/checkout/src'); sys.dont_write_bytecode = True; "
+        code += "from condor_vac.cli import main; sys.exit(main(sys.argv[1:]))"
+        places = ("--machinetypes", self.directory, "--state", f"{self.directory}/states")
+        return subprocess.run(
+            self.pool.inside("python3", "-c", code, *words, *places, user=OWNER),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def pids(self) -> list[int]:
         """Process ids, inside the pool, of this machinetype's factories."""
@@ -111,9 +127,7 @@ class Site:
         done = self.pool.run("python3", "-c", code, self.machinetype, entry, self.state, user=OWNER)
         return f"{done.stdout.strip()}.0"
 
-    def jobs(
-        self, constraint: str = "True", edits: dict[str, dict[str, str]] | None = None
-    ) -> list[dict[str, Any]]:
+    def jobs(self, constraint: str = "True", edits: dict[str, dict[str, str]] | None = None) -> list[dict[str, Any]]:
         """This machinetype's VM jobs, after ``edits`` ({job: {attribute: expression}})."""
         mine = f'VacMachinetype =?= "{self.name}" && ({constraint})'
         return self._hands(mine, edits or {})
@@ -128,17 +142,45 @@ class Site:
 
     def state_file(self) -> dict[str, Any]:
         """What the factory keeps."""
-        return dict(json.loads(self.outside.joinpath("state/state.json").read_text()))
+        return dict(json.loads(self.kept.joinpath("state.json").read_text()))
 
     def last(self) -> dict[str, Any]:
         """The factory's last cycle; empty before the first."""
-        path = self.outside / "state/state.json"
+        path = self.kept / "state.json"
         return dict(self.state_file()["last"]) if path.exists() else {}
 
     def log(self) -> str:
         """The factory's log."""
-        path = self.outside / "state/factory.log"
+        path = self.kept / "factory.log"
         return path.read_text() if path.exists() else ""
+
+    def finish(self, job: str, code: int | None, life: int = 1000, worked: bool = True, host: str = "wn1") -> None:
+        """End a VM as its worker would: run attributes, outcome, evidence, then the job's completion."""
+        now = int(time.time())
+        changes = {
+            "JobCurrentStartDate": str(now - life),
+            "NumShadowStarts": "1",
+            "LastRemoteHost": f'"slot1_1@{host}"',
+            "ShutdownCode": "undefined" if code is None else str(code),
+            "VacEnded": str(now),
+            "VacRuntime": str(life),
+        }
+        if worked:
+            changes.update(VacEvidenceTime=str(now - 1), VacCpuFraction="0.9")
+        self.jobs(edits={job: {**changes, "JobStatus": "4"}})
+
+    def start(self, job: str, life: int = 1000, fraction: float = 0.9, host: str = "wn1") -> None:
+        """Let a VM run, as the schedd and its worker would show it."""
+        now = int(time.time())
+        changes = {
+            "JobCurrentStartDate": str(now - life),
+            "NumShadowStarts": "1",
+            "RemoteHost": f'"slot1_1@{host}"',
+            "VacEvidenceTime": str(now),
+            "VacCpuFraction": str(fraction),
+            "JobStatus": "2",
+        }
+        self.jobs(edits={job: changes})
 
     def clear(self) -> None:
         """End this test's processes and jobs."""

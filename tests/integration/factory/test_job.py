@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The factory as a scheduler-universe job: hold, release, remove, restart, and a schedd that does not answer."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from tests.integration.factory.site import Site, job_id, wait_until
+
+
+def waiting(site: Site) -> list[str]:
+    """The VM jobs that wait for a slot."""
+    return [job_id(ad) for ad in site.jobs("JobStatus == 1")]
+
+
+def test_hold_release_remove(site: Site) -> None:
+    job = site.submit_factory()
+    wait_until(lambda: len(waiting(site)) == 5, "the factory runs and fills its idle cap")
+    site.start(waiting(site)[0])
+    wait_until(lambda: len(waiting(site)) == 5, "it grows")
+    site.pool.run("condor_hold", job, user="vac")
+    wait_until(lambda: not waiting(site), "held: VMs that have not started are taken back")
+    wait_until(lambda: not site.pids(), "its process has ended")
+    assert [ad["JobStatus"] for ad in site.factory_jobs()] == [5]
+    assert len(site.jobs("JobStatus == 2")) == 1
+    site.pool.run("condor_release", job, user="vac")
+    wait_until(lambda: len(waiting(site)) == 5, "released: it goes on", 60)
+    site.pool.run("condor_rm", job, user="vac")
+    wait_until(lambda: not site.factory_jobs() and not waiting(site), "removed: it leaves, and takes them back")
+    assert len(site.jobs("JobStatus == 2")) == 1, "a VM that runs is left alone"
+
+
+def test_killed_or_vacated_it_is_started_again(site: Site) -> None:
+    job = site.submit_factory()
+    before = wait_until(site.pids, "the factory runs")
+    site.pool.run("kill", "-9", *(str(pid) for pid in before))
+    after = wait_until(lambda: set(site.pids()) - set(before), "it is started again")
+    site.pool.run("condor_vacate_job", job, user="vac")
+    wait_until(lambda: set(site.pids()) - after - set(before), "it is started again", 60)
+    try:
+        wait_until(lambda: len(waiting(site)) == 5, "it fills its idle cap")
+    finally:
+        print(
+            "DEBUG",
+            site.log(),
+            site.last(),
+            site.jobs(),
+            site.factory_jobs(),
+            site.pids(),
+            [(site.kept / n).read_text() for n in ("factory.out", "factory.err", "factory.job.log")],
+            site.pool.run("ps", "axf").stdout,
+        )
+
+
+def test_unreachable_schedd(site: Site) -> None:
+    site.once()
+    site.pool.run("condor_off", "-fast", "-daemon", "schedd")
+    wait_until(lambda: site.pool.run("condor_q", check=False).returncode != 0, "the schedd is down")
+    try:
+        assert site.once().returncode == 1
+        last = site.last()
+        assert last["submit"] == 0
+        assert "schedd" in last["error"]
+    finally:
+        site.pool.run("condor_on", "-daemon", "schedd")
+        site.pool.wait_for_schedd()
+    assert site.once().returncode == 0
+    assert len(waiting(site)) == 5
+
+
+def test_explain_follows_the_cause(site: Site) -> None:
+    assert site.run("explain", "no-such-machinetype").returncode == 2
+    shown = explain(site)
+    assert "no factory in the queue" in shown
+    job = site.submit_factory()
+    wait_until(lambda: len(waiting(site)) == 5, "the factory runs")
+    assert "none of 0 slots has HasVM" in explain(site)
+    advertise(site, "wn1", HasVM="False", VMOfflineReason='"Error in virDomainCreateXML"')
+    advertise(site, "wn2", HasVM="True", VM_Type='"kvm"', VM_AvailNum="0", VM_Memory="65536")
+    shown = wait_until(lambda: "wn1" in (text := explain(site)) and text, "the slots are known")
+    assert "virDomainCreateXML" in shown
+    assert "meets the requirements" in shown
+    assert "VM_AvailNum" in shown
+    site.pool.run("condor_hold", job, user="vac")
+    wait_until(lambda: f"condor_release {job}" in explain(site), "the factory is held")
+    site.pool.run(
+        "condor_advertise",
+        "INVALIDATE_STARTD_ADS",
+        input='MyType = "Query"\nTargetType = "Machine"\nRequirements = True\n',
+    )
+
+
+def explain(site: Site) -> str:
+    """All sentences of condor_vac explain."""
+    done = site.run("explain", site.name, "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    return "\n".join([*(f"{each['what']} {each['remedy']}" for each in report["findings"]), *report["notes"]])
+
+
+def advertise(site: Site, host: str, **attributes: str) -> None:
+    """Put a slot into the collector, as a startd would."""
+    ad = {
+        "MyType": '"Machine"', "TargetType": '"Job"', "Name": f'"slot1@{host}"', "Machine": f'"{host}"',
+        "MyAddress": '"<127.0.0.1:1>"', "StartdIpAddr": '"<127.0.0.1:1>"', "State": '"Unclaimed"', "Activity": '"Idle"',
+        "Cpus": "8", "Memory": "65536", "Disk": "100000000", "TotalMemory": "65536", "Arch": '"X86_64"',
+        "HasFileTransfer": "True", "Requirements": "True", "PartitionableSlot": "True", "SlotID": "1",
+        "EnteredCurrentState": str(int(time.time())), **attributes,
+    }  # fmt: skip
+    text = "\n".join(f"{key} = {value}" for key, value in ad.items()) + "\n"
+    site.pool.run("condor_advertise", "UPDATE_STARTD_AD", input=text)
