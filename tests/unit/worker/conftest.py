@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker node in a temporary directory: real files and processes, and stand-ins for the system's tools.
+
+Run as root, jobs belong to another user and privileges are really dropped; run as a user, to that user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condor_vac import chirp, console, domains, lease, leases, settings, tools
+from condor_vac.jobad import Disk, JobAd
+from condor_vac.leases import Lease, Store
+
+ROOT = os.getuid() == 0
+UID = 12345 if ROOT else os.getuid()
+GID = 12346 if ROOT else os.getgid()
+
+EXPORTFS = """#!/bin/sh
+state=@BASE@/exports; echo "$@" >> @BASE@/exportfs.log
+[ -e @BASE@/exportfs.fail ] && grep -qF "$(cat @BASE@/exportfs.fail)" <<END && { echo "cannot export" >&2; exit 1; }
+$@
+END
+case "$1" in
+-s) cat "$state";;
+-o) d=${3#*:}; a=${3%%:*}; grep -vF "$d  $a(" "$state" > "$state.new"; echo "$d  $a($2)" >> "$state.new"; mv "$state.new" "$state";;
+-u) d=${2#*:}; a=${2%%:*}; grep -qF "$d  $a(" "$state" || { echo "Could not find $2" >&2; exit 1; }
+    grep -vF "$d  $a(" "$state" > "$state.new"; mv "$state.new" "$state";;
+esac
+exit 0
+"""
+VIRSH = """#!/bin/sh
+echo "$@" >> @BASE@/virsh.log
+[ -e @BASE@/virsh.fail ] && { cat @BASE@/virsh.fail >&2; exit 1; }
+case "$*" in *domstats*) cat @BASE@/domstats;; esac
+exit 0
+"""
+CHIRP = """#!/bin/sh
+[ -e @BASE@/chirp.fail ] && { echo "chirp: no starter" >&2; exit 1; }
+printf '%s|%s|%s|%s|%s\\n' "$1" "$2" "$3" "$_CONDOR_CHIRP_CONFIG" "$(id -u)" >> @BASE@/open/chirp.log
+"""
+
+
+@dataclass
+class Node:
+    """The pretended node: its directories, its store and what its tools were asked."""
+
+    base: Path
+    settings: settings.Settings
+    store: Store
+
+    @property
+    def execute(self) -> Path:
+        return self.base / "execute"
+
+    def sandbox(self, number: int = 1, uid: int = UID, below: str = "") -> str:
+        """A sandbox that belongs to the user, as the starter makes one."""
+        path = self.execute / f"dir_{number}" / below
+        path.mkdir(parents=True)
+        for each in (self.execute / f"dir_{number}", path):
+            os.chown(each, uid, GID if uid == UID else -1)
+            each.chmod(0o755)
+        (path / ".chirp.config").write_text("127.0.0.1 1 x\n")
+        return str(path)
+
+    def request(self, **changes: Any) -> dict[str, Any]:
+        """A request for a lease; without a ``sandbox``, one is made."""
+        asked = {
+            "domain": "vac_lab_7.0",
+            "machinetype": "atlas",
+            "fizzle_seconds": 600,
+            "max_wallclock_seconds": 86400,
+            **changes,
+        }
+        return asked if "sandbox" in asked else {"sandbox": self.sandbox(), **asked}
+
+    def acquire(self, **changes: Any) -> Lease:
+        return lease.acquire(self.request(**changes), lease.Caller(UID, GID), self.settings, self.store)
+
+    def change(self, found: Lease, **values: Any) -> Lease:
+        """Save the lease with other values."""
+        changed = replace(found, **values)
+        self.store.save(changed)
+        return changed
+
+    def exported(self) -> list[str]:
+        return (self.base / "exports").read_text().splitlines()
+
+    def fail(self, tool: str, text: str = "") -> None:
+        (self.base / f"{tool}.fail").write_text(text)
+
+    def mend(self, tool: str) -> None:
+        (self.base / f"{tool}.fail").unlink()
+
+    def told(self) -> dict[str, str]:
+        """What condor_chirp set in the job's ad."""
+        log = self.base / "open" / "chirp.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return {line.split("|")[1]: line.split("|")[2] for line in lines}
+
+    def called(self, tool: str) -> list[str]:
+        log = self.base / f"{tool}.log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def run_domains(self, *found: domains.Domain) -> None:
+        """What virsh says runs."""
+        blocks = [
+            f"Domain: '{item.name}'\n  state.state={item.state}\n  state.reason=1\n"
+            f"  vcpu.current={item.processors}\n  vcpu.maximum={item.processors}\n"
+            f"  vcpu.0.state=1\n  vcpu.0.time={int(item.cpu_seconds * 1e9)}\n  vcpu.0.wait=0\n"
+            for item in found
+        ]
+        (self.base / "domstats").write_text("\n".join(blocks))
+
+    def output(self, found: Lease, name: str, data: bytes) -> None:
+        """What the guest writes by NFS."""
+        Path(found.joboutputs, name).write_bytes(data)
+        os.chown(Path(found.joboutputs, name), UID, GID)
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    # Not tmp_path: its parents are closed to the user that privileges are dropped to.
+    base = Path(tempfile.mkdtemp(prefix="vac-node-"))
+    base.chmod(0o755)
+    for name, mode in (("execute", 0o755), ("bin", 0o755), ("images", 0o755), ("console", 0o755), ("open", 0o777)):
+        (base / name).mkdir()
+        (base / name).chmod(mode)
+    for name, text in (("exportfs", EXPORTFS), ("virsh", VIRSH), ("condor_chirp", CHIRP)):
+        path = base / "bin" / name
+        path.write_text(text.replace("@BASE@", str(base)))
+        path.chmod(path.stat().st_mode | stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+    (base / "exports").write_text("")
+    (base / "domstats").write_text("")
+    monkeypatch.setattr(tools, "SYSTEM_PATH", f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    monkeypatch.setattr(chirp, "LIBEXEC_PATH", f"{base}/bin")
+    directory = f"{base}/console"
+    monkeypatch.setattr(leases, "CONSOLE_DIRECTORY", directory)
+    monkeypatch.setattr(console.path, "__defaults__", (directory,))
+    monkeypatch.setattr(console.orphans, "__defaults__", (directory,))
+    made = settings.from_mapping({"execute": f"{base}/execute", "image_dir": f"{base}/images"}, "test")
+    monkeypatch.setattr(settings, "load", lambda: made)
+    yield Node(base, made, Store(f"{base}/run"))
+    shutil.rmtree(base)
+
+
+@pytest.fixture
+def job() -> JobAd:
+    """A VM job as the prepare hook leaves it, with the seed's disks."""
+    return JobAd(
+        cluster=7,
+        proc=0,
+        owner="vac",
+        user="vac@lab",
+        domain="vac_lab_7.0",
+        cmd="vac-atlas",
+        iwd="/home/vac",
+        global_job_id=None,
+        vm_type="kvm",
+        processors=2,
+        memory_mb=2048,
+        request_cpus=2,
+        request_memory_mb=2048,
+        cpus_provisioned=2,
+        memory_provisioned_mb=2048,
+        disk_provisioned_kb=None,
+        disk_usage_kb=None,
+        vcpus=2,
+        vm_memory_mb=2048,
+        disks=(Disk("cernvm.iso", "hda", False, "raw"), Disk("scratch.raw", "vda", True, "raw")),
+        networking=True,
+        networking_type="nat",
+        mac=None,
+        bridge=None,
+        vnc=False,
+        working_dir=None,
+        user_data="user_data",
+        public_key=None,
+        space=None,
+        machinetype=None,
+        machinetype_file=None,
+        requires_vac=True,
+        want_io_proxy=True,
+        no_output_vm=False,
+    )
+
+
+def lease_files(node: Node) -> list[Any]:
+    """The lease files as JSON."""
+    directory = Path(node.store.directory)
+    return [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]

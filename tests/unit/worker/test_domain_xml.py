@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The domain: what is in it, and that nothing of the ad can add to it or lead out of sandbox and images."""
+
+from __future__ import annotations
+
+import os
+import struct
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import UID, Node
+
+from condor_vac import domain, domain_xml
+from condor_vac.domain_xml import Host
+from condor_vac.errors import VacError
+from condor_vac.jobad import Disk, JobAd
+from condor_vac.leases import Lease
+
+KVM = Host("x86_64", True, 993)
+
+
+@pytest.fixture
+def lease(node: Node) -> Lease:
+    found = node.acquire()
+    for name in ("cernvm.iso", "scratch.raw"):
+        Path(found.sandbox, name).write_bytes(b"x")
+    return found
+
+
+def built(job: JobAd, lease: Lease, node: Node, host: Host = KVM) -> ET.Element:
+    text = domain_xml.build(job, lease, node.settings, host)
+    assert "\n" not in text
+    return ET.fromstring(text)  # noqa: S314
+
+
+def at(root: ET.Element, path: str, attribute: str) -> list[str | None]:
+    return [item.get(attribute) for item in root.findall(path)]
+
+
+def test_what_a_vm_is(node: Node, job: JobAd, lease: Lease) -> None:
+    root = built(job, lease, node)
+    assert root.get("type") == "kvm"
+    assert root.findtext("name") == "vac_lab_7.0"
+    assert root.findtext("uuid") == lease.uuid
+    assert (root.findtext("memory"), root.findtext("vcpu")) == ("2048", "2")
+    assert at(root, "cpu", "mode") == ["host-passthrough"]
+    assert {root.findtext(f"on_{event}") for event in ("poweroff", "reboot", "crash")} == {"destroy"}
+    assert at(root, "devices/disk", "device") == ["cdrom", "disk"]
+    assert at(root, "devices/disk/target", "dev") == ["sda", "vda"]
+    assert at(root, "devices/disk/target", "bus") == ["sata", "virtio"]
+    assert at(root, "devices/disk/driver", "cache") == [None, "unsafe"]
+    assert at(root, "devices/disk/driver", "error_policy") == [None, "report"]
+    assert at(root, "devices/disk/boot", "order") == ["1"]
+    assert len(root.findall("devices/disk/readonly")) == 1
+    assert at(root, "devices/interface/mac", "address") == [lease.mac]
+    assert at(root, "devices/interface/source", "network") == ["vac"]
+    assert at(root, "devices/interface/filterref", "filter") == ["clean-traffic"]
+    assert at(root, "devices/interface/filterref/parameter", "value") == [lease.address]
+    assert at(root, "devices/serial/source", "path") == [lease.console]
+    assert root.find("devices/graphics") is None
+    assert root.find("devices/rng") is not None
+    assert root.findtext("seclabel/label") == f"+{UID}:+993"
+    assert at(root, "seclabel", "relabel") == ["no"]
+
+
+def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
+    root = built(job, lease, node, Host("x86_64", False))
+    assert root.get("type") == "qemu"
+    assert at(root, "cpu", "mode") == ["maximum"]
+    assert root.findtext("seclabel/label") == f"+{lease.uid}:+{lease.gid}"
+
+
+def test_vnc_on_loopback_if_asked(node: Node, job: JobAd, lease: Lease) -> None:
+    root = built(replace(job, vnc=True), lease, node)
+    assert at(root, "devices/graphics", "listen") == ["127.0.0.1"]
+
+
+def test_bridge_is_the_leases_network_too(node: Node, job: JobAd, lease: Lease) -> None:
+    root = built(replace(job, networking_type="bridge", bridge="br0"), lease, node)
+    assert at(root, "devices/interface", "type") == ["network"]
+
+
+HOSTILE = '"/><disk type=\'block\'><source dev="/dev/vda"/></disk>&lt;\x00<!--]]>'
+
+
+def test_text_stays_text(node: Node, job: JobAd, lease: Lease) -> None:
+    bad = HOSTILE.replace("\x00", "")
+    changed = replace(job, domain=bad), replace(lease, domain=bad, console=bad, address=bad, mac=bad)
+    root = built(*changed, node)
+    assert root.findtext("name") == bad
+    assert len(root.findall("devices/disk")) == 2
+    assert at(root, "devices/serial/source", "path") == [bad]
+
+
+def link(node: Node, lease: Lease, target: str) -> str:
+    os.symlink(target, f"{lease.sandbox}/link.raw")
+    return "link.raw"
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["/etc/shadow", "/etc/passwd", "/dev/null", "/proc/self/mem", "@SANDBOX@/../../../x", "@SANDBOX@", "missing"],
+)
+def test_files_elsewhere_are_refused(node: Node, job: JobAd, lease: Lease, file: str) -> None:
+    disk = Disk(file.replace("@SANDBOX@", lease.sandbox), "vdc", False, "raw")
+    with pytest.raises(VacError, match="vm_disk"):
+        built(replace(job, disks=(disk,)), lease, node)
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "/dev/zero", "../../open", "."])
+def test_links_out_of_the_sandbox_are_refused(node: Node, job: JobAd, lease: Lease, target: str) -> None:
+    disk = Disk(link(node, lease, target), "vdc", False, "raw")
+    with pytest.raises(VacError, match="vm_disk"):
+        built(replace(job, disks=(disk,)), lease, node)
+
+
+def test_another_sandbox_is_refused(node: Node, job: JobAd, lease: Lease) -> None:
+    other = node.sandbox(11)
+    Path(other, "disk.raw").write_bytes(b"x")
+    with pytest.raises(VacError, match="neither in"):
+        built(replace(job, disks=(Disk(f"{other}/disk.raw", "vda", True, "raw"),)), lease, node)
+
+
+def test_images_are_read_only(node: Node, job: JobAd, lease: Lease) -> None:
+    image = node.base / "images" / "site.raw"
+    image.write_bytes(b"x")
+    root = built(replace(job, disks=(Disk(str(image), "vda", False, "raw"),)), lease, node)
+    assert root.find("devices/disk/readonly") is not None
+    with pytest.raises(VacError, match="read-only"):
+        built(replace(job, disks=(Disk(str(image), "vda", True, "raw"),)), lease, node)
+
+
+@pytest.mark.parametrize(
+    ("backing", "good"), [(None, True), ("@IMAGES@/base.raw", True), ("/etc/shadow", False), ("json:{}", False)]
+)
+def test_backing_file_of_qcow2(node: Node, job: JobAd, lease: Lease, backing: str | None, good: bool) -> None:
+    name = (backing or "").replace("@IMAGES@", f"{node.base}/images").encode()
+    header = struct.pack(">4sIQI", b"QFI\xfb", 3, 104 if name else 0, len(name))
+    Path(lease.sandbox, "d.qcow2").write_bytes(header.ljust(104, b"\0") + name)
+    asked = replace(job, disks=(Disk("d.qcow2", "vda", True, "qcow2"),))
+    if good:
+        assert at(built(asked, lease, node), "devices/disk/driver", "type") == ["qcow2"]
+    else:
+        with pytest.raises(VacError, match="backing file"):
+            built(asked, lease, node)
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image at all, really", b"QFI\xfb" + b"\xff" * 40])
+def test_what_is_no_qcow2_is_refused(node: Node, job: JobAd, lease: Lease, data: bytes) -> None:
+    Path(lease.sandbox, "d.qcow2").write_bytes(data)
+    with pytest.raises(VacError, match="qcow2"):
+        built(replace(job, disks=(Disk("d.qcow2", "vda", True, "qcow2"),)), lease, node)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"networking": False}, "JobVMNetworking"),
+        ({"mac": "52:54:00:00:00:01"}, "JobVM_MACADDR"),
+        ({"domain": "other_1.0"}, "other_1.0"),
+        ({"working_dir": "/var/tmp"}, "another sandbox"),
+    ],
+)
+def test_what_cannot_be_granted_is_refused(
+    node: Node, job: JobAd, lease: Lease, changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(VacError, match=named):
+        built(replace(job, **changes), lease, node)
+
+
+def test_two_names_of_one_device_are_refused(node: Node, job: JobAd, lease: Lease) -> None:
+    disks = (Disk("cernvm.iso", "hda", False, "raw"), Disk("scratch.raw", "sda", True, "raw"))
+    with pytest.raises(VacError, match="two disks"):
+        built(replace(job, disks=disks), lease, node)
+
+
+@pytest.mark.parametrize("reason", ["no lease", HOSTILE, "x" * 5000, "line\nline"])
+def test_a_refusal_is_xml_that_libvirt_cannot_create(reason: str) -> None:
+    text = domain_xml.refusal(reason)
+    assert "\n" not in text
+    kind = ET.fromstring(text).findtext("os/type")  # noqa: S314
+    assert kind is not None
+    assert kind.startswith("condor_vac: ")
+
+
+def test_the_script_prints_a_refusal_and_exits_0(
+    node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stdin:
+        class buffer:  # noqa: N801
+            @staticmethod
+            def read(limit: int) -> bytes:
+                return b"x" * limit
+
+    monkeypatch.setattr("sys.stdin", Stdin)
+    assert domain.main() == 0
+    out = capsys.readouterr().out
+    assert out.endswith("</domain>\n")
+    assert "condor_vac: job ad" in out
