@@ -7,8 +7,8 @@ from __future__ import annotations
 from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError
 
-# Seconds; a unit with a longer start has failed for our purposes.
-TIMEOUT = 180
+# Seconds; an NFS server whose node cannot reach its name servers was seen to take two minutes.
+TIMEOUT = 600
 
 
 class Systemd:
