@@ -58,9 +58,7 @@ class EntryPoint:
     def script(self, interpreter: str, current: str) -> str:
         """The text of the program. Isolated (-I), so that nothing of a job's environment counts."""
         arguments = "sys.argv[1:]" if self.module == "condor_vac.cli" else ""
-        return SCRIPT.format(
-            interpreter=interpreter, current=current, module=self.module, arguments=arguments
-        )
+        return SCRIPT.format(interpreter=interpreter, current=current, module=self.module, arguments=arguments)
 
 
 def select(names: list[str], root: str = "") -> list[EntryPoint]:
@@ -97,6 +95,4 @@ def _refuse_unsafe(directory: str, trusted: frozenset[int], *, sticky_is_safe: b
             f"chown root {directory}",
         )
     if status.st_mode & stat.S_IWOTH and not (sticky_is_safe and status.st_mode & stat.S_ISVTX):
-        raise FileError(
-            f"{directory} is world-writable, HTCondor refuses hooks there", f"chmod o-w {directory}"
-        )
+        raise FileError(f"{directory} is world-writable, HTCondor refuses hooks there", f"chmod o-w {directory}")

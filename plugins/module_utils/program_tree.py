@@ -58,9 +58,7 @@ def read_files(directory: str) -> dict[str, bytes]:
             with open(path, "rb") as stream:
                 files[os.path.relpath(path, directory).replace(os.sep, "/")] = stream.read()
     if not files:
-        raise FileError(
-            f"{directory} holds no program files", "install the collection with its src directory"
-        )
+        raise FileError(f"{directory} holds no program files", "install the collection with its src directory")
     return files
 
 

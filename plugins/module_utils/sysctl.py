@@ -148,8 +148,7 @@ def _section(path: str) -> list[Assignment]:
     items = parser.items("sysctl") if parser.has_section("sysctl") else []
     number = {line.partition("=")[0].strip().lower(): at for at, line in enumerate(lines, 1)}
     return [
-        Assignment(path, number.get(name, 0), normalise(name), (value or "").strip(), "tuned")
-        for name, value in items
+        Assignment(path, number.get(name, 0), normalise(name), (value or "").strip(), "tuned") for name, value in items
     ]
 
 

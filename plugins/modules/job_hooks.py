@@ -173,9 +173,7 @@ class JobHooks:
 
     def run(self) -> dict[str, Any]:
         """Bring about the state; the result for exit_json."""
-        os.umask(
-            0o022
-        )  # jobs' users read these programs, and nobody else writes them, whatever root's umask is
+        os.umask(0o022)  # jobs' users read these programs, and nobody else writes them, whatever root's umask is
         if self.params["state"] == "absent":
             return self._absent()
         points = entry_points.select(self.params["entry_points"], ROOT)
@@ -278,8 +276,7 @@ class JobHooks:
             "pruned": [],
             "changed_entry_points": [change.path[len(ROOT) :] for change in changed],
             "libvirt_restart_needed": any(
-                change.path == ROOT + entry_points.LIBVIRT_HOOK and not change.before.exists
-                for change in changed
+                change.path == ROOT + entry_points.LIBVIRT_HOOK and not change.before.exists for change in changed
             ),
             "archive_needed": False,
         }

@@ -20,9 +20,7 @@ def write(path: str, data: bytes, mode: int = 0o644, owner: tuple[int, int] | No
     try:
         dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise VacError(
-            f"{path}: cannot open its directory: {error.strerror}; create {directory} first"
-        ) from error
+        raise VacError(f"{path}: cannot open its directory: {error.strerror}; create {directory} first") from error
     try:
         write_at(dir_fd, name, data, mode, owner)
     except VacError as error:
@@ -54,14 +52,10 @@ def write_at(
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=dir_fd)
-        raise VacError(
-            f"{name}: cannot write: {error.strerror}; check space, quota and permissions"
-        ) from error
+        raise VacError(f"{name}: cannot write: {error.strerror}; check space, quota and permissions") from error
 
 
-def _create(
-    dir_fd: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None, sync: bool
-) -> None:
+def _create(dir_fd: int, name: str, data: bytes, mode: int, owner: tuple[int, int] | None, sync: bool) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(name, flags, 0o600, dir_fd=dir_fd)
     with os.fdopen(fd, "wb") as stream:
@@ -86,9 +80,7 @@ def read(path: str, limit: int) -> bytes:
                 raise VacError(f"{path}: not a regular file; give a file")
             data = stream.read(limit + 1)
     except OSError as error:
-        raise VacError(
-            f"{path}: cannot read: {error.strerror}; check the path and its permissions"
-        ) from error
+        raise VacError(f"{path}: cannot read: {error.strerror}; check the path and its permissions") from error
     if len(data) > limit:
         raise VacError(f"{path}: larger than {limit} bytes; is it the right file?")
     return data

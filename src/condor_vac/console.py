@@ -71,9 +71,7 @@ def _tail(console: str) -> bytes:
 
 def _read_end(name: str, limit: int) -> bytes:
     try:
-        with os.fdopen(
-            os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb"
-        ) as stream:
+        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             stream.seek(max(os.fstat(stream.fileno()).st_size - limit, 0))
             return stream.read(limit)
     except FileNotFoundError:

@@ -32,9 +32,7 @@ def finish(lease: Lease, reason: str, execute: str) -> bool:
     ``reason`` is libvirt's shutoff reason or HTCondor's exit reason (``removed`` and the like). Raises
     VacError when the job's ad could not be told; then somebody else may try again.
     """
-    done = privileges.run_as(
-        lease.uid, lease.gid, lambda: _finish(lease, reason, execute), timeout=BUDGET_SECONDS
-    )
+    done = privileges.run_as(lease.uid, lease.gid, lambda: _finish(lease, reason, execute), timeout=BUDGET_SECONDS)
     return bool(done)
 
 

@@ -133,9 +133,7 @@ class Cycle:
         if self._own_job is None:
             return
         if self._own_job not in queue.factories:
-            raise PoolError(
-                f"the schedd's answer lacks this factory's own job {self._own_job}; cannot trust it"
-            )
+            raise PoolError(f"the schedd's answer lacks this factory's own job {self._own_job}; cannot trust it")
         own = _order(self._own_job)
         older = [name for name, state in queue.factories.items() if state in _ACTIVE and _order(name) < own]
         if older:
@@ -204,9 +202,7 @@ class Cycle:
         """Remove the idle VMs that the policy does not want, and tell the others which hosts to avoid."""
         said = []
         if plan.decision.remove:
-            gone = self._pool.remove(
-                plan.decision.remove, "condor_vac: not wanted any more", "JobStatus == 1"
-            )
+            gone = self._pool.remove(plan.decision.remove, "condor_vac: not wanted any more", "JobStatus == 1")
             said.append(f"removed {gone} idle VMs")
         avoid = submitfile.avoided(plan.decision.avoid_hosts)
         if avoid != list(self.state.avoid):
@@ -249,11 +245,7 @@ def allowed(plan: Plan, m: Machinetype) -> tuple[int, list[str]]:
     idle = sum(machine.started is None and machine.state == "idle" for machine in machines)
     room = max(0, min(m.max_machines - len(machines), m.max_idle - idle))
     count = max(0, min(plan.decision.submit, room))
-    cut = (
-        []
-        if count == plan.decision.submit
-        else [f"only {count} of {plan.decision.submit}: the caps leave no more"]
-    )
+    cut = [] if count == plan.decision.submit else [f"only {count} of {plan.decision.submit}: the caps leave no more"]
     return count, cut
 
 
@@ -272,9 +264,7 @@ def _make_directories(directory: str, count: int) -> None:
         for number in range(count):
             os.makedirs(os.path.join(directory, str(number)), mode=0o755)
     except OSError as error:
-        raise VacError(
-            f"{directory}: cannot make the VMs' directories: {error.strerror}; check space"
-        ) from error
+        raise VacError(f"{directory}: cannot make the VMs' directories: {error.strerror}; check space") from error
 
 
 def _order(name: str) -> tuple[int, ...]:

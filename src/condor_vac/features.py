@@ -132,9 +132,7 @@ def _opened(directory: str | int) -> Iterator[int]:
     try:
         dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise VacError(
-            f"{directory}: cannot open: {error.strerror}; it must be a directory, no link"
-        ) from error
+        raise VacError(f"{directory}: cannot open: {error.strerror}; it must be a directory, no link") from error
     try:
         yield dir_fd
     finally:

@@ -52,9 +52,7 @@ class HostTrust:
     def state(self) -> dict[str, list[float]]:
         """What `restore` needs, as JSON; hosts that were never distrusted are not worth keeping."""
         return {
-            host: [record.failures, record.level, record.until]
-            for host, record in self.records.items()
-            if record.level
+            host: [record.failures, record.level, record.until] for host, record in self.records.items() if record.level
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -135,9 +135,7 @@ def acquire(request: dict[str, Any], who: Caller, settings: Settings, store: Sto
     with sandbox.opened(request["sandbox"], settings.execute, who.uid) as fd, store.lock():
         lease = _existing(request, who, settings, store, running) or _new(request, who, settings, store)
         with contextlib.ExitStack() as undo:
-            for name in privileges.run_as(
-                who.uid, who.gid, lambda: _make_directories(fd), timeout=_WORK_SECONDS
-            ):
+            for name in privileges.run_as(who.uid, who.gid, lambda: _make_directories(fd), timeout=_WORK_SECONDS):
                 undo.callback(sandbox.remove_directory, fd, name)
             store.save(lease)
             undo.callback(store.delete, lease)

@@ -31,9 +31,7 @@ def release(uuid: str) -> None:
 
 def _call(action: str, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        answer = tools.run(
-            ["sudo", "-n", PROGRAM, action], timeout=TIMEOUT_SECONDS, stdin=json.dumps(request).encode()
-        )
+        answer = tools.run(["sudo", "-n", PROGRAM, action], timeout=TIMEOUT_SECONDS, stdin=json.dumps(request).encode())
     except tools.ToolError as error:
         raise (UsageError if error.status == _REFUSED else VacError)(str(error)) from error
     try:

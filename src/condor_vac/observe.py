@@ -145,9 +145,7 @@ def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
     return Queue(tuple(jobs), factories)
 
 
-def observation(
-    jobs: Sequence[Job], machinetype: Machinetype, now: float, worked: Collection[str]
-) -> o.Observation:
+def observation(jobs: Sequence[Job], machinetype: Machinetype, now: float, worked: Collection[str]) -> o.Observation:
     """What the policy may know; ``worked`` are the ids of runs (``run_id``) that have shown work before."""
     machines = tuple(machine(job, machinetype, now, worked) for job in jobs if not _is_over(job))
     ended = [_ended(job, machinetype, worked) for job in jobs if _is_over(job)]
@@ -242,9 +240,7 @@ def _job(ad: Mapping[str, Any], name: str, m: Machinetype) -> Job:
         host=_host(ad, name),
         starts=starts,
         fraction=_fraction(ad, name, started, starts),
-        cpu_seconds=_optional(ad, name, "VacCpuSeconds")
-        if _fresh(ad.get("VacEvidenceTime"), started)
-        else None,
+        cpu_seconds=_optional(ad, name, "VacCpuSeconds") if _fresh(ad.get("VacEvidenceTime"), started) else None,
         vm_started=_optional(ad, name, "VacStarted") if _fresh(ad.get("VacStarted"), started) else None,
         ended=_ending(ad, name, started, m) if state in {COMPLETED, HELD} else None,
         batch=_text(ad, name, "VacBatch"),
@@ -331,12 +327,7 @@ def _optional(ad: Mapping[str, Any], name: str, key: str) -> float | None:
     value = ad.get(key)
     if value is None:
         return None
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float))
-        or not math.isfinite(value)
-        or value < 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a number from 0 up")
     if value == 0 and key.endswith(("Date", "Started", "Ended")):
         return None

@@ -107,7 +107,9 @@ class Policy:
         limits = self.limits
         first = limits.first_machines
         if first is None:
-            first = max(limits.probe_machines, min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines)))
+            first = max(
+                limits.probe_machines, min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines))
+            )
             if counts.unmeasured:
                 first = limits.max_machines
         return first, (
@@ -140,8 +142,7 @@ class Policy:
         due = now - self._last_submission() >= interval
         allowed = counts.unproven + 1 if due and len(counts.idle) == 0 else min(counts.unproven, counts.starting + 1)
         return allowed, (
-            f"The latest VM to ask found no work, {counts.working} others still work: "
-            f"one scout every {interval:.0f} s."
+            f"The latest VM to ask found no work, {counts.working} others still work: one scout every {interval:.0f} s."
         )
 
     def _probes(self, verdict: str, counts: Counts, now: float) -> tuple[int, str]:

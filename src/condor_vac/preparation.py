@@ -73,9 +73,7 @@ def furnish(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> 
     atomic.write(f"{lease.sandbox}/{CONSOLE_NAME}", b"")
     guest = _guest(job, kind, lease, settings)
     data = _user_data(job, kind, lease, settings)
-    iso.make(
-        f"{lease.sandbox}/{CONTEXT_NAME}", context.files(kind.kind, guest, data), context.LABELS[kind.kind]
-    )
+    iso.make(f"{lease.sandbox}/{CONTEXT_NAME}", context.files(kind.kind, guest, data), context.LABELS[kind.kind])
     return replace(job, disks=_disks(job, kind, lease, settings))
 
 
@@ -156,8 +154,7 @@ def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) 
 
 def _files(paths: Mapping[str, str], sandbox: str) -> dict[str, bytes]:
     return {
-        key: atomic.read(f"{sandbox}/{os.path.basename(path)}", userdata.TEMPLATE_LIMIT)
-        for key, path in paths.items()
+        key: atomic.read(f"{sandbox}/{os.path.basename(path)}", userdata.TEMPLATE_LIMIT) for key, path in paths.items()
     }
 
 
@@ -189,9 +186,7 @@ def _own_disk(disk: Disk, sandbox: str, settings: Settings) -> Disk:
     disk = replace(disk, file=_in_sandbox(disk.file, sandbox))
     if disk.cdrom or disk.writable or not disk.file.startswith(settings.image_dir + "/"):
         return disk
-    return replace(
-        disk, file=disks.make_overlay(sandbox, disk.file, disk.format), writable=True, format="qcow2"
-    )
+    return replace(disk, file=disks.make_overlay(sandbox, disk.file, disk.format), writable=True, format="qcow2")
 
 
 def _in_sandbox(file: str, sandbox: str) -> str:

@@ -65,9 +65,7 @@ def make_directory(fd: int, name: str) -> bool:
     except FileExistsError:
         made = False
     except OSError as error:
-        raise VacError(
-            f"{name}: cannot make the directory: {error.strerror}; check space and quota"
-        ) from error
+        raise VacError(f"{name}: cannot make the directory: {error.strerror}; check space and quota") from error
     try:
         inner = os.open(name, _OPEN_DIRECTORY, dir_fd=fd)
     except OSError as error:

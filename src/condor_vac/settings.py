@@ -69,9 +69,7 @@ def from_mapping(data: object, source: str) -> Settings:
     """The settings that a JSON object holds; ``source`` is what errors call it. Raises UsageError."""
     settings = Settings(**f.check_all(data, CHECKS, set(), source))
     if not settings.nfs_versions:
-        raise UsageError(
-            f"{source}: nfs_versions: must name at least one version; leave it out for the default"
-        )
+        raise UsageError(f"{source}: nfs_versions: must name at least one version; leave it out for the default")
     try:
         network.host(settings.subnet, network.FIRST_NUMBER, settings.hostname_domain)
     except UsageError as error:

@@ -40,9 +40,7 @@ def load(path: str) -> dict[str, str]:
         raise UsageError(f"submit_file: {error}") from error
     commands = _commands(path, text)
     if commands.get("universe", "").lower() != "vm":
-        raise UsageError(
-            f"{path}: universe: must be vm; this file is for the VMs' jobs, not for the factory's"
-        )
+        raise UsageError(f"{path}: universe: must be vm; this file is for the VMs' jobs, not for the factory's")
     for key in _FORBIDDEN & set(commands):
         raise UsageError(f"{path}: {key}: not possible for a vacuum VM's job; remove it")
     _make_absolute(path, commands)

@@ -54,9 +54,7 @@ def describe(view: survey.View, now: float) -> dict[str, Any]:
         "works": sum(view.works(job, now) for job in view.jobs),
         "held": states[observe.HELD],
         "ended": dict(Counter(_code(job) for job in view.jobs if job.state == observe.COMPLETED)),
-        "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")}
-        if last
-        else None,
+        "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None,
         "next_probe": last.get("numbers", {}).get("next_probe"),
         "max_machines": view.machinetype.max_machines if view.machinetype else None,
         "problems": list(view.problems),

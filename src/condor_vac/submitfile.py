@@ -84,9 +84,7 @@ def digest(commands: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(commands.items())).encode()).hexdigest()[:16]
 
 
-def for_batch(
-    commands: Mapping[str, str], batch: str, directory: str, avoid_hosts: Sequence[str]
-) -> dict[str, str]:
+def for_batch(commands: Mapping[str, str], batch: str, directory: str, avoid_hosts: Sequence[str]) -> dict[str, str]:
     """``commands`` for one submission: its name, the hosts to avoid, and a directory for each VM.
 
     A VM's own directory is ``DIRECTORY/PROC``; the job's log and what is transferred back are in it.
@@ -179,9 +177,7 @@ def _requirements(own: str | None) -> str:
 def _expression(key: str, text: str) -> str:
     """An expression of the site, checked for what would change the submit description around it."""
     if not text.isprintable() or _MACRO.search(text):
-        raise UsageError(
-            f"machinetype: {key}: holds a line end or a $ macro; give a plain ClassAd expression"
-        )
+        raise UsageError(f"machinetype: {key}: holds a line end or a $ macro; give a plain ClassAd expression")
     if text.rstrip().endswith("\\"):
         raise UsageError(f"machinetype: {key}: ends with a backslash, which continues a line; remove it")
     return text

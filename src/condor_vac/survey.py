@@ -60,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the three commands have in common."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--machinetypes", default=DIRECTORY, metavar="DIR", help="default %(default)s")
-    parser.add_argument(
-        "--state", default=STATE_ROOT, metavar="DIR", help="factories' directories (%(default)s)"
-    )
+    parser.add_argument("--state", default=STATE_ROOT, metavar="DIR", help="factories' directories (%(default)s)")
     parser.add_argument("--bindings", choices=("htcondor2", "htcondor"), help="which Python bindings to use")
 
 

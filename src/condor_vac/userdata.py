@@ -145,9 +145,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         help="a value, such as uuid=..., option_cvmfs_proxy=... or file_hostkey=@PATH; may be repeated",
     )
-    parser.add_argument(
-        "--list", action="store_true", help="list the placeholders instead: used, unset, unknown"
-    )
+    parser.add_argument("--list", action="store_true", help="list the placeholders instead: used, unset, unknown")
     parser.add_argument("--json", action="store_true", help="the list as JSON")
 
 

@@ -50,9 +50,7 @@ class Stop:
     message: str
 
 
-def look(
-    lease: Lease, previous: Sample | None, now: float, cpu: tuple[float, int], heartbeat: int | None
-) -> Sample:
+def look(lease: Lease, previous: Sample | None, now: float, cpu: tuple[float, int], heartbeat: int | None) -> Sample:
     """The sample of now; ``cpu`` is (CPU seconds, processors) of a VM that runs."""
     seconds, processors = cpu
     if previous is None or now - previous.boottime > ABSENCE_SECONDS or now < previous.boottime:

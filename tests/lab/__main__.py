@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import importlib
 import signal
 import sys
 from types import FrameType
@@ -54,33 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks."""
     if arguments.verb == "requirements":
         print("\n".join(host.requirements()))
-        return 0
-    if arguments.verb == "check":
+    elif arguments.verb == "check":
         host.check()
-        return 0
-    # Only from here on is PyYAML needed: the two verbs above run before there is a venv.
-    from . import images, inventory, machines, ssh, state
-
-    if arguments.verb == "up":
-        machines.up(arguments.names, arguments.image, arguments.memory, arguments.internet)
-    elif arguments.verb == "offline":
-        machines.offline(arguments.names)
-    elif arguments.verb == "ssh":
-        command = ssh.command(state.require(arguments.name), *arguments.words)
-        os.execvp(command[0], command)
-    elif arguments.verb == "down":
-        for name in machines.down(arguments.names):
-            print(f"{name} is down")
-    elif arguments.verb == "status":
-        sys.stdout.write(json.dumps(inventory.status(), indent=1) + "\n" if arguments.json else inventory.status_table())
-        return 0
-    elif arguments.verb == "image":
-        print(images.build(arguments.kind).directory)
-    elif arguments.verb == "prune":
-        print("\n".join(images.prune(machine.image for machine in state.load_all())))
-    text = inventory.write()
-    if arguments.verb == "inventory":
-        sys.stdout.write(text)
+    else:
+        # Only from here on is PyYAML needed: the two verbs above run before there is a venv.
+        importlib.import_module(f"{__package__}.verbs").run(arguments)
     return 0
 
 

@@ -158,8 +158,8 @@ def _build_locked(wanted: Recipe, image: Image) -> None:
     try:
         _run_build(wanted, work, log)
         (work / "recipe.json").write_text(json.dumps(wanted.__dict__, indent=1) + "\n", "utf-8")
-        os.chmod(work, 0o755)
-        os.rename(work, image.directory)
+        os.chmod(work, 0o755)  # noqa: S103 - other users read the images
+        os.replace(work, image.directory)
     finally:
         _remove_tree(work)
 

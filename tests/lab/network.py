@@ -44,7 +44,11 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 def hosts_file(name: str, machines: Mapping[str, str]) -> str:
     """Return /etc/hosts of machine `name`, given the segment address of every machine."""
-    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback", f"# Machines of the lab; this is {name}."]
+    lines = [
+        "127.0.0.1 localhost",
+        "::1 localhost ip6-localhost ip6-loopback",
+        f"# Machines of the lab; this is {name}.",
+    ]
     lines += [f"{machines[other]} {other}.{DOMAIN} {other}" for other in sorted(machines)]
     return "\n".join(lines) + "\n"
 
@@ -64,7 +68,9 @@ def segment_unit(number: int) -> str:
 
 def devices(number: int, ssh_port: int, segment_port: int, internet: bool) -> list[str]:
     """Return QEMU's arguments for a machine's network devices."""
-    control = f"user,id=control,net={CONTROL_NET},ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:{ssh_port}-{CONTROL_ADDRESS}:22"
+    control = (
+        f"user,id=control,net={CONTROL_NET},ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:{ssh_port}-{CONTROL_ADDRESS}:22"
+    )
     arguments = [
         "-netdev", control,
         "-device", f"virtio-net-pci,netdev=control,addr={CONTROL_SLOT},mac=52:54:00:77:01:{number:02x},romfile=",

@@ -45,7 +45,9 @@ class Progress:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leave the cursor at the start of a line."""
         if self._open:
             sys.stderr.write("\n")

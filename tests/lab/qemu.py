@@ -71,7 +71,12 @@ def start(command: list[str], directory: Path) -> Process:
     log = directory / "qemu.log"
     with open(log, "w", encoding="utf-8") as stream:
         child = subprocess.Popen(
-            command, cwd=directory, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     process = Process.of(child.pid)
     try:

@@ -47,7 +47,11 @@ def command(machine: Machine, *words: str, options: Sequence[str] = ()) -> list[
 def run(machine: Machine, script: str, stdin: str = "") -> str:
     """Run a shell script on the machine and return its output; raises LabError if it fails."""
     done = subprocess.run(
-        command(machine, script, options=("-o", "ConnectTimeout=30")), input=stdin, capture_output=True, text=True, check=False
+        command(machine, script, options=("-o", "ConnectTimeout=30")),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise LabError(f"{machine.name}: {script!r} failed: {done.stderr.strip() or done.stdout.strip()}")

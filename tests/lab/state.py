@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -151,7 +152,5 @@ def segment_port() -> int:
     """Return the UDP port of this lab's segment, chosen once so that two checkouts do not meet."""
     path = cache_dir() / "segment-port"
     if not path.exists():
-        import socket
-
         write_atomically(path, f"{network.free_port(socket.SOCK_DGRAM)}\n")
     return int(path.read_text("utf-8"))

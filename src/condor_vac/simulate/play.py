@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from condor_vac.errors import UsageError
-from condor_vac.observation import Decision, Observation
+from condor_vac.observation import Decision
 from condor_vac.policy import Policy
 from condor_vac.simulate.peers import PEERS, Player, Seat
 from condor_vac.simulate.scenario import Scenario
@@ -38,7 +38,7 @@ class Factory:
 
     def kill(self) -> None:
         """All memory is lost; the next cycle but one is the first of the new process."""
-        if self.policy == OURS or self.policy == "cobald":
+        if self.policy in {OURS, "cobald"}:
             self.player = self._make()
         self.fresh = True
         self.sleeps_until = self.world.now + self.world.scenario.cycle_seconds
@@ -55,7 +55,7 @@ class Factory:
             self._resume()
         seen = self.world.observe(self.kind, self.fresh)
         self.fresh = False
-        self._act(self.player.decide(seen), seen)
+        self._act(self.player.decide(seen))
 
     def _resume(self) -> None:
         """A factory that was stopped in good order finds its state in its file and the rest in the history."""
@@ -63,7 +63,7 @@ class Factory:
         if isinstance(self.player, Policy):
             self.player = Policy.restore(self.seat.limits, json.loads(json.dumps(self.player.state())))
 
-    def _act(self, decision: Decision, seen: Observation) -> None:
+    def _act(self, decision: Decision) -> None:
         for name in decision.remove:
             self.world.remove(self.kind, name)
         self.world.avoid(self.kind, decision.avoid_hosts)

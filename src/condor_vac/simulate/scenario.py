@@ -211,8 +211,7 @@ def _machinetype(data: Any, where: str, slots: int) -> MachineType:
         processors=reader.take("processors", some, 1),
         limits=_limits(reader),
         queue=tuple(
-            _batch(batch, f"{where}: queue[{index}]")
-            for index, batch in enumerate(reader.take("queue", items, []))
+            _batch(batch, f"{where}: queue[{index}]") for index, batch in enumerate(reader.take("queue", items, []))
         ),
         idle_seconds=reader.take("idle_seconds", pair),
         evidence_seconds=reader.take("evidence_seconds", optional_pair),
@@ -302,9 +301,7 @@ def load(path: str) -> Scenario:
     try:
         import yaml  # noqa: PLC0415 - worker nodes do not have it, and only the simulator needs it
     except ImportError as error:
-        raise UsageError(
-            f"{path}: PyYAML is missing; install python3-yaml (Debian) or python3-pyyaml (EL)"
-        ) from error
+        raise UsageError(f"{path}: PyYAML is missing; install python3-yaml (Debian) or python3-pyyaml (EL)") from error
     try:
         data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -296,9 +296,7 @@ class World:
     def _end_with(self, vm: VM, message: str | None) -> None:
         said = "200 Success" if vm.tasks else message
         runtime = self.now - vm.matched
-        found = outcome.parse(
-            None if said is None else said.encode(), runtime, vm.kind.spec.limits.fizzle_seconds
-        )
+        found = outcome.parse(None if said is None else said.encode(), runtime, vm.kind.spec.limits.fizzle_seconds)
         self._end(vm, found.kind, found.abort)
 
     def _settle(self, vm: VM) -> None:

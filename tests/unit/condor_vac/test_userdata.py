@@ -81,9 +81,7 @@ def test_leftovers_are_blanked_and_other_marks_survive() -> None:
 
 
 def test_placeholders_are_listed_once_in_order() -> None:
-    template = (
-        b"##user_data_option_b## ##user_data_zz## ##user_data_uuid## ##user_data_site## ##user_data_zz##"
-    )
+    template = b"##user_data_option_b## ##user_data_zz## ##user_data_uuid## ##user_data_site## ##user_data_zz##"
     rendered = render(template + template, Values({"uuid": b""}))
     assert rendered.used == ("uuid",)
     assert rendered.unset == ("option_b", "site")
@@ -107,9 +105,7 @@ def test_mime_multipart_keeps_its_bytes() -> None:
 
 LITERAL = st.one_of(
     st.binary(max_size=40),
-    st.sampled_from(
-        [b"#", b"##", b"###", b"\r\n", b"##user_data", b"##user-data_a##", b"##FOO##", b"user_data_"]
-    ),
+    st.sampled_from([b"#", b"##", b"###", b"\r\n", b"##user_data", b"##user-data_a##", b"##FOO##", b"user_data_"]),
 )
 NAME = st.sampled_from([*NAMES, *ALIASES, "option_a", "file_a", "option_missing", "nothing", ""])
 

@@ -27,9 +27,7 @@ class ModuleExit(Exception):
 class Tools:
     """Stands in for the node's programs: *answer* gets argv and stdin, and the calls are remembered."""
 
-    def __init__(
-        self, answer: Callable[[list[str], str | None], Answer], missing: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, answer: Callable[[list[str], str | None], Answer], missing: Sequence[str] = ()) -> None:
         self.answer = answer
         self.missing = set(missing)
         self.calls: list[list[str]] = []
@@ -87,9 +85,7 @@ def run(
     raise AssertionError("the module ended without a result")
 
 
-def four_calls(
-    plugin: ModuleType, arguments: dict[str, Any], tools: Tools | None = None
-) -> list[dict[str, Any]]:
+def four_calls(plugin: ModuleType, arguments: dict[str, Any], tools: Tools | None = None) -> list[dict[str, Any]]:
     """Check, apply, check, apply: asserts changed, changed, unchanged, unchanged and returns the results."""
     results = [run(plugin, arguments, check=check, tools=tools) for check in (True, False, True, False)]
     assert [result.get("msg") for result in results if result.get("failed")] == []

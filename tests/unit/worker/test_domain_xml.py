@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import UID, Node
 
 from condor_vac import domain, domain_xml
 from condor_vac.domain_xml import Host
 from condor_vac.errors import VacError
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease
+from tests.unit.worker.conftest import UID, Node
 
 KVM = Host("x86_64", True, 993)
 
@@ -33,7 +33,7 @@ def lease(node: Node) -> Lease:
 def built(job: JobAd, lease: Lease, node: Node, host: Host = KVM) -> ET.Element:
     text = domain_xml.build(job, lease, node.settings, host)
     assert "\n" not in text
-    return ET.fromstring(text)  # noqa: S314
+    return ET.fromstring(text)
 
 
 def at(root: ET.Element, path: str, attribute: str) -> list[str | None]:
@@ -181,7 +181,7 @@ def test_two_names_of_one_device_are_refused(node: Node, job: JobAd, lease: Leas
 def test_a_refusal_is_xml_that_libvirt_cannot_create(reason: str) -> None:
     text = domain_xml.refusal(reason)
     assert "\n" not in text
-    kind = ET.fromstring(text).findtext("os/type")  # noqa: S314
+    kind = ET.fromstring(text).findtext("os/type")
     assert kind is not None
     assert kind.startswith("condor_vac: ")
 
@@ -190,7 +190,7 @@ def test_the_script_prints_a_refusal_and_exits_0(
     node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Stdin:
-        class buffer:  # noqa: N801
+        class buffer:
             @staticmethod
             def read(limit: int) -> bytes:
                 return b"x" * limit

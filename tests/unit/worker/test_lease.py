@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import GID, ROOT, UID, Node, lease_files
 
 from condor_vac import lease
 from condor_vac.domains import Domain
 from condor_vac.errors import UsageError, VacError
 from condor_vac.lease import Caller
+from tests.unit.worker.conftest import GID, ROOT, UID, Node, lease_files
 
 as_root = pytest.mark.skipif(not ROOT, reason="needs root: acts as two users")
 
@@ -202,7 +202,7 @@ def test_another_users_sandbox_is_refused(node: Node) -> None:
 @as_root
 def test_another_users_directory_in_the_sandbox_is_refused(node: Node) -> None:
     sandbox = node.sandbox(1)
-    os.mkdir(f"{sandbox}/joboutputs")
+    Path(sandbox, "joboutputs").mkdir()
     with pytest.raises(UsageError, match="another user"):
         node.acquire(sandbox=sandbox)
 
@@ -281,8 +281,6 @@ def test_root_gets_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("arguments", [[], ["acquire", "x"], ["steal"], ["--help"]])
 def test_command_refuses_other_arguments(arguments: list[str]) -> None:
     code = "import sys; sys.path[:0] = ['src']; from condor_vac.lease import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], input=b"{}", capture_output=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], input=b"{}", capture_output=True, check=False)
     assert done.returncode == 2
     assert b"usage" in done.stderr

@@ -17,8 +17,9 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import Comm
 @pytest.fixture
 def command() -> Any:
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {}}).encode()
-    with mock.patch.object(basic, "_ANSIBLE_ARGS", arguments), mock.patch.object(
-        basic, "_ANSIBLE_PROFILE", "legacy", create=True
+    with (
+        mock.patch.object(basic, "_ANSIBLE_ARGS", arguments),
+        mock.patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True),
     ):
         yield Command(basic.AnsibleModule({}))
 

@@ -16,19 +16,14 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import File
 
 def module(tmp_path: Path, check: bool = False) -> Any:
     (tmp_path / "remote").mkdir(exist_ok=True)
-    return types.SimpleNamespace(
-        check_mode=check, tmpdir=str(tmp_path / "remote"), selinux_enabled=lambda: False
-    )
+    return types.SimpleNamespace(check_mode=check, tmpdir=str(tmp_path / "remote"), selinux_enabled=lambda: False)
 
 
-@pytest.mark.parametrize(
-    ("content", "mode"), [("a = 1\n", 0o640), ("# é\n", 0o444), (b"\x00\xff", 0o600), ("", 0o755)]
-)
+@pytest.mark.parametrize(("content", "mode"), [("a = 1\n", 0o640), ("# é\n", 0o444), (b"\x00\xff", 0o600), ("", 0o755)])
 def test_check_apply_check_apply(tmp_path: Path, content: str | bytes, mode: int) -> None:
     path = tmp_path / "etc.conf"
     results = [
-        files.write(module(tmp_path, check), str(path), content, mode=mode)
-        for check in (True, False, True, False)
+        files.write(module(tmp_path, check), str(path), content, mode=mode) for check in (True, False, True, False)
     ]
     assert [change.changed for change in results] == [True, True, False, False]
     assert results[0].diff() == results[1].diff()

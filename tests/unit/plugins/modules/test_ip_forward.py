@@ -92,9 +92,7 @@ def test_a_later_file_is_outranked(root: Path, name: str, directory: str) -> Non
     assert Path(result["file"]).name > name
     assert result["conflicts"] == []
     assert [entry["path"] for entry in result["overridden"]] == [str(root / directory / name)]
-    assert [path.name for path in (root / "etc/sysctl.d").glob("*-condor_vac-*")] == [
-        Path(result["file"]).name
-    ]
+    assert [path.name for path in (root / "etc/sysctl.d").glob("*-condor_vac-*")] == [Path(result["file"]).name]
     winner = sysctl.effective(sysctl.boot_assignments(str(root)), "net/ipv4/conf/default/forwarding")
     assert winner is not None
     assert winner.path == result["file"]

@@ -56,7 +56,7 @@ def python(argv: list[str], _stdin: str | None) -> Answer:
     return done.returncode, done.stdout, done.stderr
 
 
-def install(version: str = "1.2.0", check: bool = False, **extra: str) -> dict[str, Any]:
+def install(version: str = "1.2.0", check: bool = False, **extra: Any) -> dict[str, Any]:
     return run(job_hooks, arguments(version, **extra), check=check, tools=Tools(python))
 
 

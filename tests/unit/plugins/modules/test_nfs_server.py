@@ -38,9 +38,7 @@ class Node:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.units = {
-            unit: ["loaded", "active", "enabled"] for unit in ("nfs-server.service", "rpcbind.socket")
-        }
+        self.units = {unit: ["loaded", "active", "enabled"] for unit in ("nfs-server.service", "rpcbind.socket")}
         self.addresses = ["127.0.0.1", "192.168.86.1", "10.0.0.7"]
         self.kernel_has_nfs = True
         self.obeys = True

@@ -52,9 +52,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(sudoers_rule.pwd, "getpwnam", getpwnam)
     monkeypatch.setattr(sudoers_rule.os, "getgrouplist", lambda name, _gid: ACCOUNTS[name][2])
-    monkeypatch.setattr(
-        sudoers_rule.grp, "getgrgid", lambda gid: types.SimpleNamespace(gr_name=GROUPS[gid])
-    )
+    monkeypatch.setattr(sudoers_rule.grp, "getgrgid", lambda gid: types.SimpleNamespace(gr_name=GROUPS[gid]))
     return tmp_path
 
 
@@ -177,9 +175,7 @@ def test_a_directory_that_sudo_does_not_read_is_reported(root: Path) -> None:
 def test_later_lines_of_the_main_file_count_as_later(root: Path) -> None:
     (root / "etc/sudoers").write_text(DEBIAN + "slot1 ALL = !/usr/local/libexec/vac_lease\n")
     rule(root)
-    assert [(entry["path"], entry["kind"]) for entry in rule(root)["conflicts"]] == [
-        ("/etc/sudoers", "contradicts")
-    ]
+    assert [(entry["path"], entry["kind"]) for entry in rule(root)["conflicts"]] == [("/etc/sudoers", "contradicts")]
 
 
 @pytest.mark.parametrize(("part", "mode"), [("vac_lease", 0o777), ("vac_lease", 0o775), (".", 0o777)])

@@ -112,9 +112,7 @@ def summary(result: dict[str, Any]) -> list[tuple[str, str]]:
 def test_a_good_node(
     root: Path, monkeypatch: pytest.MonkeyPatch, vendor: str, flags: list[str], module: str, nested: bool
 ) -> None:
-    result = look(
-        root, monkeypatch, processors=cpuinfo(vendor, *flags), device=Device(), modules=("kvm", module)
-    )
+    result = look(root, monkeypatch, processors=cpuinfo(vendor, *flags), device=Device(), modules=("kvm", module))
     assert summary(result) == []
     assert result["usable"]
     assert result["processor"]["flag"] == flags[0].split()[0]
@@ -193,9 +191,7 @@ def test_devices_that_do_not_work(
 def test_libvirts_own_opinion(
     root: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer | None, severity: str, word: str
 ) -> None:
-    result = look(
-        root, monkeypatch, processors=cpuinfo("AuthenticAMD", "svm"), device=Device(), libvirt=answer
-    )
+    result = look(root, monkeypatch, processors=cpuinfo("AuthenticAMD", "svm"), device=Device(), libvirt=answer)
     assert summary(result) == [("libvirt", severity)]
     assert word in result["findings"][0]["remedy"]
     assert result["usable"] == (severity != "error")
