@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many VMs to make: the control law of the factory, explained for administrators in docs/policy.md.
+"""How many VMs to make: the control law of the factory, explained for administrators in docs/factory.md.
 
 Pure: observations in, decisions out, no clock and no I/O. In one paragraph: while nothing at all is known, a
 few batches open the play; an answer of "no work" or of an error drops production to single probes, at most

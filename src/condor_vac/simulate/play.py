@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from condor_vac.errors import UsageError
@@ -16,6 +16,9 @@ from condor_vac.simulate.world import Kind, World
 
 OURS = "vacuum"
 POLICIES = (OURS, *PEERS)
+PROGRESS_SECONDS = 900.0
+
+Progress = Callable[[str, float], None]
 
 
 class Factory:
@@ -70,23 +73,30 @@ class Factory:
         self.world.submit(self.kind, decision.submit)
 
 
-def play(scenario: Scenario, policy: str) -> World:
-    """The world after the scenario was played with ``policy``. Raises UsageError for an unknown name."""
+def play(scenario: Scenario, policy: str, progress: Progress | None = None) -> World:
+    """The world after the scenario was played with ``policy``. Raises UsageError for an unknown name.
+
+    ``progress`` is called with the policy and the virtual time every `PROGRESS_SECONDS` of it.
+    """
     if policy not in POLICIES:
         raise UsageError(f"--policy: {policy!r} is unknown; give one of {', '.join(POLICIES)}")
     world = World(scenario)
     for kind in world.kinds:
         Factory(world, kind, policy)
+    if progress is not None:
+        world.every(PROGRESS_SECONDS, lambda: progress(policy, world.now))
     world.run()
     return world
 
 
-def compare(scenario: Scenario, policies: Iterable[str], *, timeline: bool = True) -> dict[str, Any]:
+def compare(
+    scenario: Scenario, policies: Iterable[str], *, timeline: bool = True, progress: Progress | None = None
+) -> dict[str, Any]:
     """``{"scenario": name, "policies": {policy: figures}}`` as the README of the scenarios has it."""
-    oracle = play(scenario, "oracle")
+    oracle = play(scenario, "oracle", progress)
     found: dict[str, Any] = {}
     for policy in policies:
-        world = oracle if policy == "oracle" else play(scenario, policy)
+        world = oracle if policy == "oracle" else play(scenario, policy, progress)
         figures = world.meter.result(oracle.meter, timeline=timeline)
         figures["per_machinetype"] = {
             kind.spec.name: kind.meter.result(best.meter, timeline=timeline)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Scenario files: what pool there is, which experiments offer which work, and what goes wrong.
 
-The format is described in docs/policy.md. Everything is checked here, so that the world need not doubt it:
+The format is described in docs/simulator.md. Everything is checked here, so that the world need not doubt it:
 an error names the file, the key and what to write instead.
 """
 

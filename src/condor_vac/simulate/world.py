@@ -98,6 +98,11 @@ class World:
         self._count += 1
         heapq.heappush(self._events, (when, self._count, action, args))
 
+    def every(self, seconds: float, action: Callable[[], None]) -> None:
+        """Have ``action()`` happen now and then each ``seconds``."""
+        action()
+        self.at(self.now + seconds, self.every, seconds, action)
+
     def run(self) -> None:
         """Let the whole duration pass and close the books."""
         events, end = self._events, self.scenario.duration
