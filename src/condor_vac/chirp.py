@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from typing import Union
 
@@ -46,8 +47,9 @@ def literal(value: Value) -> str:
 def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: float) -> None:
     """Set each attribute in the job's ad, in order; ``config`` is the job's .chirp.config.
 
-    ``timeout`` is for each one, in seconds. Raises VacError at the first that fails.
+    ``timeout`` is for all together, in seconds. Raises VacError at the first that fails.
     """
+    deadline = time.monotonic() + timeout
     program = shutil.which("condor_chirp", path=LIBEXEC_PATH)
     if program is None:
         raise VacError(f"condor_chirp: not found in {LIBEXEC_PATH}; install HTCondor")
@@ -58,7 +60,7 @@ def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: flo
             raise VacError(f"{name!r}: not an attribute name")
         tools.run(
             [program, "set_job_attr", name, literal(value)],
-            timeout=timeout,
+            timeout=max(deadline - time.monotonic(), 0.1),
             environment={"_CONDOR_CHIRP_CONFIG": config},
         )
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "machinetype": ("condor_vac.machinetype", "check machinetype files"),
     "outcome": ("condor_vac.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.mjf_check", "machine/job features conformance of a directory or URL"),
+    "shutdowntime": ("condor_vac.shutdowntime", "plan a shutdown of this worker node, and tell its VMs"),
     "doctor": ("condor_vac.doctor", "check this worker node, step by step"),
 }
 

@@ -12,7 +12,9 @@ from condor_vac.errors import VacError
 CACHE_NAME = "cvmfs_cache.raw"
 SCRATCH_NAME = "scratch.raw"
 ROOT_NAME = "root.qcow2"
-NAMES = (CACHE_NAME, SCRATCH_NAME, ROOT_NAME)
+# The context ISO is a disk to the VM, and may hold secrets.
+CONTEXT_NAME = "context.iso"
+NAMES = (CACHE_NAME, SCRATCH_NAME, ROOT_NAME, CONTEXT_NAME)
 _GIB = 1 << 30
 _TIMEOUT_SECONDS = 60.0
 

@@ -41,4 +41,4 @@ def describe(ad: bytes, store: Store, host: Host) -> str:
     lease = store.by_domain(job.domain)
     if lease is None:
         raise VacError(f"{job.domain}: no lease on this node; is STARTER_JOB_HOOK_KEYWORD set to VAC?")
-    return domain_xml.build(job, lease, settings_module.load(), host)
+    return domain_xml.build(job, lease, settings_module.of_this_node(), host)

@@ -173,6 +173,8 @@ def locate(disk: Disk, sandbox: str, image_dir: str) -> str:
     try:
         status = os.stat(path)
     except OSError as error:
+        if in_sandbox:
+            raise UsageError(f"vm_disk: {named}: {error.strerror}; add it to transfer_input_files") from error
         raise VacError(f"vm_disk: {named}: {error.strerror}; is the image on this node?") from error
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"vm_disk: {named}: not a regular file; give an image")

@@ -7,9 +7,11 @@ can be given up after a time limit. Never call this from libvirt's own hook: lib
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from condor_vac import tools
+from condor_vac.errors import VacError
 
 URI = "qemu:///system"
 TIMEOUT_SECONDS = 20.0
@@ -50,6 +52,19 @@ def parse_domstats(text: str) -> dict[str, Domain]:
     return found
 
 
+def consoles(name: str) -> tuple[str, list[str]]:
+    """The UUID of a domain and the files that its serial ports go to; ("", []) if it is gone. Raises VacError."""
+    text = _unless_gone("dumpxml", "--domain", name)
+    if not text:
+        return "", []
+    try:
+        root = ET.fromstring(text)  # noqa: S314 - libvirt wrote it
+    except ET.ParseError as error:
+        raise VacError(f"{name}: virsh dumpxml is not XML: {error}") from error
+    sources = root.findall("./devices/serial[@type='file']/source")
+    return root.findtext("uuid", ""), [source.get("path", "") for source in sources]
+
+
 def shut_down(name: str) -> None:
     """Press the VM's power button; one that is gone is fine. Raises VacError."""
     _unless_gone("shutdown", "--domain", name, "--mode", "acpi")
@@ -65,12 +80,13 @@ def _is_vcpu_time(key: str) -> bool:
     return len(parts) == 3 and parts[0] == "vcpu" and parts[1].isdigit() and parts[2] == "time"
 
 
-def _unless_gone(*arguments: str) -> None:
+def _unless_gone(*arguments: str) -> str:
     try:
-        _virsh(*arguments)
+        return _virsh(*arguments)
     except tools.ToolError as error:
         if "not found" not in str(error) and "not running" not in str(error):
             raise
+        return ""
 
 
 def _virsh(*arguments: str) -> str:

@@ -22,7 +22,7 @@ CLAIM = ".vac_ended"
 _DONE = b"done\n"
 # libvirt waits for its hook, and HTCondor for the JOB_EXIT hook (30 s by default).
 BUDGET_SECONDS = 25.0
-_CHIRP_SECONDS = 10.0
+_CHIRP_SECONDS = 15.0
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -74,9 +74,11 @@ def _finish(lease: Lease, reason: str, execute: str) -> bool:
         if not mine:
             return False
         told = attributes(lease, _message(fd), reason)
-        chirp.set_attributes(lease.chirp_config, told, timeout=_CHIRP_SECONDS)
-        outputs.keep_safe_files(fd)
-        disks.remove(fd)
+        # Also when the ad cannot be told: HTCondor may send the sandbox back before anybody tries again.
+        with contextlib.ExitStack() as always:
+            always.callback(disks.remove, fd)
+            always.callback(outputs.keep_safe_files, fd)
+            chirp.set_attributes(lease.chirp_config, told, timeout=_CHIRP_SECONDS)
         return True
 
 
@@ -103,12 +105,19 @@ def _claimed(fd: int) -> Iterator[bool]:
 
 
 def _message(fd: int) -> bytes | None:
-    """What the VM left as its shutdown message; see condor_vac.outcome for what counts as none."""
-    try:
-        directory = os.open(outputs.NAME, _OPEN_DIRECTORY, dir_fd=fd)
-    except OSError:
-        return None
-    try:
-        return outcome.read_message(directory)
-    finally:
-        os.close(directory)
+    """What the VM left as its shutdown message; see condor_vac.outcome for what counts as none.
+
+    An earlier try that could not tell the ad has moved a plain message and left any other where it was.
+    """
+    for name in (outputs.NAME, outputs.ASIDE):
+        try:
+            directory = os.open(name, _OPEN_DIRECTORY, dir_fd=fd)
+        except OSError:
+            continue
+        try:
+            message = outcome.read_message(directory)
+        finally:
+            os.close(directory)
+        if message is not None:
+            return message
+    return None

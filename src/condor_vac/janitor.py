@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Container, Iterable
+import re
+from collections.abc import Callable, Collection, Container, Iterable
 from functools import partial
 
-from condor_vac import console, domains, ending, exports, lease
+from condor_vac import console, domains, ending, exports, lease, leases
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, Store
 from condor_vac.settings import Settings
@@ -20,9 +21,11 @@ from condor_vac.settings import Settings
 Log = Callable[[str], None]
 
 
-def tidy(store: Store, settings: Settings, running: Container[str], log: Log) -> list[VacError]:
+def tidy(store: Store, settings: Settings, running: Collection[str], log: Log) -> list[VacError]:
     """Put everything right that can be; returns what went wrong, each of which the next run tries again."""
-    steps = [partial(_orphan, found, store, settings, running, log) for found in store.all()]
+    leased = {found.domain for found in store.all()}
+    steps = [partial(_stranger, name, log) for name in running if name not in leased]
+    steps += [partial(_orphan, found, store, settings, running, log) for found in store.all()]
     steps += [partial(_exports, store, settings, log), partial(_files, store)]
     errors: list[VacError] = []
     for step in steps:
@@ -35,15 +38,11 @@ def tidy(store: Store, settings: Settings, running: Container[str], log: Log) ->
 
 def over(found: Lease, store: Store, settings: Settings, log: Log) -> None:
     """A VM ended and nobody told its job: do what libvirt's hook does. Raises VacError."""
-    with store.lock():
-        if store.by_uuid(found.uuid) is None:
-            return
-        if found.ended is None:
-            found = found.with_end()
-            store.save(found)
-    ending.finish(found, "unknown", settings.execute)
-    with store.lock():
-        lease.release(found, settings, store)
+    now = store.update(found.uuid, Lease.with_end)
+    if now is None:
+        return
+    ending.finish(now, "unknown", settings.execute)
+    lease.give_back(now, settings, store)
     log(f"{found.domain}: had ended unnoticed; its job is told and its lease taken back")
 
 
@@ -54,9 +53,18 @@ def _orphan(found: Lease, store: Store, settings: Settings, running: Container[s
     if found.domain in running:
         log(f"{found.domain}: runs, but its job and sandbox are gone; destroying it")
         domains.destroy(found.domain)
-    with store.lock():
-        lease.release(found, settings, store)
-    log(f"{found.domain}: sandbox gone; lease of {found.address} taken back")
+    if lease.give_back(found, settings, store):
+        log(f"{found.domain}: sandbox gone; lease of {found.address} taken back")
+
+
+def _stranger(name: str, log: Log) -> None:
+    """A domain without a lease: if it is one of ours, its address may be another VM's any moment."""
+    if not re.fullmatch(leases.DOMAIN_PATTERN, name):
+        return
+    uuid, files = domains.consoles(name)
+    if leases.is_uuid(uuid) and console.path(uuid) in files:
+        log(f"{name}: runs without a lease; destroying it")
+        domains.destroy(name)
 
 
 def _exports(store: Store, settings: Settings, log: Log) -> None:

@@ -27,17 +27,16 @@ from typing import Any
 from condor_vac import console, domains, exports, fields, network, privileges, sandbox
 from condor_vac import settings as settings_module
 from condor_vac.errors import UsageError, VacError
-from condor_vac.leases import Lease, Store, boottime, check_uuid
+from condor_vac.leases import DOMAIN_PATTERN, Lease, Store, boottime, check_uuid
 from condor_vac.settings import Settings
 
 REQUEST_LIMIT = 1 << 16
 _WORK_SECONDS = 20.0
-_DOMAIN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
 _YEAR = 366 * 86400
 
 CHECKS: dict[str, fields.Check] = {
     "sandbox": fields.absolute_path,
-    "domain": fields.matching(_DOMAIN, "must be HTCondor's name of a VM, USER_CLUSTER.PROC"),
+    "domain": fields.matching(DOMAIN_PATTERN, "must be HTCondor's name of a VM, USER_CLUSTER.PROC"),
     "sharing": fields.one_of("nfs", "http", "both"),
     "uuid": fields.optional(fields.line(36)),
     "machinetype": fields.matching(r"[A-Za-z0-9._-]{1,64}", "must be a machinetype's name"),
@@ -76,12 +75,12 @@ def main() -> int:
 
 def _acquire() -> object:
     request = read_request(sys.stdin.buffer.read(REQUEST_LIMIT + 1))
-    return acquire(request, caller(), settings_module.load(), Store()).to_mapping()
+    return acquire(request, caller(), settings_module.of_this_node(), Store()).to_mapping()
 
 
 def _release() -> object:
     which = _parse(sys.stdin.buffer.read(REQUEST_LIMIT + 1))
-    lease = release_for(which, caller(root_allowed=True), settings_module.load(), Store())
+    lease = release_for(which, caller(root_allowed=True), settings_module.of_this_node(), Store())
     return {"released": None if lease is None else lease.uuid}
 
 
@@ -162,6 +161,16 @@ def release(lease: Lease, settings: Settings, store: Store) -> None:
         exports.remove(export)
     console.remove(lease)
     store.delete(lease)
+
+
+def give_back(found: Lease, settings: Settings, store: Store) -> bool:
+    """``release`` under the lock; False if somebody else has done it meanwhile. Raises VacError."""
+    with store.lock():
+        current = store.by_uuid(found.uuid)
+        if current is None:
+            return False
+        release(current, settings, store)
+        return True
 
 
 def release_for(which: dict[str, Any], who: Caller, settings: Settings, store: Store) -> Lease | None:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -25,6 +25,8 @@ RUN_DIRECTORY = "/run/condor_vac"
 # libvirt's own log directory: virtlogd, which is root and confined by SELinux, writes the console there.
 CONSOLE_DIRECTORY = "/var/log/libvirt/qemu"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# HTCondor's name of a VM: USER_CLUSTER.PROC, the user with @ as _.
+DOMAIN_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
 _FILE_LIMIT = 1 << 16
 
 
@@ -91,12 +93,18 @@ class Lease:
             return replace(self, saved=False)
         return replace(self, started=int(time.time()), started_boottime=boottime(), saved=False)
 
+    def with_stop(self, cause: str, message: str, now: float) -> Lease:
+        """The lease of a VM that vac_watch ends, for this reason, since ``now`` (CLOCK_BOOTTIME s)."""
+        return replace(self, stopping={"cause": cause, "message": message, "boottime": now})
+
     def with_saved(self) -> Lease:
         """The lease while HTCondor keeps the VM on disk."""
         return replace(self, saved=True)
 
     def with_end(self) -> Lease:
-        """The lease now that its VM is gone."""
+        """The lease now that its VM is gone; the first end that is seen counts."""
+        if self.ended is not None:
+            return self
         return replace(self, ended=int(time.time()), ended_boottime=boottime())
 
     def runtime(self) -> float:
@@ -155,6 +163,19 @@ class Store:
         data = json.dumps(lease.to_mapping(), indent=1).encode() + b"\n"
         atomic.write(f"{self.directory}/{check_uuid(lease.uuid)}.json", data, mode=0o644)
 
+    def update(self, uuid: str, change: Callable[[Lease], Lease]) -> Lease | None:
+        """Replace the lease by ``change(lease)`` under the lock; None if it has been given back meanwhile.
+
+        For who looked without the lock: what somebody else wrote since then stays.
+        """
+        with self.lock():
+            found = self.by_uuid(uuid)
+            if found is None:
+                return None
+            changed = change(found)
+            self.save(changed)
+            return changed
+
     def delete(self, lease: Lease) -> None:
         """Forget the lease; one that is gone is fine."""
         with contextlib.suppress(FileNotFoundError):
@@ -173,9 +194,14 @@ class Store:
             raise VacError(f"{path}: not a lease: {error}; remove it when its VM is gone") from error
 
 
+def is_uuid(text: object) -> bool:
+    """Whether it is the text of a UUID in lower case."""
+    return isinstance(text, str) and _UUID.fullmatch(text) is not None
+
+
 def check_uuid(text: object) -> str:
     """The text, if it is a UUID in lower case. Raises UsageError."""
-    if not isinstance(text, str) or not _UUID.fullmatch(text):
+    if not isinstance(text, str) or not is_uuid(text):
         raise UsageError(f"uuid: {str(text)[:80]!r}: must be a UUID in lower case")
     return text
 

@@ -16,6 +16,9 @@ from condor_vac.errors import VacError
 
 NAME = "joboutputs"
 ASIDE = ".joboutputs.guest"
+# The name that the seed's submit files use, a link that condor_vac.preparation makes for their jobs.
+SEED_NAME = "machineoutputs"
+SEED_LOGS = ("vm-bootstrap.log", "vm-pilot.log")
 MOST_FILES = 200
 MOST_BYTES = 64 << 20
 # How many names are looked at: a guest may make a hundred thousand.
@@ -35,10 +38,28 @@ def keep_safe_files(sandbox: int) -> list[str]:
                 os.rename(NAME, ASIDE, src_dir_fd=sandbox, dst_dir_fd=sandbox)
         with contextlib.suppress(FileExistsError):
             os.mkdir(NAME, 0o755, dir_fd=sandbox)
-        with _opened(sandbox, ASIDE) as source, _opened(sandbox, NAME) as target:
-            return _move(sandbox, source, target)
+        with _opened(sandbox, NAME) as target:
+            kept = _kept(sandbox, target)
+            if _exists(sandbox, SEED_NAME):
+                _make_seed_logs(target)
+        return kept
     except OSError as error:
         raise VacError(f"{NAME}: cannot keep the VM's outputs: {error.strerror}") from error
+
+
+def _kept(sandbox: int, target: int) -> list[str]:
+    """Move what is safe from the directory of the guest; none at all if the VM was never prepared."""
+    if not _exists(sandbox, ASIDE):
+        return []
+    with _opened(sandbox, ASIDE) as source:
+        return _move(sandbox, source, target)
+
+
+def _make_seed_logs(target: int) -> None:
+    """HTCondor holds a job whose transfer_output_files are not all there, whatever the VM did."""
+    for name in SEED_LOGS:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=target))
 
 
 def _move(sandbox: int, source: int, target: int) -> list[str]:
@@ -63,7 +84,7 @@ def _candidates(source: int) -> list[str]:
     with os.scandir(source) as entries:
         for _, entry in zip(range(_MOST_LOOKED_AT), entries):
             found.append(entry.name)
-    for wanted in ("shutdown_message", "vm-bootstrap.log", "vm-pilot.log"):
+    for wanted in ("shutdown_message", *SEED_LOGS):
         if wanted not in found:
             found.append(wanted)
     printable = [name for name in found if name.isascii() and name.isprintable() and len(name) <= 128]

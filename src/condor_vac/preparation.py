@@ -12,7 +12,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from condor_vac import __version__, atomic, context, disks, features, guestscript, iso, machinetype, userdata
+from condor_vac import (
+    __version__,
+    atomic,
+    context,
+    disks,
+    features,
+    guestscript,
+    iso,
+    machinetype,
+    outputs,
+    shutdowntime,
+    userdata,
+)
 from condor_vac.console import NAME as CONSOLE_NAME
 from condor_vac.errors import UsageError, VacError
 from condor_vac.guestscript import Guest
@@ -21,7 +33,6 @@ from condor_vac.leases import Lease
 from condor_vac.machinetype import Machinetype
 from condor_vac.settings import Settings
 
-CONTEXT_NAME = "context.iso"
 # Where CernVM's amiconfig looks for a context, and where it is in the seed.
 CONTEXT_DEVICE = "hdd"
 SEED_NAME = "seed"
@@ -71,10 +82,22 @@ def furnish(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> 
     _write_features(job, kind, lease, settings)
     # HTCondor holds a job whose transfer_output_files are not all there, whatever the VM did.
     atomic.write(f"{lease.sandbox}/{CONSOLE_NAME}", b"")
+    if job.machinetype_file is None:
+        _seed_outputs(lease.sandbox)
     guest = _guest(job, kind, lease, settings)
     data = _user_data(job, kind, lease, settings)
-    iso.make(f"{lease.sandbox}/{CONTEXT_NAME}", context.files(kind.kind, guest, data), context.LABELS[kind.kind])
+    iso.make(f"{lease.sandbox}/{disks.CONTEXT_NAME}", context.files(kind.kind, guest, data), context.LABELS[kind.kind])
     return replace(job, disks=_disks(job, kind, lease, settings))
+
+
+def _seed_outputs(sandbox: str) -> None:
+    """The seed's submit files have machineoutputs/vm-bootstrap.log and vm-pilot.log sent back."""
+    try:
+        os.symlink(outputs.NAME, f"{sandbox}/{outputs.SEED_NAME}")
+    except FileExistsError as error:
+        raise UsageError(f"{outputs.SEED_NAME}: is there already; it must not be among the job's files") from error
+    except OSError as error:
+        raise VacError(f"{outputs.SEED_NAME}: cannot make it: {error.strerror}") from error
 
 
 def clear(sandbox: str) -> None:
@@ -104,6 +127,7 @@ def _write_features(job: JobAd, kind: Machinetype, lease: Lease, settings: Setti
         grace_secs=settings.grace_seconds,
         space=_space(job, kind, settings),
         hs06=hs06,
+        shutdowntime=shutdowntime.planned(),
     )
     features.write(lease.machinefeatures, features.machine_features(vm, kind.machinefeatures))
     features.write(lease.jobfeatures, features.job_features(vm, kind.jobfeatures))
@@ -177,7 +201,7 @@ def _disks(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> t
             result.append(Disk(disks.make_sparse(lease.sandbox, name, size), device, True, "raw"))
     if CONTEXT_DEVICE in taken:
         raise UsageError(f"vm_disk: {CONTEXT_DEVICE}: kept for the context; give that disk another device")
-    result.append(Disk(f"{lease.sandbox}/{CONTEXT_NAME}", CONTEXT_DEVICE, False, "raw"))
+    result.append(Disk(f"{lease.sandbox}/{disks.CONTEXT_NAME}", CONTEXT_DEVICE, False, "raw"))
     return tuple(result)
 
 

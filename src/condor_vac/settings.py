@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from condor_vac import fields as f
 from condor_vac import network
-from condor_vac.errors import UsageError
+from condor_vac.errors import UsageError, VacError
 
 PATH = "/etc/condor_vac/worker.json"
 
@@ -63,6 +63,17 @@ def load(path: str = PATH) -> Settings:
     must not guess which network and directories it may share.
     """
     return from_mapping(f.load_object(path), path)
+
+
+def of_this_node() -> Settings:
+    """``load`` for the programs that run while VMs come and go: what is wrong is the node, never the job.
+
+    Raises VacError, which makes HTCondor try the job elsewhere or later instead of holding it.
+    """
+    try:
+        return load()
+    except UsageError as error:
+        raise VacError(str(error)) from error
 
 
 def from_mapping(data: object, source: str) -> Settings:

@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import replace
 
-from condor_vac import atomic, chirp, domains, janitor, leases, privileges, sandbox, watchrules
+from condor_vac import atomic, chirp, domains, janitor, leases, privileges, sandbox, shutdowntime, watchrules
 from condor_vac import settings as settings_module
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, Store
@@ -35,7 +35,7 @@ _STATE_LIMIT = 1 << 16
 def main() -> int:
     """Entry point of ``/usr/local/libexec/vac_watch``; 1 when something could not be done in this run."""
     try:
-        errors = Watch(Store(), settings_module.load()).run()
+        errors = Watch(Store(), settings_module.of_this_node()).run()
     except VacError as error:
         errors = [error]
     for found in errors:
@@ -50,12 +50,18 @@ class Watch:
         self.store = store
         self.settings = settings
         self.directory = f"{store.run_directory}/watch"
+        self.shutdowntime: int | None = None
 
     def run(self) -> list[VacError]:
         """Look at every VM, then tidy up; one VM's trouble keeps no other from being looked at."""
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
-        running = domains.active()
         errors: list[VacError] = []
+        try:
+            self.shutdowntime = shutdowntime.planned(self.store.run_directory)
+        except VacError as error:
+            errors.append(error)
+        # Before the leases are listed: a domain that is seen here and has no lease then is nobody's.
+        running = domains.active()
         for lease in self.store.all():
             try:
                 self._look_at(lease, running.get(lease.domain))
@@ -71,7 +77,7 @@ class Watch:
             self._missing(lease, previous)
             return
         if lease.started is None:
-            lease = self._update(lease, lease.with_start())
+            lease = self.store.update(lease.uuid, Lease.with_start) or lease
         now = leases.boottime()
         heartbeat = heartbeat_time(lease, self.settings.execute)
         if domain.state in domains.PAUSED_STATES:
@@ -81,6 +87,8 @@ class Watch:
             sample = watchrules.look(lease, previous, now, cpu, heartbeat)
         self._save(lease.uuid, sample)
         self._limits(lease, domain, sample)
+        if os.path.isdir(lease.sandbox):
+            shutdowntime.tell(lease, self.shutdowntime, self.settings.execute)
         if watchrules.worth_telling(sample):
             self._tell(lease, sample)
             told = replace(sample, published=now, published_fraction=sample.fraction)
@@ -89,11 +97,10 @@ class Watch:
     def _limits(self, lease: Lease, domain: domains.Domain, sample: Sample) -> None:
         """Stop a VM that is over a limit: power button, and when that did not help in time, destroy."""
         if lease.stopping is None:
-            stop = watchrules.violation(lease, sample)
+            stop = watchrules.violation(lease, sample) or watchrules.shutdown_due(self.shutdowntime, time.time())
             if stop is None:
                 return
-            reason = {"cause": stop.cause, "message": stop.message, "boottime": sample.boottime}
-            self._update(lease, replace(lease, stopping=reason))
+            self.store.update(lease.uuid, lambda now: now.with_stop(stop.cause, stop.message, sample.boottime))
             print(f"{lease.domain}: {stop.message}; pressing its power button")
             if domain.state not in domains.PAUSED_STATES:
                 domains.shut_down(lease.domain)
@@ -129,12 +136,6 @@ class Watch:
             lambda: chirp.set_attributes(lease.chirp_config, attributes, timeout=_CHIRP_SECONDS),
             timeout=_WORK_SECONDS,
         )
-
-    def _update(self, lease: Lease, changed: Lease) -> Lease:
-        with self.store.lock():
-            if self.store.by_uuid(lease.uuid) is not None:
-                self.store.save(changed)
-        return changed
 
     def _load(self, uuid: str) -> Sample | None:
         """The previous sample; none, or one of another version, is as if nobody had looked yet."""

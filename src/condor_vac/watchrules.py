@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from condor_vac import shutdowntime
 from condor_vac.leases import Lease
 
 # Several of the timer's periods: a run that is late is no absence.
@@ -92,6 +93,13 @@ def violation(lease: Lease, sample: Sample) -> Stop | None:
     if 0 < lease.heartbeat_seconds < sample.boottime - sample.heartbeat_changed:
         return Stop("heartbeat", "700 Heartbeat file not updated")
     return None
+
+
+def shutdown_due(when: int | None, clock: float) -> Stop | None:
+    """The end of every VM once the planned shutdown (Unix s) has come; ``clock`` is the wall clock's time."""
+    if when is None or clock < when:
+        return None
+    return Stop(shutdowntime.CAUSE, shutdowntime.MESSAGE)
 
 
 def worth_telling(sample: Sample) -> bool:

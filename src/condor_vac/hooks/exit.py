@@ -27,7 +27,7 @@ def main() -> int:
         found = find(Store(), sandbox)
         if found is None:
             return 0
-        ending.finish(found, reason, settings_module.load().execute)
+        ending.finish(found, reason, settings_module.of_this_node().execute)
         lease_client.release(found.uuid)
     except VacError as error:
         print(f"vac_exit_hook: {error}", file=sys.stderr)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 
-from condor_vac import chirp, domain_xml, jobad, lease_client, preparation
+from condor_vac import chirp, domain_xml, jobad, lease_client, preparation, shutdowntime
 from condor_vac import settings as settings_module
 from condor_vac.classads import AD_LIMIT, Ad
 from condor_vac.domain_xml import Host
@@ -38,6 +39,8 @@ def main() -> int:
         return _fail(HOLD, error)
     except VacError as error:
         return _fail(REQUEUE, error)
+    except OSError as error:
+        return _fail(REQUEUE, VacError(f"{error.filename or 'this node'}: {error.strerror}"))
     print(f"VMPARAM_vm_Disk = {chirp.literal(','.join(disk.entry() for disk in job.disks))}")
     return 0
 
@@ -47,7 +50,11 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
 
     Returns the job with the disks that its VM has; when it raises (UsageError, VacError), nothing is left.
     """
-    settings = settings_module.load()
+    check(job)
+    settings = settings_module.of_this_node()
+    when = shutdowntime.planned()
+    if when is not None and when <= time.time():
+        raise VacError("this node is being shut down as planned; condor_vac shutdowntime cancel calls that off")
     kind = preparation.machinetype_of(job, sandbox)
     lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config))
     try:
@@ -57,6 +64,14 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
         _undo(lease)
         raise
     return ready
+
+
+def check(job: JobAd) -> None:
+    """Whether the VM's end can be seen in its job. Raises UsageError."""
+    if not job.want_io_proxy:
+        raise UsageError("WantIOProxy: must be true (+WantIOProxy = True): without it no ShutdownCode gets into the ad")
+    if job.no_output_vm:
+        raise UsageError("vm_no_output_vm: must be false: HTCondor would delete the VM's outputs before they are sent")
 
 
 def _job(ad: Ad) -> JobAd:

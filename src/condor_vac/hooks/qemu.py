@@ -40,8 +40,7 @@ def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) 
     if found is None:
         return
     if operation == "started":
-        with store.lock():
-            store.save(found.with_start())
+        store.update(found.uuid, Lease.with_start)
     else:
         ended(found, extra, store)
 
@@ -50,16 +49,13 @@ def ended(found: Lease, reason: str, store: Store) -> None:
     """The domain is gone: tell the job's ad, then take the lease back. Raises VacError."""
     if reason in GOES_ON:
         return
-    with store.lock():
-        found = found.with_saved() if reason == SAVED else found.with_end()
-        store.save(found)
-    if reason == SAVED:
+    now = store.update(found.uuid, Lease.with_saved if reason == SAVED else Lease.with_end)
+    if now is None or reason == SAVED:
         return
-    settings = settings_module.load()
-    ending.finish(found, reason, settings.execute)
-    with store.lock():
-        lease.release(found, settings, store)
-    syslog.syslog(syslog.LOG_INFO, f"{domain_line(found)}: ended ({reason}), lease given back")
+    settings = settings_module.of_this_node()
+    ending.finish(now, reason, settings.execute)
+    lease.give_back(now, settings, store)
+    syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}), lease given back")
 
 
 def domain_line(found: Lease) -> str:

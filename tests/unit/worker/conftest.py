@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import chirp, console, domains, lease, leases, settings, tools
+from condor_vac import chirp, console, domains, lease, leases, settings, shutdowntime, tools
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease, Store
 
@@ -43,10 +43,14 @@ exit 0
 VIRSH = """#!/bin/sh
 echo "$@" >> @BASE@/virsh.log
 [ -e @BASE@/virsh.fail ] && { cat @BASE@/virsh.fail >&2; exit 1; }
-case "$*" in *domstats*) cat @BASE@/domstats;; esac
+case "$*" in
+*domstats*) cat @BASE@/domstats;;
+*dumpxml*) cat "@BASE@/dumpxml/${*##* }" 2> /dev/null || { echo "error: Domain not found" >&2; exit 1; };;
+esac
 exit 0
 """
 CHIRP = """#!/bin/sh
+[ -e @BASE@/chirp.slow ] && exec sleep 60
 [ -e @BASE@/chirp.fail ] && { echo "chirp: no starter" >&2; exit 1; }
 printf '%s|%s|%s|%s|%s\\n' "$1" "$2" "$3" "$_CONDOR_CHIRP_CONFIG" "$(id -u)" >> @BASE@/open/chirp.log
 """
@@ -123,6 +127,11 @@ class Node:
         ]
         (self.base / "domstats").write_text("\n".join(blocks))
 
+    def describe_domain(self, name: str, uuid: str, serial: str) -> None:
+        """What virsh dumpxml says of a domain that logs its console to the file ``serial``."""
+        text = f"<domain><uuid>{uuid}</uuid><devices><serial type='file'><source path='{serial}'/></serial>"
+        (self.base / "dumpxml" / name).write_text(f"{text}</devices></domain>")
+
     def output(self, found: Lease, name: str, data: bytes) -> None:
         """What the guest writes by NFS."""
         Path(found.joboutputs, name).write_bytes(data)
@@ -134,7 +143,14 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     # Not tmp_path: its parents are closed to the user that privileges are dropped to.
     base = Path(tempfile.mkdtemp(prefix="vac-node-"))
     base.chmod(0o755)
-    for name, mode in (("execute", 0o755), ("bin", 0o755), ("images", 0o755), ("console", 0o755), ("open", 0o777)):
+    for name, mode in (
+        ("execute", 0o755),
+        ("bin", 0o755),
+        ("images", 0o755),
+        ("console", 0o755),
+        ("open", 0o777),
+        ("dumpxml", 0o755),
+    ):
         (base / name).mkdir()
         (base / name).chmod(mode)
     for name, text in (("exportfs", EXPORTFS), ("virsh", VIRSH), ("condor_chirp", CHIRP)):
@@ -151,6 +167,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setattr(console.orphans, "__defaults__", (directory,))
     made = settings.from_mapping({"execute": f"{base}/execute", "image_dir": f"{base}/images"}, "test")
     monkeypatch.setattr(settings, "load", lambda: made)
+    monkeypatch.setattr(shutdowntime, "RUN_DIRECTORY", f"{base}/run")
     yield Node(base, made, Store(f"{base}/run"))
     shutil.rmtree(base)
 

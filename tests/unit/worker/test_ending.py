@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a VM: told once, whoever comes first, whatever the guest left, and within the time there is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condor_vac import ending, outputs
+from condor_vac.errors import VacError
+from condor_vac.leases import Lease, boottime
+from tests.unit.worker.conftest import GID, UID, Node
+
+ALWAYS = {
+    *("ShutdownCode", "ShutdownMessage", "VacKind", "VacAbort", "VacRuntime", "VacCause", "VacEnded"),
+}
+
+
+def ended(node: Node, runtime: float = 5000.0, **changes: Any) -> Lease:
+    """The lease of a VM that has ended after so many seconds."""
+    lease = node.acquire()
+    now = boottime()
+    values = {"started": 1, "started_boottime": now - runtime, "ended": 1700000000, "ended_boottime": now, **changes}
+    return node.change(lease, **values)
+
+
+def finish(node: Node, lease: Lease, reason: str = "shutdown") -> bool:
+    return ending.finish(lease, reason, str(node.execute))
+
+
+@pytest.mark.parametrize(
+    ("message", "runtime", "reason", "code", "kind", "abort", "cause"),
+    [
+        (b"200 Success", 5000, "shutdown", "200", "success", "false", "message"),
+        (b"300 No work\n", 30, "shutdown", "300", "no_work", "true", "message"),
+        (b"100 host", 5000, "destroyed", "100", "host_request", "false", "message"),
+        (None, 5000, "shutdown", "undefined", "none", "false", "none"),
+        (None, 30, "shutdown", "undefined", "fizzle", "true", "fizzle"),
+        (b"", 30, "crashed", "undefined", "fizzle", "true", "crashed"),
+        (b"gone", 5000, "failed", "undefined", "none", "false", "failed"),
+        (None, 30, "destroyed", "undefined", "none", "false", "removed"),
+        (None, 30, "remove", "undefined", "none", "false", "removed"),
+    ],
+)
+def test_what_the_ad_is_told(
+    node: Node, message: bytes | None, runtime: float, reason: str, code: str, kind: str, abort: str, cause: str
+) -> None:
+    lease = ended(node, runtime)
+    if message is not None:
+        node.output(lease, "shutdown_message", message)
+    assert finish(node, lease, reason)
+    told = node.told()
+    assert set(told) == ALWAYS
+    found = (told["ShutdownCode"], told["VacKind"], told["VacAbort"], told["VacCause"])
+    assert found == (code, f'"{kind}"', abort, f'"{cause}"')
+    assert abs(int(told["VacRuntime"]) - runtime) <= 1
+    assert told["VacEnded"] == "1700000000"
+
+
+@pytest.mark.parametrize("left", [None, b"100 told to stop"])
+def test_a_vm_that_the_watch_stopped(node: Node, left: bytes | None) -> None:
+    lease = ended(node)
+    lease = node.change(lease, stopping={"cause": "wallclock", "message": "700 Exceeded x", "boottime": 1.0})
+    if left is not None:
+        node.output(lease, "shutdown_message", left)
+    finish(node, lease, "destroyed")
+    assert node.told()["ShutdownCode"] == ("700" if left is None else "100")
+    assert node.told()["VacCause"] == '"wallclock"'
+
+
+def test_once_whoever_comes_first(node: Node) -> None:
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 ok")
+    assert finish(node, lease)
+    assert not finish(node, lease, "exit")
+    assert (node.base / "open" / "chirp.log").read_text().count("ShutdownCode") == 1
+
+
+def _compete(node: Node, lease: Lease, results: Any) -> None:
+    results.put(finish(node, lease))
+
+
+def test_once_when_all_come_together(node: Node) -> None:
+    lease = ended(node)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [context.Process(target=_compete, args=(node, lease, results)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    done = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert done.count(True) == 1
+
+
+def test_the_work_is_done_as_the_jobs_user(node: Node) -> None:
+    lease = ended(node)
+    finish(node, lease)
+    lines = (node.base / "open" / "chirp.log").read_text().splitlines()
+    assert {line.split("|")[4] for line in lines} == {str(UID)}
+    assert {line.split("|")[3] for line in lines} == {lease.chirp_config}
+
+
+@pytest.mark.parametrize("size", [8, 100 << 20])
+def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) -> None:
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 well done\n")
+    os.truncate(f"{lease.joboutputs}/shutdown_message", size)
+    node.fail("chirp")
+    with pytest.raises(VacError, match="no starter"):
+        finish(node, lease)
+    assert not Path(lease.sandbox, "scratch.raw").exists()
+    node.mend("chirp")
+    assert finish(node, lease, "exit")
+    assert node.told()["ShutdownCode"] == "200"
+
+
+def test_a_starter_that_hangs_costs_no_more_than_the_time_there_is(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_CHIRP_SECONDS", 0.5)
+    lease = ended(node)
+    (node.base / "chirp.slow").touch()
+    began = time.monotonic()
+    with pytest.raises(VacError, match="no answer"):
+        finish(node, lease)
+    assert time.monotonic() - began < 10
+
+
+def test_disks_and_context_do_not_go_back(node: Node) -> None:
+    lease = ended(node)
+    for name in ("cvmfs_cache.raw", "scratch.raw", "root.qcow2", "context.iso", "mine.raw"):
+        Path(lease.sandbox, name).touch()
+    finish(node, lease)
+    assert sorted(os.listdir(lease.sandbox)) == sorted(
+        [".chirp.config", ".joboutputs.guest", ".vac_ended", "jobfeatures", "joboutputs", "machinefeatures", "mine.raw"]
+    )
+
+
+def test_a_vm_that_was_never_prepared_is_told_too(node: Node) -> None:
+    lease = node.acquire()
+    Path(lease.joboutputs).rmdir()
+    assert finish(node, lease, "evict")
+    assert node.told()["ShutdownCode"] == "undefined"
+    assert node.told()["VacRuntime"] == "0"
+
+
+def keep(sandbox: Path) -> list[str]:
+    fd = os.open(sandbox, os.O_RDONLY)
+    try:
+        return outputs.keep_safe_files(fd)
+    finally:
+        os.close(fd)
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    (tmp_path / "joboutputs").mkdir()
+    return tmp_path / "joboutputs"
+
+
+def test_only_plain_files_of_one_link_go_back(tmp_path: Path, guest: Path) -> None:
+    (guest / "vm-pilot.log").write_text("log")
+    (guest / "shutdown_message").write_text("200")
+    (guest / "link").symlink_to("/etc/passwd")
+    (guest / "dangling.log").symlink_to("/nowhere")
+    (guest / "directory").mkdir()
+    os.mkfifo(guest / "fifo")
+    (guest / "one").write_text("x")
+    os.link(guest / "one", guest / "two")
+    (guest / "bad\nname").write_text("x")
+    (guest / "caf\u00e9").write_text("x")
+    assert keep(tmp_path) == ["shutdown_message", "vm-pilot.log"]
+    assert sorted(os.listdir(guest)) == ["shutdown_message", "vm-pilot.log"]
+    assert (tmp_path / "vm-pilot.log").read_text() == "log"
+
+
+def test_bounded_in_number_and_size_but_the_message_is_always_there(tmp_path: Path, guest: Path) -> None:
+    for number in range(6000):
+        (guest / f"{number}").touch()
+    (guest / "shutdown_message").write_text("200")
+    (guest / "a.log").touch()
+    os.truncate(guest / "a.log", outputs.MOST_BYTES + 1)
+    (guest / "vm-bootstrap.log").touch()
+    os.truncate(guest / "vm-bootstrap.log", outputs.MOST_BYTES - 3)
+    kept = keep(tmp_path)
+    assert kept[:2] == ["shutdown_message", "vm-bootstrap.log"]
+    assert len(kept) == outputs.MOST_FILES
+    assert "a.log" not in kept
+
+
+def test_twice_is_as_once(tmp_path: Path, guest: Path) -> None:
+    (guest / "vm-pilot.log").write_text("log")
+    assert keep(tmp_path) == ["vm-pilot.log"]
+    assert keep(tmp_path) == []
+    assert os.listdir(guest) == ["vm-pilot.log"]
+
+
+def test_an_outputs_directory_that_is_a_link_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "joboutputs").symlink_to("/etc")
+    with pytest.raises(VacError, match="joboutputs"):
+        keep(tmp_path)
+
+
+@pytest.mark.parametrize("seed", [True, False])
+def test_the_logs_that_a_seeds_job_wants_are_there_whatever_the_vm_did(tmp_path: Path, guest: Path, seed: bool) -> None:
+    (guest / "vm-pilot.log").write_text("log")
+    if seed:
+        (tmp_path / "machineoutputs").symlink_to("joboutputs")
+    keep(tmp_path)
+    assert (tmp_path / "joboutputs" / "vm-bootstrap.log").exists() is seed
+    if seed:
+        assert (tmp_path / "machineoutputs" / "vm-pilot.log").read_text() == "log"
+        assert (tmp_path / "machineoutputs" / "vm-bootstrap.log").read_bytes() == b""
+
+
+def test_gid_is_the_users(node: Node) -> None:
+    lease = ended(node)
+    finish(node, lease)
+    assert os.stat(f"{lease.sandbox}/.vac_ended").st_gid == GID
