@@ -236,7 +236,7 @@ class JobHooks:
     def _compile(self, directory: str, final: str) -> None:
         """Byte-compile a tree as root, because a job's user cannot, and find what this Python cannot run."""
         script = (
-            "import compileall, sys; sys.exit('Python 3.9 or later is needed' if sys.version_info < (3, 9) "
+            "import compileall, sys; raise SystemExit('Python 3.9 or later is needed' if sys.version_info < (3, 9) "
             "else not compileall.compile_dir(sys.argv[1], ddir=sys.argv[2], quiet=1, force=True))"
         )
         self.command.run(

@@ -68,7 +68,7 @@ def backing_file(path: str) -> str | None:
     """
     try:
         with open(path, "rb") as stream:
-            magic, _, offset, size = struct.unpack(">4sIQI", stream.read(20))
+            magic, _version, offset, size = struct.unpack(">4sIQI", stream.read(20))
             if magic != b"QFI\xfb" or size > 1023:
                 raise VacError(f"{path}: not a qcow2 image; correct its format")
             if offset == 0:

@@ -60,7 +60,7 @@ def current() -> frozenset[Export]:
     """Every export to a single address that exportfs knows now, whoever made it."""
     found = set()
     for line in _exportfs(["-s"]).splitlines():
-        directory, _, rest = line.rpartition("  ")
+        directory, _gap, rest = line.rpartition("  ")
         client = rest.partition("(")[0]
         if directory.startswith("/") and _is_address(client):
             found.add(Export(directory, client))

@@ -185,7 +185,7 @@ def load_object(path: str) -> object:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [key for key, _ in pairs]
+        names = [key for key, _value in pairs]
         raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} is given twice")
     return result
 

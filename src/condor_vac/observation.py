@@ -54,7 +54,8 @@ class Limits:
             if getattr(self, key) is not None and getattr(self, key) < 0:
                 raise UsageError(f"limits: {key} is {getattr(self, key)}; give 0 or more, or null")
         for key in ("fizzle_seconds", "backoff_seconds", "max_wallclock_seconds"):
-            if not getattr(self, key) > 0:
+            positive = getattr(self, key) > 0
+            if not positive:
                 raise UsageError(f"limits: {key} is {getattr(self, key)}; give more than 0 seconds")
 
 

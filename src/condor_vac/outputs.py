@@ -82,7 +82,7 @@ def _candidates(source: int) -> list[str]:
     """Names worth sending, shutdown_message and logs first: a flood of other files must not push them out."""
     found = []
     with os.scandir(source) as entries:
-        for _, entry in zip(range(_MOST_LOOKED_AT), entries):
+        for _count, entry in zip(range(_MOST_LOOKED_AT), entries):
             found.append(entry.name)
     for wanted in ("shutdown_message", *SEED_LOGS):
         if wanted not in found:

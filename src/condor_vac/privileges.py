@@ -81,7 +81,7 @@ def _child(writer: int, identity: tuple[int, int, list[int]], work: Callable[[],
 def _read(reader: int, deadline: float) -> bytes:
     answer = b""
     while len(answer) <= _ANSWER_LIMIT:
-        ready, _, _ = select.select([reader], [], [], max(deadline - time.monotonic(), 0))
+        ready, _writable, _failed = select.select([reader], [], [], max(deadline - time.monotonic(), 0))
         chunk = os.read(reader, 65536) if ready else b""
         if not chunk:
             break

@@ -51,7 +51,6 @@ class Player(Protocol):
 
     def decide(self, seen: Observation) -> Decision:
         """What to do about ``seen``."""
-        ...
 
 
 def room(seen: Observation, limits: Limits) -> int:

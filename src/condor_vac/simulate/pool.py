@@ -60,7 +60,7 @@ def matches(
     numbers of the VM that is next. They are the VM's own, so that the n-th VM of a machinetype prefers the
     same hosts whichever policy made it.
     """
-    wanted = [idle for _, idle in groups]
+    wanted = [idle for _group, idle in groups]
     room = [set(hosts.with_room(group.processors, group.avoid)) if idle else set() for group, idle in groups]
     while True:
         able = [index for index, left in enumerate(wanted) if left and room[index]]
@@ -70,13 +70,13 @@ def matches(
         host = _choose(room[index], len(hosts.free), draws(index))
         wanted[index] -= 1
         take(index, host)
-        for place, (group, _) in zip(room, groups):
+        for place, (group, _idle) in zip(room, groups):
             if hosts.free[host] < group.processors:
                 place.discard(host)
 
 
 def _choose(places: set[int], hosts: int, rng: random.Random) -> int:
-    for _ in range(hosts):
+    for _attempt in range(hosts):
         host = rng.randrange(hosts)
         if host in places:
             return host

@@ -86,7 +86,7 @@ class World:
         self.hosts = Hosts(scenario.slots, [scenario.slots] * scenario.hosts)
         self.kinds = [Kind(spec, index) for index, spec in enumerate(scenario.machinetypes)]
         self.meter = Meter()
-        self.on_host: list[dict[str, VM]] = [{} for _ in range(scenario.hosts)]
+        self.on_host: list[dict[str, VM]] = [{} for _host in range(scenario.hosts)]
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._schedule_scenario()
@@ -107,7 +107,7 @@ class World:
         """Let the whole duration pass and close the books."""
         events, end = self._events, self.scenario.duration
         while events and events[0][0] <= end:
-            self.now, _, action, args = heapq.heappop(events)
+            self.now, _count, action, args = heapq.heappop(events)
             action(*args)
         self.now = end
         for kind in self.kinds:
@@ -118,7 +118,7 @@ class World:
         for kind in self.kinds:
             rng = random.Random(f"{self.scenario.seed}/{kind.spec.name}/tasks")  # noqa: S311
             for batch in sorted(kind.spec.queue, key=lambda each: each.at):
-                tasks = [rng.uniform(*batch.seconds) for _ in range(batch.tasks)]
+                tasks = [rng.uniform(*batch.seconds) for _task in range(batch.tasks)]
                 self.at(batch.at, self._arrive, kind, tasks)
         for fault in self.scenario.faults:
             if fault.kind == "hosts_lost":
@@ -138,7 +138,7 @@ class World:
 
     def submit(self, kind: Kind, number: int) -> None:
         """Put so many VMs into the queue."""
-        for _ in range(number):
+        for _vm in range(number):
             kind.created += 1
             name = f"{kind.index + 1}.{kind.created}"
             vm = VM(name, kind, self.now, f"{self.scenario.seed}/{kind.spec.name}/{kind.created}")
