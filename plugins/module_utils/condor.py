@@ -143,26 +143,35 @@ class Condor:
         return parse_master(self.tool("condor_who", *arguments, ok=None, timeout=timeout + 30).stdout)
 
     def wait_ready(self, timeout: int) -> dict[str, Any]:
-        """Wait until every daemon that should run is up, and return the master's ad.
+        """Wait until every daemon of DAEMON_LIST that is not switched off is up, and return the master's ad.
 
-        The master's IsReady means that its children have started; the startd has its slots a moment later.
+        The master's IsReady means that the children it has started are up: in a reconfig it starts those that
+        came into DAEMON_LIST a moment later, and the startd has its slots later still.
         """
         deadline = time.monotonic() + timeout
+        wanted = self.daemon_list()
         while True:
             left = max(1, int(deadline - time.monotonic()))
             ready = 'IsReady && (STARTD =!= "Alive" || STARTD_State =?= "Ready")'
             ad = self.wait(ready, left)
-            if is_ready(ad) or time.monotonic() >= deadline:
+            if (is_ready(ad) and all(f"{name}_PID" in ad for name in wanted)) or time.monotonic() >= deadline:
                 return ad
             time.sleep(1)
+
+    def daemon_list(self) -> list[str]:
+        """The daemons that the node's configuration wants (DAEMON_LIST), in capitals."""
+        return self.tool("condor_config_val", "DAEMON_LIST").stdout.replace(",", " ").upper().split()
 
     def slots(self, address: str, attributes: str = SLOT_ATTRIBUTES) -> list[dict[str, Any]]:
         """The slots of the startd at *address*, asked directly: a far or dead collector does not matter."""
         return parse_json(self.tool("condor_status", "-direct", address, "-json", "-attributes", attributes))
 
     def running_vms(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
-        """The VM-universe jobs on this node; none if *ad* (the master's) says that no startd runs."""
-        if ad.get("STARTD") != "Alive":
+        """The VM-universe jobs on this node; none if *ad* (the master's) says that no startd runs.
+
+        A startd without an address in it has only just been started and has taken no job yet.
+        """
+        if ad.get("STARTD") != "Alive" or "STARTD_Addr" not in ad:
             return []
         return [vm_of(slot) for slot in self.slots(str(ad["STARTD_Addr"])) if is_vm(slot)]
 

@@ -9,6 +9,8 @@ anew by the master. A graceful drain would give a VM only MaxJobRetirementTime, 
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -69,9 +71,12 @@ class Control:
         return outcome
 
     def reread(self) -> Outcome:
-        """As `reconfig`, for daemons of which some may be down because of what they read before."""
-        require_master(self.condor.master())
-        self.condor.tool("condor_reconfig")
+        """As `reconfig`, for daemons of which some may be down because of what they read before.
+
+        By the signal that condor_reconfig's command amounts to (condor_master.V6/master.cpp): the command would
+        be refused where the configuration on disk authenticates differently from the one that still runs.
+        """
+        os.kill(pids(require_master(self.condor.master()))["MASTER"], signal.SIGHUP)
         time.sleep(SETTLE)
         return self.ready()
 
