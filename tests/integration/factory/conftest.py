@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One pool for all tests of the factory against a real schedd; each test has a machinetype of its own."""
+"""One pool per HTCondor version for all tests of the factory; each test has a machinetype of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from tests.integration import chroot
 from tests.integration.factory.site import Site
 
 
-@pytest.fixture(scope="session")
-def pool() -> Iterator[chroot.Pool]:
-    """A running pool (collector, negotiator, schedd); tests skip, with the reason, where none can run."""
+@pytest.fixture(scope="session", params=["trixie", "sid"])
+def pool(request: pytest.FixtureRequest) -> Iterator[chroot.Pool]:
+    """A running pool (collector, negotiator, schedd): HTCondor 23.9.6 of trixie, then sid's 25.x.
+
+    Tests skip, with the reason, where none can run.
+    """
     reason = chroot.missing()
     if reason is not None:
         pytest.skip(reason)
-    with chroot.Pool("trixie") as running:
+    with chroot.Pool(request.param) as running:
         yield running
 
 

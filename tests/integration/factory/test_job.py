@@ -38,19 +38,7 @@ def test_killed_or_vacated_it_is_started_again(site: Site) -> None:
     after = wait_until(lambda: set(site.pids()) - set(before), "it is started again")
     site.pool.run("condor_vacate_job", job, user="vac")
     wait_until(lambda: set(site.pids()) - after - set(before), "it is started again", 60)
-    try:
-        wait_until(lambda: len(waiting(site)) == 5, "it fills its idle cap")
-    finally:
-        print(
-            "DEBUG",
-            site.log(),
-            site.last(),
-            site.jobs(),
-            site.factory_jobs(),
-            site.pids(),
-            [(site.kept / n).read_text() for n in ("factory.out", "factory.err", "factory.job.log")],
-            site.pool.run("ps", "axf").stdout,
-        )
+    wait_until(lambda: len(waiting(site)) == 5, "it fills its idle cap")
 
 
 def test_unreachable_schedd(site: Site) -> None:
