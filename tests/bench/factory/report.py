@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bench's figures as tables: ours, the seed's, and how many times cheaper ours is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_COLUMNS = (
+    *("foreign", "VMs", "ours: wall", "client", "schedd", "seed: wall", "client", "schedd"),
+    *("wall", "CPU", "submit/s", "seed's", "ratio"),
+)
+
+
+def show(result: dict[str, Any]) -> str:
+    """Both tables, as Markdown; times of one cycle in milliseconds."""
+    head = f"HTCondor {result['condor']} ({result['suite']}), {result['cpus']} processors; one cycle, milliseconds"
+    parts = [head]
+    for key, title in (("foreign", "more jobs of others"), ("own", "more VMs of our own")):
+        lines = [_line(_COLUMNS), _line("-" * 3 for _ in _COLUMNS), *(_line(_row(step)) for step in result[key])]
+        parts.append("\n".join([f"{title}:", "", *lines]))
+    return "\n\n".join(parts)
+
+
+def ratios(step: dict[str, Any]) -> dict[str, float]:
+    """The seed's cost divided by ours: wall clock and CPU (client and schedd) of a cycle, time of a submission."""
+    ours, seed = step["cycle"]["ours"], step["cycle"]["seed"]
+    submits = step["submit"]
+    return {
+        "wall": seed["wall"] / ours["wall"],
+        "cpu": (seed["client"] + seed["schedd"]) / (ours["client"] + ours["schedd"]),
+        "submit": submits["seed"]["wall"] / submits["ours"]["wall"],
+    }
+
+
+def _row(step: dict[str, Any]) -> list[str]:
+    times = [f"{step['cycle'][who][what] * 1000:.1f}" for who in ("ours", "seed") for what in ("wall", "client", "schedd")]
+    ratio = ratios(step)
+    rates = [f"{step['submitted'] / step['submit'][who]['wall']:.0f}" for who in ("ours", "seed")]
+    return [
+        str(step["foreign"]),
+        str(step["own"]),
+        *times,
+        f"{ratio['wall']:.1f}×",
+        f"{ratio['cpu']:.1f}×",
+        *rates,
+        f"{ratio['submit']:.0f}×",
+    ]
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"
