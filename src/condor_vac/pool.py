@@ -19,6 +19,7 @@ from condor_vac.errors import VacError
 
 DEFAULT_CONFIG = "/etc/condor/condor_config"
 BINDINGS = (("htcondor2", "classad2"), ("htcondor", "classad"))
+_PLAIN = frozenset({bool, int, float, str})
 JOB_ID = re.compile(r"[0-9]+\.[0-9]+")
 
 Ad = Mapping[str, Any]
@@ -170,16 +171,18 @@ class Pool:
 
     def _values(self, ad: Any, projection: Sequence[str]) -> Iterator[tuple[str, Any]]:
         for name in projection:
-            value = ad.get(name)
+            try:
+                value = ad[name]
+            except KeyError:
+                continue
             if isinstance(value, self._classad.ExprTree):
                 value = ad.eval(name)
-            if value is None or isinstance(value, (bool, int, float, str)):
-                yield name, value if not isinstance(value, self._classad.Value) else self._special(value)
-            else:
-                yield name, self._special(value)
+            # The bindings' Value (undefined, error) is a subclass of int.
+            yield name, value if type(value) in _PLAIN else self._special(value)
 
     def _special(self, value: Any) -> Unreadable | None:
-        return None if value == self._classad.Value.Undefined else Unreadable(str(value))
+        undefined = value is None or value == self._classad.Value.Undefined
+        return None if undefined else Unreadable(str(value))
 
 
 def by_id(ids: Sequence[str], only_if: str = "True") -> str:

@@ -8,12 +8,17 @@ process, so its start is not in the figure of a cycle; the seed's processes begi
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+from condor_vac import machinetype, submitfile
+from condor_vac.factorycycle import Cycle
+from condor_vac.pool import Pool
 
 # Four queries a cycle, as the seed's factory has them: what waits, what runs, what has run for long, what failed.
 SEED_CYCLE = """
@@ -41,10 +46,6 @@ def main() -> None:
 
 def ours(order: dict[str, Any]) -> Callable[[], object]:
     """Whole cycles: query, check, decide, rules, state file. The machinetype's caps are full."""
-    from condor_vac import machinetype
-    from condor_vac.factorycycle import Cycle
-    from condor_vac.pool import Pool
-
     m = machinetype.load(order["machinetype"])
     cycle = Cycle(Pool(), order["directory"], say=lambda _: None)
     cycle.load()
@@ -54,11 +55,6 @@ def ours(order: dict[str, Any]) -> Callable[[], object]:
 
 def our_submit(order: dict[str, Any]) -> Callable[[], object]:
     """``count`` VMs in one submission, with their directories, as a cycle does it."""
-    import os
-
-    from condor_vac import machinetype, submitfile
-    from condor_vac.pool import Pool
-
     m = machinetype.load(order["machinetype"])
     pool = Pool()
 

@@ -33,17 +33,19 @@ def ratios(step: dict[str, Any]) -> dict[str, float]:
 
 
 def _row(step: dict[str, Any]) -> list[str]:
-    times = [f"{step['cycle'][who][what] * 1000:.1f}" for who in ("ours", "seed") for what in ("wall", "client", "schedd")]
+    times = [
+        f"{step['cycle'][who][what] * 1000:.1f}" for who in ("ours", "seed") for what in ("wall", "client", "schedd")
+    ]
     ratio = ratios(step)
     rates = [f"{step['submitted'] / step['submit'][who]['wall']:.0f}" for who in ("ours", "seed")]
     return [
         str(step["foreign"]),
         str(step["own"]),
-        *times,
-        f"{ratio['wall']:.1f}×",
-        f"{ratio['cpu']:.1f}×",
+        *(f"{cost * 1000:.1f}" for cost in costs),
+        f"{ratio['wall']:.1f}",
+        f"{ratio['cpu']:.1f}",
         *rates,
-        f"{ratio['submit']:.0f}×",
+        f"{ratio['submit']:.0f}",
     ]
 
 
