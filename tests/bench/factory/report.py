@@ -33,9 +33,7 @@ def ratios(step: dict[str, Any]) -> dict[str, float]:
 
 
 def _row(step: dict[str, Any]) -> list[str]:
-    times = [
-        f"{step['cycle'][who][what] * 1000:.1f}" for who in ("ours", "seed") for what in ("wall", "client", "schedd")
-    ]
+    costs = [step["cycle"][who][what] for who in ("ours", "seed") for what in ("wall", "client", "schedd")]
     ratio = ratios(step)
     rates = [f"{step['submitted'] / step['submit'][who]['wall']:.0f}" for who in ("ours", "seed")]
     return [
