@@ -72,6 +72,8 @@ def describe(
         "remove_kill_sig": factory.REMOVE.name,
         "notification": "never",
         "+VacFactory": classad_string(m.name),
+        # The installed tree: its directory has its own digest in its name.
+        "+VacFactoryProgram": classad_string(os.path.realpath(PROGRAM)),
     }
     commands["+VacFactoryDigest"] = classad_string(_digest(commands, m.owner))
     return commands
@@ -116,9 +118,7 @@ def _job(ad: Mapping[str, Any]) -> FactoryJob:
 
 
 def _digest(commands: Mapping[str, str], owner: str) -> str:
-    """Of the description and the program: the installed tree's directory has its own digest in its name."""
-    program = os.path.realpath(PROGRAM)
-    return hashlib.sha256(json.dumps([sorted(commands.items()), owner, program]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([sorted(commands.items()), owner]).encode()).hexdigest()[:16]
 
 
 def _quoted(words: str) -> str:

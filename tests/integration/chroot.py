@@ -99,10 +99,24 @@ mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mkdir -p "$root/run/lock"
 mount --bind "$local/hosts" "$root/etc/hosts"
+mkdir -p "$root/usr/local" "$root/etc/condor_vac" "$root/var/lib/condor_vac"
+mount --bind "$local/usr_local" "$root/usr/local"
+mount --bind "$local/etc" "$root/etc/condor_vac"
+mount --bind "$local/var" "$root/var/lib/condor_vac"
+mount --bind "$local/condor_config" "$root/etc/condor/condor_config"
 hostname ap.vac.test
 ip link set lo up
 chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin CONDOR_CONFIG=/pool/condor_config condor_master -f &
 wait
+"""
+
+
+ENTRY = """#!/usr/bin/python3
+import sys
+sys.path.insert(0, "/checkout/src")
+sys.dont_write_bytecode = True
+from condor_vac.{module} import main
+sys.exit(main({arguments}))
 """
 
 
@@ -154,7 +168,8 @@ class Pool:
     """A running pool (collector, negotiator, schedd) in a root directory of ``suite``; a context manager.
 
     ``local`` is its directory on the host, ``/pool`` inside: configuration, spool, logs. The checkout is
-    ``/checkout`` inside, read-only.
+    ``/checkout`` inside, read-only. ``local``'s ``etc``, ``var`` and ``usr_local`` are /etc/condor_vac,
+    /var/lib/condor_vac and /usr/local inside, where condor_vac and vac_factory are as on a site's access point.
     """
 
     def __init__(self, suite: str = "trixie", config: str = "") -> None:
@@ -189,8 +204,22 @@ class Pool:
             os.chown(self.local / name, int(condor[2]), int(condor[3]))
         (self.local / "vac").mkdir()
         os.chown(self.local / "vac", OWNER_ID, OWNER_ID)
+        for name in ("usr_local/bin", "usr_local/libexec", "usr_local/lib/condor_vac", "etc/machinetypes", "var"):
+            (self.local / name).mkdir(parents=True)
+        self._install()
         (self.local / "hosts").write_text("127.0.0.1 ap.vac.test ap localhost\n")
         (self.local / "condor_config").write_text(CONDOR_CONFIG + self._config)
+
+    def _install(self) -> None:
+        """The programs where a site has them, run from the checkout."""
+        for path, module, arguments in (
+            ("bin/condor_vac", "cli", "sys.argv[1:]"),
+            ("libexec/vac_factory", "factory", ""),
+        ):
+            entry = self.local / "usr_local" / path
+            entry.write_text(ENTRY.format(module=module, arguments=arguments))
+            entry.chmod(0o755)
+        (self.local / "usr_local/lib/condor_vac/current").symlink_to("tree-1")
 
     def start(self) -> None:
         """Start the daemons and wait until the schedd answers. Raises ChrootError."""

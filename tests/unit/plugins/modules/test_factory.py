@@ -24,12 +24,16 @@ class Schedd:
         self.slow = slow
         self.queue: list[dict[str, Any]] = []
         self.submitted: list[str] = []
+        self.vms: list[dict[str, Any]] = []
         self.next = 7
 
-    def add(self, digest: str, status: int = RUNNING, owner: str = "vac") -> None:
+    def add(self, digest: str, status: int = RUNNING, owner: str = "vac", name: str = "gridpp") -> None:
         ad = {"ClusterId": self.next, "ProcId": 0, "JobStatus": status, "VacFactoryDigest": digest, "Owner": owner}
-        self.queue.append(ad)
+        self.queue.append({**ad, "VacFactory": name, "Cmd": "/usr/local/libexec/old", "OnExitRemove": "/Expr(x)/"})
         self.next += 1
+
+    def add_vms(self, name: str, *states: int) -> None:
+        self.vms += [{"VacMachinetype": name, "JobStatus": state} for state in states]
 
     def answer(self, argv: list[str], stdin: str | None) -> Answer:
         tool = argv[0].rsplit("/", 1)[-1]
@@ -40,12 +44,18 @@ class Schedd:
         return result
 
     def condor_vac(self, argv: list[str], _stdin: str) -> Answer:
-        commands = {"universe": "scheduler", "+VacFactoryDigest": f'"{self.digest}"', "+VacFactory": '"gridpp"'}
+        commands = {"universe": "scheduler", "executable": "/usr/local/libexec/vac_factory"}
+        commands |= {"+VacFactoryDigest": f'"{self.digest}"', "+VacFactory": '"gridpp"'}
         assert argv[1:] == ["factory-job", "--json", PATH]
         return 0, json.dumps({"name": "gridpp", "owner": self.owner, "commands": commands}), ""
 
     def condor_q(self, argv: list[str], _stdin: str) -> Answer:
-        assert 'VacFactory =?= "gridpp"' in argv[argv.index("-constraint") + 1]
+        constraint = argv[argv.index("-constraint") + 1]
+        if "JobUniverse == 13" in constraint:
+            assert constraint.endswith(factory.WAITING), "running VMs are not counted"
+            found = [vm for vm in self.vms if vm["JobStatus"] in {IDLE, HELD}]
+            return 0, json.dumps(found) if found else "", ""
+        assert constraint == "JobUniverse == 7 && isString(VacFactory)"
         if self.slow:
             self.slow -= 1
         else:
@@ -63,6 +73,11 @@ class Schedd:
         return 0, "", ""
 
     def condor_rm(self, argv: list[str], _stdin: str) -> Answer:
+        if argv[1] == "-constraint":
+            assert argv[2].endswith(factory.WAITING), "running VMs are not removed"
+            gone = [vm for vm in self.vms if f'"{vm["VacMachinetype"]}"' in argv[2] and vm["JobStatus"] != RUNNING]
+            self.vms = [vm for vm in self.vms if vm not in gone]
+            return (0, "", "") if gone else (1, "", "Couldn't find/remove all jobs matching constraint")
         return self.set_status(argv, REMOVED)
 
     def condor_hold(self, argv: list[str], _stdin: str) -> Answer:
@@ -75,6 +90,7 @@ class Schedd:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factory, "POLL_SECONDS", 0)
+    monkeypatch.setattr(factory, "_exists", lambda _path: True)
 
 
 @pytest.mark.parametrize("state", ["present", "held"])
@@ -158,3 +174,105 @@ def test_a_schedd_that_does_not_answer_leads_to_nothing() -> None:
     assert result["failed"]
     assert "Failed to connect" in result["msg"]
     assert not schedd.submitted
+
+
+def test_the_diff_shows_the_job_before_and_after() -> None:
+    schedd = Schedd()
+    schedd.add("0ld0")
+    diff = run(factory, {"machinetype": PATH}, check=True, tools=Tools(schedd.answer))["diff"]
+    assert diff["before"] == "factory: running\nexecutable = /usr/local/libexec/old\n"
+    assert diff["after"] == "factory: running\nexecutable = /usr/local/libexec/vac_factory\n"
+    assert not schedd.submitted
+
+
+def test_absent_takes_back_what_does_not_run() -> None:
+    schedd = Schedd()
+    schedd.add_vms("gridpp", IDLE, IDLE, HELD, RUNNING)
+    schedd.add_vms("other", IDLE)
+    results = four_calls(factory, {"name": "gridpp", "state": "absent"}, Tools(schedd.answer))
+    assert results[1]["actions"] == ["remove 3 VMs of gridpp that do not run"]
+    assert [vm["JobStatus"] for vm in schedd.vms] == [RUNNING, IDLE]
+
+
+def test_a_factory_that_has_taken_back_its_vms_itself_is_no_failure() -> None:
+    schedd = Schedd()
+    schedd.add("aa11")
+    schedd.add_vms("gridpp", IDLE)
+
+    def answer(argv: list[str], stdin: str | None) -> Answer:
+        if argv[0].endswith("condor_rm"):
+            schedd.vms.clear()
+        return schedd.answer(argv, stdin)
+
+    result = run(factory, {"name": "gridpp", "state": "absent"}, tools=Tools(answer))
+    assert not result.get("failed"), result
+    assert result["changed"]
+
+
+def test_vms_that_cannot_be_removed_are_said() -> None:
+    schedd = Schedd()
+    schedd.add_vms("gridpp", IDLE)
+
+    def answer(argv: list[str], stdin: str | None) -> Answer:
+        return (1, "", "Permission denied") if argv[0].endswith("condor_rm") else schedd.answer(argv, stdin)
+
+    result = run(factory, {"name": "gridpp", "state": "absent"}, tools=Tools(answer))
+    assert result["failed"]
+    assert "Permission denied" in result["msg"]
+
+
+def test_all_but_those_of_the_inventory_are_drained() -> None:
+    schedd = Schedd()
+    for name in ("gridpp", "old", "older"):
+        schedd.add("aa11", name=name)
+    schedd.add_vms("gone", IDLE, RUNNING)
+    schedd.add_vms("gridpp", IDLE)
+    results = four_calls(factory, {"all_but": ["gridpp"], "state": "absent"}, Tools(schedd.answer))
+    assert results[1]["actions"] == [
+        "remove 1 VMs of gone that do not run",
+        "remove 8.0: not wanted",
+        "remove 9.0: not wanted",
+    ]
+    assert [job["VacFactory"] for job in schedd.queue] == ["gridpp"]
+    assert schedd.vms == [
+        {"VacMachinetype": "gone", "JobStatus": RUNNING},
+        {"VacMachinetype": "gridpp", "JobStatus": IDLE},
+    ]
+
+
+def test_a_users_job_with_a_name_that_is_none_is_left_alone() -> None:
+    schedd = Schedd()
+    schedd.add("aa11", name='x" || true || "')
+    schedd.add_vms('x" || true || "', IDLE)
+    result = run(factory, {"all_but": [], "state": "absent"}, tools=Tools(schedd.answer))
+    assert not result["changed"]
+    assert len(schedd.queue) == 1
+
+
+@pytest.mark.parametrize("state", ["present", "held", "restarted"])
+def test_all_but_is_for_absent_only(state: str) -> None:
+    result = run(factory, {"all_but": [], "state": state})
+    assert result["failed"]
+    assert "absent" in result["msg"]
+
+
+@pytest.mark.parametrize("absent", [factory.CLI, PATH])
+def test_check_mode_on_a_node_that_has_nothing_yet_predicts(monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+    monkeypatch.setattr(factory, "_exists", lambda path: path != absent)
+    result = run(factory, {"machinetype": PATH}, check=True)
+    assert (result["changed"], result["name"]) == (True, "gridpp")
+    assert absent in result["actions"][0]
+    drained = run(
+        factory, {"all_but": [], "state": "absent"}, check=True, tools=Tools(Schedd().answer, missing=["condor_q"])
+    )
+    assert not drained["changed"]
+
+
+def test_a_missing_file_is_an_error_when_it_is_meant() -> None:
+    def answer(argv: list[str], _stdin: str | None) -> Answer:
+        assert "factory-job" in argv
+        return 2, "", f"condor_vac factory-job: {PATH}: cannot read: No such file or directory"
+
+    result = run(factory, {"machinetype": PATH}, tools=Tools(answer))
+    assert result["failed"]
+    assert "No such file" in result["msg"]
