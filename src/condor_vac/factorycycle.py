@@ -15,31 +15,32 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from condor_vac import factoryrules, factorystate, observe, submitfile
 from condor_vac.errors import VacError
 from condor_vac.factorystate import Pending, State
 from condor_vac.machinetype import Machinetype
-from condor_vac.observation import Decision, Limits, Observation
-from condor_vac.policy import Policy
+from condor_vac.observation import Decision, Ended, Limits, Observation
+from condor_vac.policy import MEMORY_SECONDS, Policy
 from condor_vac.pool import Pool, PoolError
 
-# Enough to judge by when the state file is lost: the newest VMs that have left the queue.
+# Enough to judge by when a factory starts: the newest VMs that have left the queue.
 HISTORY_LIMIT = 1000
 _ACTIVE = frozenset({observe.IDLE, observe.RUNNING})
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one look at the queue led to. ``policy`` is the policy's state after its decision."""
+    """What one look at the queue led to. ``policy`` is the policy after its decision, ``kept`` its state."""
 
     queue: observe.Queue
     seen: Observation
     decision: Decision
     verdicts: Sequence[factoryrules.Verdict]
-    policy: Mapping[str, Any]
+    policy: Policy
+    kept: Mapping[str, Any]
 
 
 class Cycle:
@@ -64,6 +65,8 @@ class Cycle:
         self._clock = clock
         self.state = State()
         self.batches: set[str] = set()
+        self._policy: Policy | None = None
+        self._past: dict[str, Ended] | None = None
 
     def load(self) -> None:
         """Read the state file; a damaged one is put aside, since the queue tells nearly all of it."""
@@ -99,12 +102,14 @@ class Cycle:
         worked.update(observe.run_id(job) for job in queue.jobs if observe.works(job, m, now))
         worked &= {observe.run_id(job) for job in queue.jobs}
         self.state = self.state.but(worked=tuple(sorted(worked)))
-        seen = observe.observation([*queue.jobs, *self._past(queue, m)], m, now, worked)
+        seen = observe.observation(queue.jobs, m, now, worked)
+        self._remember(seen, m, now)
         digest = submitfile.describe(m)["+VacDigest"].strip('"')
         verdicts = factoryrules.verdicts(queue.jobs, m, now, digest)
-        kept = self.state.policy
-        policy = Policy(limits(m)) if kept is None else Policy.restore(limits(m), kept)
-        return Plan(queue, seen, policy.decide(seen), verdicts, policy.state())
+        policy, told = self._judge(seen, m)
+        # Until what it decides is done, nobody has this policy: one that asked for VMs that do not come is wrong.
+        self._policy = None
+        return Plan(queue, seen, policy.decide(told), verdicts, policy, policy.state())
 
     def withdraw(self, m: Machinetype, reason: str) -> int:
         """Remove the VMs that have not started; how many. Raises PoolError."""
@@ -117,8 +122,8 @@ class Cycle:
         said = [*self._clean(plan), *self._steer(plan)]
         count, cut = allowed(plan, m)
         cluster = self._submit(plan, m, now, count) if count else None
-        if not count:
-            self.state = self.state.but(policy=plan.policy)
+        self.state = self.state.but(policy=plan.kept)
+        self._policy = plan.policy
         return {
             "error": None,
             "submit": count,
@@ -156,19 +161,34 @@ class Cycle:
             policy = self.state.policy if pending.policy is None else pending.policy
             self.state = self.state.but(pending=None, policy=policy)
 
-    def _past(self, queue: observe.Queue, m: Machinetype) -> list[observe.Job]:
-        """Without a state, the VMs that have left the queue; without a history, none, and it is said so."""
-        if self.state.policy is not None:
-            return []
-        mine = observe.constraint(m.name, m.owner)
-        try:
-            ads = self._pool.history(mine, observe.PROJECTION, HISTORY_LIMIT)
-        except PoolError as error:
-            self._say(f"{error}; judging by the queue alone")
-            return []
-        present = {job.id for job in queue.jobs}
-        past = observe.queue(ads, m).jobs
-        return [job for job in past if job.state == observe.COMPLETED and job.id not in present]
+    def _judge(self, seen: Observation, m: Machinetype) -> tuple[Policy, Observation]:
+        """The policy and what to tell it: one that is new is told again how the VMs of the last day ended."""
+        wanted = limits(m)
+        if self._policy is not None and self._policy.limits == wanted:
+            return self._policy, seen
+        kept = self.state.policy if self._policy is None else self._policy.state()
+        policy = Policy(wanted)
+        if kept is not None:
+            try:
+                policy = Policy.restore(wanted, kept)
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                self._say(f"what the policy kept cannot be read ({error!r}); judging by queue and history alone")
+        return policy, replace(seen, ended=tuple((self._past or {}).values()))
+
+    def _remember(self, seen: Observation, m: Machinetype, now: float) -> None:
+        """Keep how VMs ended after they left the queue; at first from the history, if that can be read."""
+        if self._past is None:
+            self._past = {}
+            mine = observe.constraint(m.name, m.owner)
+            try:
+                jobs = observe.queue(self._pool.history(mine, observe.PROJECTION, HISTORY_LIMIT), m).jobs
+                left = [job for job in jobs if job.state == observe.COMPLETED]
+                self._past = {end.id: end for end in observe.observation(left, m, now, self.state.worked).ended}
+            except VacError as error:
+                self._say(f"{error}; judging by the queue alone")
+        self._past.update((end.id, end) for end in seen.ended)
+        if self._past and min(end.ended for end in self._past.values()) < now - MEMORY_SECONDS:
+            self._past = {name: end for name, end in self._past.items() if end.ended >= now - MEMORY_SECONDS}
 
     def _in_history(self, constraint: str) -> bool:
         return bool(self._pool.history(constraint, ["ClusterId", "ProcId"], 1))
@@ -217,11 +237,11 @@ class Cycle:
         directory = os.path.join(self._directory, "vms", batch)
         commands = submitfile.for_batch(submitfile.describe(m), batch, directory, self.state.avoid)
         _make_directories(directory, count)
-        pending = Pending(batch, count, now, None, plan.policy)
+        pending = Pending(batch, count, now, None, plan.kept)
         factorystate.save(self._directory, self.state.but(pending=pending))
         self.state = self.state.but(pending=pending)
         cluster = self._pool.submit(commands, count)
-        self.state = self.state.but(policy=plan.policy, pending=Pending(batch, count, now, cluster))
+        self.state = self.state.but(policy=plan.kept, pending=Pending(batch, count, now, cluster))
         factorystate.save(self._directory, self.state)
         return cluster
 

@@ -8,12 +8,14 @@ from typing import Any
 
 from condor_vac.observation import IDLE, Decision, Limits, Observation
 
+MEMORY_SECONDS = 86400.0
+
 
 class Policy:
     """As condor_vac.policy.Policy is used: decide, state, restore. Its state counts what it asked for."""
 
     def __init__(self, limits: Limits, asked: int = 0) -> None:
-        self._limits = limits
+        self.limits = limits
         self._asked = asked
 
     @classmethod
@@ -28,7 +30,7 @@ class Policy:
     def decide(self, seen: Observation) -> Decision:
         """As many as the caps leave; nothing waits on a host that gave a fizzle."""
         idle = sum(machine.state == IDLE for machine in seen.machines)
-        room = min(self._limits.max_machines - len(seen.machines), self._limits.max_idle - idle)
+        room = min(self.limits.max_machines - len(seen.machines), self.limits.max_idle - idle)
         submit = max(0, room)
         self._asked += submit
         avoid = {end.host for end in seen.ended if end.kind == "fizzle" and end.host}
