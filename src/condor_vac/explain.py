@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from condor_vac import observe, outcome, survey
+from condor_vac.findings import Finding
 from condor_vac.machines import duration
 from condor_vac.pool import Pool, PoolError
 
@@ -35,14 +36,6 @@ SLOT_PROJECTION = (
     "Memory",
     "Disk",
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that keeps VMs from starting, and what to do about it."""
-
-    what: str
-    remedy: str
 
 
 @dataclass

@@ -34,10 +34,13 @@ class Settings:
     hs06_per_processor: float | None = None
     # The least notice, in seconds, that a VM gets between the announcement of a shutdown time and that time.
     grace_seconds: int = 3600
+    # Users who own VM jobs: sudo lets each of them run vac_lease, and nothing else.
+    owners: tuple[str, ...] = ("vac",)
 
 
 _LABEL = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -")
 _INTERFACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "must be the name of a network interface")
+_ACCOUNT = f.matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", "must be the name of a user")
 _LIBVIRT_NAME = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "must be letters, digits and _ . -")
 
 CHECKS: dict[str, f.Check] = {
@@ -53,6 +56,7 @@ CHECKS: dict[str, f.Check] = {
     "space": f.optional(_LABEL),
     "hs06_per_processor": f.optional(f.number(0.001, 1e6)),
     "grace_seconds": f.integer(0, 30 * 86400),
+    "owners": f.list_of(_ACCOUNT, 100),
 }
 
 
@@ -81,6 +85,8 @@ def from_mapping(data: object, source: str) -> Settings:
     settings = Settings(**f.check_all(data, CHECKS, set(), source))
     if not settings.nfs_versions:
         raise UsageError(f"{source}: nfs_versions: must name at least one version; leave it out for the default")
+    if not settings.owners:
+        raise UsageError(f"{source}: owners: must name at least one user")
     try:
         network.host(settings.subnet, network.FIRST_NUMBER, settings.hostname_domain)
     except UsageError as error:

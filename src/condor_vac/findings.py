@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong, and what to do about it: the one form in which condor_vac's diagnoses are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it must be, and what to do about it."""
+
+    what: str
+    remedy: str
