@@ -67,6 +67,11 @@ def select(names: list[str], root: str = "") -> list[EntryPoint]:
     return [EntryPoint(root + path, module) for path, module in sorted(table.items())]
 
 
+def paths() -> set[str]:
+    """The path of every entry point of every set."""
+    return {path for table in SETS.values() for path in table}
+
+
 def refuse_unsafe_directory(path: str, trusted: frozenset[int]) -> None:
     """Raise FileError if programs in *path* could be replaced by another user, or could not be executed.
 

@@ -35,7 +35,12 @@ class Systemd:
 
     def enabled(self, unit: str) -> bool:
         """Whether the unit starts with the node."""
-        return self.show(unit).get("UnitFileState") in {"enabled", "static", "generated"}
+        return self.is_enabled(self.show(unit))
+
+    @staticmethod
+    def is_enabled(state: dict[str, str]) -> bool:
+        """Whether a unit of which `show` answered *state* starts with the node."""
+        return state.get("UnitFileState") in {"enabled", "static", "generated"}
 
     def reload(self) -> None:
         """Read all unit files again."""

@@ -143,6 +143,8 @@ archive_needed:
 
 import base64
 import binascii
+import hashlib
+import json
 import os
 from typing import Any
 
@@ -159,6 +161,8 @@ ROOT = ""
 OWNER = 0
 STORE = "/usr/local/lib/condor_vac"
 PACKAGE = "condor_vac"
+# Beside the trees: SHA-256 of each entry point, by path.
+RECORD = "entry_points.json"
 
 
 class JobHooks:
@@ -191,6 +195,7 @@ class JobHooks:
         for point in points:
             self._ensure_directory(os.path.dirname(point.path))
             self._note(point.script(interpreter, current), point.path)
+        self._record(points, interpreter)
         before, after = plan.describe()
         return {
             **self._result(wanted),
@@ -253,6 +258,18 @@ class JobHooks:
         owner = "root" if OWNER == 0 else None
         self.changes.append(write(self.module, path, text, mode=0o755, owner=owner, group=owner))
 
+    def _record(self, points: list[entry_points.EntryPoint], interpreter: str) -> None:
+        """Leave on the node what each entry point is, for ``condor_vac doctor``; other sets' stay as they are."""
+        path = os.path.join(self.store.root, RECORD)
+        known = entry_points.paths()
+        table = {name: value for name, value in _read_record(path).items() if name in known}
+        for point in points:
+            text = point.script(interpreter, self.store.current_link)
+            table[point.path[len(ROOT) :]] = hashlib.sha256(text.encode()).hexdigest()
+        owner = "root" if OWNER == 0 else None
+        text = json.dumps(table, indent=1, sort_keys=True) + "\n"
+        self.changes.append(write(self.module, path, text, owner=owner, group=owner))
+
     def _absent(self) -> dict[str, Any]:
         for point in entry_points.select(sorted(entry_points.SETS), ROOT):
             self.changes.append(remove(self.module, point.path))
@@ -266,7 +283,8 @@ class JobHooks:
         }
 
     def _result(self, wanted: Installation | None) -> dict[str, Any]:
-        changed = [change for change in self.changes if change.changed]
+        known = {ROOT + path for path in entry_points.paths()}
+        changed = [change for change in self.changes if change.changed and change.path in known]
         return {
             "version": wanted.version if wanted else None,
             "digest": wanted.digest if wanted else None,
@@ -285,6 +303,16 @@ class JobHooks:
         header = {"before_header": self.store.root, "after_header": self.store.root}
         trees = [{**header, "before": before, "after": after}] if before != after else []
         return trees + [entry for change in self.changes if change.changed for entry in change.diff()]
+
+
+def _read_record(path: str) -> dict[str, str]:
+    """The record that is there; one that is damaged is written anew."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            found = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def main() -> None:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import stat
 import subprocess
@@ -74,6 +76,20 @@ def test_four_calls_install_switch_and_then_change_nothing(node: Path) -> None:
     assert results[3]["changed_entry_points"] == []
 
 
+def test_the_record_of_entry_points_grows_with_each_set_and_survives_damage(node: Path) -> None:
+    record = store(node) / "entry_points.json"
+    install()
+    assert set(json.loads(record.read_text())) == {*SETS["worker"], *SETS["cli"]}
+    run(job_hooks, {**arguments(), "entry_points": ["factory"]}, tools=Tools(python))
+    table = json.loads(record.read_text())
+    assert set(table) == {path for names in SETS.values() for path in names}
+    for path, digest in table.items():
+        assert hashlib.sha256((node / path[1:]).read_bytes()).hexdigest() == digest
+    record.write_text("{")
+    assert install()["changed"]
+    assert set(json.loads(record.read_text())) == {*SETS["worker"], *SETS["cli"]}
+
+
 def test_check_mode_leaves_nothing_behind(node: Path) -> None:
     assert install(check=True)["changed"]
     assert list(node.iterdir()) == []
@@ -120,7 +136,9 @@ def test_an_upgrade_keeps_the_previous_tree_and_prunes_older_ones(node: Path) ->
     third = install("1.2")
     assert third["previous"] == second
     assert third["pruned"] == [first]
-    assert sorted(os.listdir(store(node))) == sorted(["current", "previous", second, third["tree"]])
+    assert sorted(os.listdir(store(node))) == sorted(
+        ["current", "entry_points.json", "previous", second, third["tree"]]
+    )
     assert os.readlink(store(node) / "previous") == second
 
 
@@ -222,7 +240,7 @@ def test_a_program_that_does_not_compile_is_never_switched_to(node: Path) -> Non
     result = install("1.1", broken="def main(:\n")
     assert result["failed"]
     assert os.readlink(store(node) / "current") == old
-    assert sorted(os.listdir(store(node))) == sorted(["current", old])
+    assert sorted(os.listdir(store(node))) == sorted(["current", "entry_points.json", old])
 
 
 def test_a_tree_without_a_needed_module_is_refused(node: Path) -> None:

@@ -1,0 +1,201 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A node's settings and units: all files in one go, on record, and the units that they are about."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_files
+short_description: A node's settings and systemd units, all in one go
+version_added: 0.1.0
+description:
+  - Makes directories, writes files, lets systemd read them if there are units among them, and enables and starts
+    units. What would be a dozen tasks, each with its own round trips to the node, is one.
+  - Keeps a record of the content of each file on the node, so that C(condor_vac doctor) sees what was changed
+    by hand since.
+  - Files and directories are root's. Each file is replaced by one rename.
+author:
+  - The vacuum.htcondor developers (@vacuum-htcondor)
+extends_documentation_fragment:
+  - vacuum.htcondor.attributes
+options:
+  directories:
+    description: Absolute paths of directories that must be there, with mode C(0755).
+    type: list
+    elements: str
+    default: []
+  files:
+    description:
+      - Absolute path of each file, and its content. Directories that are missing are made. The mode is C(0644).
+    type: dict
+    default: {}
+  elsewhere:
+    description:
+      - Files that other tasks write, and their content. They are only put on record.
+    type: dict
+    default: {}
+  units:
+    description: Systemd units that must be enabled and running.
+    type: list
+    elements: str
+    default: []
+  record:
+    description: Where the record is kept.
+    type: path
+    default: /etc/condor_vac/files.json
+"""
+
+EXAMPLES = r"""
+- name: Write the settings and the watch's units, and run the watch
+  vacuum.htcondor.node_files:
+    files:
+      /etc/condor_vac/worker.json: "{{ settings | to_nice_json }}"
+      /etc/systemd/system/vac_watch.service: "{{ lookup('ansible.builtin.template', 'vac_watch.service.j2') }}"
+      /etc/systemd/system/vac_watch.timer: "{{ lookup('ansible.builtin.template', 'vac_watch.timer.j2') }}"
+    units: [vac_watch.timer]
+"""
+
+RETURN = r"""
+files:
+  description: Paths of the files that were written, the record among them.
+  type: list
+  elements: str
+  returned: success
+  sample: [/etc/condor_vac/worker.json]
+actions:
+  description: What was done, or would be done in check mode, to directories and units, in order.
+  type: list
+  elements: str
+  returned: success
+  sample: [daemon-reload, start vac_watch.timer]
+"""
+
+import functools
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils.systemd import Systemd
+
+ROOT = ""
+OWNER = "root"
+UNITS = "/etc/systemd/system/"
+DIRECTORY_MODE = 0o755
+
+
+class NodeFiles:
+    """The directories, files and units of one call."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.params = module.params
+        self.files = {_absolute(path): _content(text) for path, text in module.params["files"].items()}
+        self.elsewhere = {_absolute(path): _content(text) for path, text in module.params["elsewhere"].items()}
+        self.actions: list[str] = []
+        self.diff: list[dict[str, str]] = []
+
+    def run(self) -> dict[str, Any]:
+        """Bring about the state. Raises ModuleError."""
+        for path in self.params["directories"]:
+            self._directory(ROOT + _absolute(path))
+        record = self.params["record"]
+        texts = {**self.files, record: self._record()}
+        changes = [self._write(ROOT + path, text) for path, text in sorted(texts.items())]
+        changed = [change for change in changes if change.changed]
+        self._units(reload=any(change.path.startswith(ROOT + UNITS) for change in changed))
+        return {
+            "changed": bool(changed or self.actions),
+            "files": [change.path[len(ROOT) :] for change in changed],
+            "actions": self.actions,
+            "diff": [entry for change in changed for entry in change.diff()] + self.diff,
+        }
+
+    def _record(self) -> bytes:
+        texts = {**self.files, **self.elsewhere}
+        table = {path: hashlib.sha256(text).hexdigest() for path, text in texts.items()}
+        return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
+
+    def _write(self, path: str, text: bytes) -> Change:
+        if not self.module.check_mode:
+            os.makedirs(os.path.dirname(path), DIRECTORY_MODE, exist_ok=True)
+        return write(self.module, path, text, owner=OWNER or None, group=OWNER or None)
+
+    def _directory(self, path: str) -> None:
+        """Raises FileError where something else is in the way."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            self._do(f"create {path}", lambda: os.makedirs(path, DIRECTORY_MODE))
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            raise FileError(f"{path} is no directory", "move it away")
+        owner = 0 if OWNER else status.st_uid
+        if stat.S_IMODE(status.st_mode) != DIRECTORY_MODE or status.st_uid != owner:
+            self._do(f"chmod 0755 {path}", lambda: os.chmod(path, DIRECTORY_MODE))
+            self._unless_check(lambda: os.chown(path, owner, owner if OWNER else -1))
+
+    def _units(self, *, reload: bool) -> None:
+        """Let systemd read what is new, then enable and start what is not. Raises CommandError, ModuleError."""
+        names = self.params["units"]
+        if not names and not reload:
+            return
+        systemd = Systemd(Command(self.module))
+        if reload:
+            self._do("daemon-reload", systemd.reload)
+        for name in names:
+            state = systemd.show(name)
+            if state.get("LoadState") != "loaded" and not self.module.check_mode:
+                remedy = f"systemctl unmask {name}" if state.get("LoadState") == "masked" else "install its package"
+                raise ModuleError(f"{name} is {state.get('LoadState', 'unknown to systemd')}", remedy)
+            if not systemd.is_enabled(state):
+                self._do(f"enable {name}", functools.partial(systemd.enable, name))
+            if state.get("ActiveState") != "active":
+                self._do(f"start {name}", functools.partial(systemd.restart, name))
+
+    def _do(self, text: str, action: Callable[[], None]) -> None:
+        self.actions.append(text)
+        self.diff.append({"before_header": text, "after_header": text, "before": "", "after": f"{text}\n"})
+        self._unless_check(action)
+
+    def _unless_check(self, action: Callable[[], None]) -> None:
+        if not self.module.check_mode:
+            action()
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or os.path.normpath(path) != path:
+        raise ModuleError(f"{path!r} is no absolute path", "write it like /etc/condor_vac/worker.json")
+    return path
+
+
+def _content(value: Any) -> bytes:
+    """The text as bytes that end in a newline, as `condor_config` writes them too."""
+    text = str(value)
+    return (text if text.endswith("\n") else text + "\n").encode()
+
+
+def main() -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directories": {"type": "list", "elements": "str", "default": []},
+            "files": {"type": "dict", "default": {}},
+            "elsewhere": {"type": "dict", "default": {}},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "record": {"type": "path", "default": "/etc/condor_vac/files.json"},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda: NodeFiles(module).run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""node_files: files, directories and units in one go, their record, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.vacuum.htcondor.plugins.modules import node_files
+
+from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+
+SETTINGS = "/etc/condor_vac/worker.json"
+TIMER = "/etc/systemd/system/vac_watch.timer"
+FRAGMENT = "/etc/condor/config.d/50-vm.config"
+ARGUMENTS: dict[str, Any] = {
+    "directories": ["/var/lib/images"],
+    "files": {SETTINGS: '{"network": "vac"}', TIMER: "[Timer]\nOnBootSec=7\n"},
+    "elsewhere": {FRAGMENT: "VM_TYPE = kvm"},
+    "units": ["vac_watch.timer"],
+}
+
+
+class Manager(Tools):
+    """systemctl with a memory: what was enabled and started stays so."""
+
+    def __init__(self, load: str = "loaded", active: str = "inactive", enabled: str = "disabled") -> None:
+        super().__init__(self.systemctl)
+        self.state = {"LoadState": load, "ActiveState": active, "UnitFileState": enabled}
+
+    def systemctl(self, argv: list[str], _stdin: str | None) -> Answer:
+        if argv[1] == "enable":
+            self.state["UnitFileState"] = "enabled"
+        if argv[1] == "restart":
+            self.state["ActiveState"] = "active"
+        return 0, "".join(f"{key}={value}\n" for key, value in self.state.items()), ""
+
+    def verbs(self) -> list[str]:
+        return [words[1] for words in self.calls if words[1] != "show"]
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(node_files, "ROOT", str(tmp_path))
+    monkeypatch.setattr(node_files, "OWNER", "")
+    return tmp_path
+
+
+def call(tools: Tools, check: bool = False, **changes: Any) -> dict[str, Any]:
+    # The record's default is below the real /etc; the module puts ROOT before it.
+    return run(node_files, {**ARGUMENTS, **changes}, check=check, tools=tools)
+
+
+def test_four_calls_write_start_and_then_change_nothing(node: Path) -> None:
+    tools = Manager()
+    results = four_calls(node_files, ARGUMENTS, tools)
+    assert results[1]["files"] == ["/etc/condor_vac/files.json", SETTINGS, TIMER]
+    assert tools.verbs() == ["daemon-reload", "enable", "restart"]
+    assert (node / SETTINGS[1:]).read_text() == '{"network": "vac"}\n'
+    assert stat.S_IMODE((node / TIMER[1:]).stat().st_mode) == 0o644
+    assert (node / "var/lib/images").is_dir()
+
+
+def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> None:
+    call(Manager())
+    table = json.loads((node / "etc/condor_vac/files.json").read_text())
+    assert table == {
+        SETTINGS: hashlib.sha256((node / SETTINGS[1:]).read_bytes()).hexdigest(),
+        TIMER: hashlib.sha256((node / TIMER[1:]).read_bytes()).hexdigest(),
+        FRAGMENT: hashlib.sha256(b"VM_TYPE = kvm\n").hexdigest(),
+    }
+    assert not (node / FRAGMENT[1:]).exists()
+
+
+def test_each_fault_is_put_right_and_nothing_else_is_touched(node: Path) -> None:
+    tools = Manager()
+    call(tools)
+    tools.calls.clear()
+    (node / SETTINGS[1:]).write_text("{}")
+    result = call(tools)
+    assert (result["files"], result["actions"], tools.verbs()) == ([SETTINGS], [], [])
+    (node / TIMER[1:]).chmod(0o666)
+    assert call(tools)["actions"] == ["daemon-reload"]
+    tools.state["ActiveState"] = "failed"
+    result = call(tools)
+    assert (result["files"], result["actions"]) == ([], ["start vac_watch.timer"])
+    (node / "var/lib/images").chmod(0o777)
+    assert call(tools)["actions"] == [f"chmod 0755 {node}/var/lib/images"]
+    assert stat.S_IMODE((node / "var/lib/images").stat().st_mode) == 0o755
+
+
+def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path) -> None:
+    tools = Manager(load="not-found", enabled="")
+    result = call(tools, check=True)
+    assert result["actions"][1:] == ["daemon-reload", "enable vac_watch.timer", "start vac_watch.timer"]
+    assert list(node.iterdir()) == []
+    assert tools.verbs() == []
+
+
+@pytest.mark.parametrize(("load", "remedy"), [("masked", "systemctl unmask"), ("not-found", "install its package")])
+def test_a_unit_that_cannot_run_fails_with_a_remedy(node: Path, load: str, remedy: str) -> None:
+    result = call(Manager(load=load))
+    assert result["failed"]
+    assert remedy in result["msg"]
+
+
+@pytest.mark.parametrize("path", ["etc/x", "/etc/../etc/x", "/etc//x", ""])
+def test_a_path_that_is_not_absolute_and_plain_is_refused(node: Path, path: str) -> None:
+    result = call(Manager(), files={path: "x"})
+    assert "is no absolute path" in result["msg"]
+    assert list(node.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_directory_is_refused(node: Path) -> None:
+    (node / "var/lib").mkdir(parents=True)
+    (node / "var/lib/images").write_text("")
+    assert "is no directory" in call(Manager())["msg"]
