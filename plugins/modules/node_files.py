@@ -40,6 +40,11 @@ options:
     type: list
     elements: str
     default: []
+  enabled_units:
+    description: Systemd units that must be enabled, and that others start.
+    type: list
+    elements: str
+    default: []
   record:
     description: Where the record is kept.
     type: path
@@ -144,20 +149,20 @@ class NodeFiles:
 
     def _units(self, *, reload: bool) -> None:
         """Let systemd read what is new, then enable and start what is not. Raises CommandError, ModuleError."""
-        names = self.params["units"]
-        if not names and not reload:
+        running, enabled = self.params["units"], self.params["enabled_units"]
+        if not running and not enabled and not reload:
             return
         systemd = Systemd(Command(self.module))
         if reload:
             self._do("daemon-reload", systemd.reload)
-        for name in names:
+        for name in [*running, *enabled]:
             state = systemd.show(name)
             if state.get("LoadState") != "loaded" and not self.module.check_mode:
                 remedy = f"systemctl unmask {name}" if state.get("LoadState") == "masked" else "install its package"
                 raise ModuleError(f"{name} is {state.get('LoadState', 'unknown to systemd')}", remedy)
             if not systemd.is_enabled(state):
                 self._do(f"enable {name}", functools.partial(systemd.enable, name))
-            if state.get("ActiveState") != "active":
+            if name in running and state.get("ActiveState") != "active":
                 self._do(f"start {name}", functools.partial(systemd.restart, name))
 
     def _do(self, text: str, action: Callable[[], None]) -> None:
@@ -190,6 +195,7 @@ def main() -> None:
             "files": {"type": "dict", "default": {}},
             "elsewhere": {"type": "dict", "default": {}},
             "units": {"type": "list", "elements": "str", "default": []},
+            "enabled_units": {"type": "list", "elements": "str", "default": []},
             "record": {"type": "path", "default": "/etc/condor_vac/files.json"},
         },
         supports_check_mode=True,

@@ -36,11 +36,16 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "space": "vac.example.org",
         "hs06_per_processor": 11.5,
         "grace_seconds": 7200,
+        "owners": ["vac", "atlas"],
     }
     path = tmp_path / "worker.json"
     path.write_text(json.dumps(given))
     loaded = settings.load(str(path))
-    assert {name: getattr(loaded, name) for name in settings.CHECKS} == {**given, "nfs_versions": ("4.2",)}
+    assert {name: getattr(loaded, name) for name in settings.CHECKS} == {
+        **given,
+        "nfs_versions": ("4.2",),
+        "owners": ("vac", "atlas"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -60,6 +65,8 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         ({"nfs_versions": []}, "nfs_versions: must name at least one"),
         ({"hs06_per_processor": 0}, "hs06_per_processor: must be a number"),
         ({"grace_seconds": -1}, "grace_seconds: must be"),
+        ({"owners": []}, "owners: must name"),
+        ({"owners": ["ro ot"]}, "owners: must be the name of a user"),
         ([], "must hold one JSON object"),
     ],
 )

@@ -93,6 +93,13 @@ def test_each_fault_is_put_right_and_nothing_else_is_touched(node: Path) -> None
     assert stat.S_IMODE((node / "var/lib/images").stat().st_mode) == 0o755
 
 
+def test_a_unit_that_others_start_is_only_enabled(node: Path) -> None:
+    tools = Manager()
+    assert call(tools, units=[], enabled_units=["vac_watch.service"])["actions"][-1] == "enable vac_watch.service"
+    assert not call(tools, units=[], enabled_units=["vac_watch.service"])["changed"]
+    assert "restart" not in tools.verbs()
+
+
 def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path) -> None:
     tools = Manager(load="not-found", enabled="")
     result = call(tools, check=True)

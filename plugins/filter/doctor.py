@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Filters from what ``condor_vac doctor`` printed on each node to one report, and to a table."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+WIDTH = 118
+COLUMNS = ("NODE", "STEP", "CHECK", "RESULT")
+
+
+def doctor_report(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Host → the doctor's report, of each host's registered result.
+
+    A host that was not reached, or on which the doctor does not run, has a report with one finding that says so.
+    """
+    return {host: _report(host, result) for host, result in sorted(results.items())}
+
+
+def doctor_table(report: Mapping[str, Mapping[str, Any]], *, everything: bool = True) -> list[str]:
+    """The report as lines of text. Without *everything*, what is well is one line for each node."""
+    rows = [COLUMNS]
+    for host, node in report.items():
+        rows += _rows(host, node, everything)
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(3)]
+    lines = []
+    for row in rows:
+        head = "".join(f"{text:<{width}}" for text, width in zip(row, widths))
+        lines += textwrap.wrap(row[3], WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    wrong = sum(1 for node in report.values() if not node["good"])
+    return [*lines, f"{len(report)} nodes, {wrong} with a finding"]
+
+
+def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the doctor printed, if it is a report; else why it is none."""
+    if result.get("unreachable"):
+        return _none(host, f"not reached: {result.get('msg', '')}", "look whether it is up and lets you in by SSH")
+    try:
+        found: dict[str, Any] = json.loads(result.get("stdout") or "")
+        checks = [
+            {
+                "step": str(check["step"]),
+                "check": str(check["check"]),
+                "ok": not check["findings"],
+                "findings": [{key: str(item[key]) for key in ("what", "remedy")} for item in check["findings"]],
+            }
+            for check in found["checks"]
+        ]
+    except (ValueError, TypeError, KeyError):
+        words = result.get("stderr") or result.get("msg") or result.get("stdout") or "it said nothing"
+        return _none(host, f"condor_vac doctor does not run: {words}", "run the site playbook for this node")
+    return {"host": host, "good": all(check["ok"] for check in checks), "checks": checks}
+
+
+def _none(host: str, what: str, remedy: str) -> dict[str, Any]:
+    finding = {"what": " ".join(what.split()), "remedy": remedy}
+    check = {"step": "node", "check": "doctor", "ok": False, "findings": [finding]}
+    return {"host": host, "good": False, "checks": [check]}
+
+
+def _rows(host: str, node: Mapping[str, Any], everything: bool) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for check in node["checks"]:
+        texts = [f"{item['what']} -> {item['remedy']}" for item in check["findings"]]
+        if everything and not texts:
+            texts = ["ok"]
+        rows += [(host, check["step"], check["check"], text) for text in texts]
+    well = sum(1 for check in node["checks"] if check["ok"])
+    if not everything and well:
+        rows.append((host, "", f"{well} {'others' if rows else 'checks'}", "ok"))
+    return rows
+
+
+class FilterModule:
+    """Ansible's entry point to the filters."""
+
+    def filters(self) -> dict[str, Any]:
+        """Name → function of each filter."""
+        return {"doctor_report": doctor_report, "doctor_table": doctor_table}
