@@ -94,6 +94,8 @@ def _state(data: Any) -> State:
     policy, pending = data["policy"], data["pending"]
     if not isinstance(data["last"], dict) or not (policy is None or isinstance(policy, dict)):
         raise ValueError("last and policy must be objects")
+    if data["last"]:
+        _check_last(data["last"])
     return State(
         policy=policy,
         worked=tuple(str(item) for item in data["worked"]),
@@ -101,6 +103,13 @@ def _state(data: Any) -> State:
         avoid=tuple(str(item) for item in data["avoid"]),
         last=data["last"],
     )
+
+
+def _check_last(last: Mapping[str, Any]) -> None:
+    """What status and explain show of it. Raises KeyError, TypeError or ValueError."""
+    float(last["time"]), float(last["cycle_seconds"]), int(last["submit"])
+    if not isinstance(last["reasons"], list) or not isinstance(last["error"], (str, type(None))):
+        raise TypeError("last: reasons must be a list, error a text or null")
 
 
 def _pending(data: Mapping[str, Any]) -> Pending:

@@ -19,7 +19,7 @@ FULL = State(
     worked=("50.0:1", "50.1:2"),
     pending=Pending("1764000000-00ff", 3, 1764000000.5, 61, {"a": [1]}),
     avoid=("wn1.example.org",),
-    last={"time": 5.0, "reasons": ["x"]},
+    last={"time": 5.0, "reasons": ["x"], "error": None, "submit": 1, "cycle_seconds": 60},
 )
 
 
@@ -48,6 +48,8 @@ def changed(**keys: Any) -> str:
         "", "{", "[]", "null", "17", '"text"', "\x00" * 100, "[" * 100_000, changed(version=2), changed(version=...),
         changed(policy=[]), changed(policy=...), changed(last=[]), changed(worked=5), changed(pending={}),
         changed(pending={"batch": "b", "count": "x", "time": 1, "cluster": None, "policy": None}), changed(avoid=...),
+        changed(last={"time": 1}), changed(last={**FULL.last, "reasons": 5}), changed(last={**FULL.last, "time": "x"}),
+        changed(last={**FULL.last, "error": 5}), changed(last={**FULL.last, "cycle_seconds": None}),
     ],
 )  # fmt: skip
 def test_damaged_is_refused_and_put_aside(tmp_path: Path, text: str) -> None:
