@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The machines of a pool and the virtual machines that run there, out of the slots that a collector knows.
+
+A startd probes the VM universe once and says in all its slots what came out: HasVM, VM_Type and, where
+something failed since, VMOfflineReason and VMOfflineTime (condor_startd.V6/VMUniverseMgr.cpp, ResAttributes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import is_vm
+
+ATTRIBUTES = (
+    "Name,Machine,SlotType,State,Activity,Cpus,Memory,TotalCpus,TotalMemory,HasVM,VM_Type,VM_Memory,VM_AvailNum"
+    ",VM_Networking,VM_Networking_Types,VM_GAHP_VERSION,VMOfflineReason,VMOfflineTime,OfflineUniverses,JobUniverse"
+    ",JobId,GlobalJobId,RemoteOwner,EnteredCurrentState,CondorVersion,Offline"
+)
+
+
+def machines(slots: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry for each machine, sorted by name. Memory is in MiB, times in seconds since 1970."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for slot in slots:
+        found.setdefault(str(slot.get("Machine", "")), []).append(slot)
+    return [_machine(name, found[name]) for name in sorted(found)]
+
+
+def vms(slots: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The running virtual machines, sorted by slot."""
+    running = [slot for slot in slots if is_vm(dict(slot))]
+    return [_vm(slot) for slot in sorted(running, key=lambda slot: str(slot.get("Name")))]
+
+
+def _machine(name: str, slots: list[Mapping[str, Any]]) -> dict[str, Any]:
+    head = min(slots, key=lambda slot: (slot.get("SlotType") == "Dynamic", str(slot.get("Name"))))
+    free = [slot for slot in slots if slot.get("SlotType") == "Partitionable" or _is_idle(slot)]
+    entry = {
+        "name": name,
+        "has_vm": head.get("HasVM") is True,
+        "vm_type": str(head.get("VM_Type", "")),
+        "offline_reason": str(head.get("VMOfflineReason", "")),
+        "offline_since": _number(head.get("VMOfflineTime")),
+        "networking": _words(head.get("VM_Networking_Types")) if head.get("VM_Networking") is True else [],
+        "vm_memory": _number(head.get("VM_Memory")),
+        "vm_available": _number(head.get("VM_AvailNum")),
+        "version": str(head.get("CondorVersion", "")).replace("$CondorVersion:", "").strip(" $").partition(" ")[0],
+        "cpus": _number(head.get("TotalCpus")),
+        "memory": _number(head.get("TotalMemory")),
+        "free_cpus": sum(_number(slot.get("Cpus")) for slot in free),
+        "free_memory": sum(_number(slot.get("Memory")) for slot in free),
+        "vms": sum(is_vm(dict(slot)) for slot in slots),
+        "states": sorted({str(slot.get("State")) for slot in slots}),
+    }
+    return {**entry, "problem": _problem(entry)}
+
+
+def _problem(entry: Mapping[str, Any]) -> str:
+    """Why no VM starts there, in one line; empty if one can."""
+    if entry["has_vm"]:
+        return "" if entry["vm_type"] else "its startd names no VM_TYPE"
+    if entry["offline_reason"]:
+        return f"its VM universe is offline: {entry['offline_reason']}"
+    return "its startd offers no VM universe; run condor_vac doctor there"
+
+
+def _is_idle(slot: Mapping[str, Any]) -> bool:
+    return slot.get("SlotType") != "Dynamic" and slot.get("State") == "Unclaimed"
+
+
+def _vm(slot: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "slot": str(slot.get("Name", "")),
+        "machine": str(slot.get("Machine", "")),
+        "job": str(slot.get("JobId", "")),
+        "global_job": str(slot.get("GlobalJobId", "")),
+        "owner": str(slot.get("RemoteOwner", "")),
+        "activity": str(slot.get("Activity", "")),
+        "since": _number(slot.get("EnteredCurrentState")),
+        "cpus": _number(slot.get("Cpus")),
+        "memory": _number(slot.get("Memory")),
+    }
+
+
+def _words(value: Any) -> list[str]:
+    return [word.strip() for word in str(value or "").split(",") if word.strip()]
+
+
+def _number(value: Any) -> int:
+    """An attribute that is a number; 0 if it is missing or an expression without a value."""
+    return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0
