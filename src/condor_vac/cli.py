@@ -34,7 +34,11 @@ COMMANDS = {
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The argument parser; with ``only``, just that subcommand's module is imported for its arguments."""
-    parser = argparse.ArgumentParser(prog="condor_vac", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="condor_vac",
+        description="What vacuum.htcondor runs in a pool. See condor_vac COMMAND --help.",
+        epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",
+    )
     parser.add_argument("--version", action="version", version=f"condor_vac {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():

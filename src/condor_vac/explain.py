@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac explain MACHINETYPE``: why no VM of it starts, from the factory down to the slots.
+"""Why no VM of a machinetype starts, from the factory down to the slots.
 
-Every sentence names what was seen and what to do about it. ``--json``: ``{"machinetype": NAME, "findings":
-[{"what", "remedy"}], "notes": [sentence]}``; findings are what keeps VMs from starting, notes what is as it
-should be. Exit 1 if there is a finding.
+"!" is what keeps VMs from starting, "->" what to do about it, "-" what is as it should be; the factory's
+own reasons are among these.
+
+--json: {"machinetype": NAME, "findings": [{"what", "remedy"}], "notes": [sentence]}
+
+Exit code: 0 nothing keeps VMs from starting, 1 a finding, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -18,11 +21,8 @@ from typing import Any
 
 from condor_vac import observe, outcome, survey
 from condor_vac.findings import Finding
-from condor_vac.machines import duration
 from condor_vac.pool import Pool, PoolError
 
-# A factory that has missed so many cycles does not run, whatever its job's status says.
-MISSED_CYCLES = 3
 SLOT_PROJECTION = (
     "Machine",
     "HasVM",
@@ -53,7 +53,7 @@ class Explanation:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac explain``."""
     parser.add_argument("machinetype", metavar="MACHINETYPE", help="the machinetype's name")
-    survey.add_arguments(parser)
+    survey.add_arguments(parser, __doc__)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,15 +111,17 @@ def _factory(view: survey.View, found: Explanation) -> None:
 def _decision(view: survey.View, found: Explanation, now: float) -> None:
     last = view.state.last
     if not last:
-        found.add("its factory has not decided anything yet", "see factory.log in its state directory")
+        if view.factories:
+            found.add("its factory has not decided anything yet", "see factory.log in its state directory")
         return
-    age = now - last["time"]
-    if age > MISSED_CYCLES * last["cycle_seconds"] + 60:
-        found.add(f"its factory's last cycle was {duration(age)} ago", "see factory.log in its state directory")
+    late = survey.overdue(view, now)
+    if late:
+        found.add(f"its factory's last cycle was {late} ago", "see factory.log in its state directory")
     if last["error"]:
         found.add(f"its factory submits nothing: {last['error']}", "remove the cause; it tries again each cycle")
         return
-    found.notes.append(f"last decision, {duration(age)} ago: submit {last['submit']}")
+    age = survey.duration(now - last["time"])
+    found.notes.append(f"last decision, {age} ago: submit {last['submit']}")
     found.notes.extend(str(reason) for reason in last["reasons"])
 
 

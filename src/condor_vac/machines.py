@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac machines``: every VM in the queue with state, host, age, CPU use and outcome.
+"""Every VM in the queue with state, host, age, CPU use and outcome; those that ended stay for an hour.
 
-``--json``: a list of ``{id, machinetype, state, host, submitted, started, age, runtime, cpu, works,
-heartbeat, code, kind, message, cause, hold_reason}``; times in Unix seconds, age and runtime in seconds,
-cpu a fraction per processor, what is not known null. Text that a guest wrote (message) is printed as one
-line of printable text.
+AGE is since the start (of a waiting VM, since its submission), CPU the use of each of its processors (0 to
+1), WORKS whether it has shown work, CODE and KIND how it ended. Text that a guest wrote (MESSAGE) is shown
+as one line of printable text.
+
+--json: a list of {id, machinetype, state, host, submitted, started, age, runtime, cpu, works, heartbeat,
+code, kind, message, cause, hold_reason}; times in Unix seconds, age and runtime in seconds, what is not
+known null.
+
+Exit code: 0 good, 1 a machinetype's VMs cannot be understood, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ _COLUMNS = ("ID", "MACHINETYPE", "STATE", "HOST", "AGE", "CPU", "WORKS", "CODE",
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac machines``."""
     parser.add_argument("machinetype", nargs="?", metavar="MACHINETYPE", help="only the VMs of this one")
-    survey.add_arguments(parser)
+    survey.add_arguments(parser, __doc__)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,20 +83,6 @@ def describe(view: survey.View, job: observe.Job, now: float) -> dict[str, Any]:
     }
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds for a person: 45s, 12m, 3h05, 2d04h."""
-    if seconds is None:
-        return "-"
-    whole = max(0, int(seconds))
-    if whole < 120:
-        return f"{whole}s"
-    if whole < 7200:
-        return f"{whole // 60}m"
-    if whole < 172800:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
-
-
 def _line(value: object) -> str | None:
     return None if value is None else outcome.safe_text(str(value).encode())
 
@@ -110,7 +101,7 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["machinetype"],
         entry["state"],
         entry["host"] or "-",
-        duration(entry["runtime"] if entry["runtime"] is not None else entry["age"]),
+        survey.duration(entry["runtime"] if entry["runtime"] is not None else entry["age"]),
         "-" if cpu is None else f"{cpu:.2f}",
         "yes" if entry["works"] else "no",
         "-" if entry["code"] is None else str(entry["code"]),

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac status``: every machinetype's factory, its VMs by state, how the last ones ended, what it
-decided.
+"""Every machinetype's factory, its VMs by state, how the last ones ended, and what the factory decided and why.
 
-``--json``: ``{"time": Unix s, "machinetypes": {NAME: {factory, factory_job, idle, running, works, held,
-ended: {CODE or "none": number}, last: {time, submit, error, reasons, numbers}, next_probe, max_machines,
-problems}}}``.
+IDLE wait for a slot, RUNNING includes WORKS (those that show work), MAX is max_machines, ENDED counts
+shutdown codes of the VMs that are still in the queue after their end (an hour).
+
+--json: {"time": Unix s, "machinetypes": {NAME: {factory, factory_job, idle, running, works, held,
+ended: {CODE or "none": number}, last: {time, submit, error, reasons, numbers}, max_machines, problems}}}
+
+Exit code: 0 all is well, 1 a machinetype has a problem or no factory that acts, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -24,11 +27,11 @@ _COLUMNS = ("MACHINETYPE", "FACTORY", "IDLE", "RUNNING", "WORKS", "HELD", "MAX",
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac status``."""
-    survey.add_arguments(parser)
+    survey.add_arguments(parser, __doc__)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status; 1 if a machinetype has a problem or no running factory."""
+    """Print the status; 1 if a machinetype has a problem or no factory that acts."""
     now = survey.now()
     views = survey.survey(args, Pool(args.bindings))
     report = {view.name: describe(view, now) for view in views}
@@ -37,8 +40,12 @@ def run(args: argparse.Namespace) -> int:
         print()
     else:
         _print(report)
-    good = all(entry["factory"] == "running" and not entry["problems"] for entry in report.values())
-    return 0 if good else 1
+    return 0 if all(_good(entry) for entry in report.values()) else 1
+
+
+def _good(entry: dict[str, Any]) -> bool:
+    failed = entry["last"] is not None and entry["last"]["error"] is not None
+    return entry["factory"] == "running" and not entry["problems"] and not failed
 
 
 def describe(view: survey.View, now: float) -> dict[str, Any]:
@@ -46,6 +53,7 @@ def describe(view: survey.View, now: float) -> dict[str, Any]:
     states = Counter(job.state for job in view.jobs)
     active = [job for job in view.factories if job.status != "removed"]
     last = dict(view.state.last)
+    late = survey.overdue(view, now)
     return {
         "factory": active[0].status if active else "none",
         "factory_job": active[0].id if active else None,
@@ -55,9 +63,8 @@ def describe(view: survey.View, now: float) -> dict[str, Any]:
         "held": states[observe.HELD],
         "ended": dict(Counter(_code(job) for job in view.jobs if job.state == observe.COMPLETED)),
         "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None,
-        "next_probe": last.get("numbers", {}).get("next_probe"),
         "max_machines": view.machinetype.max_machines if view.machinetype else None,
-        "problems": list(view.problems),
+        "problems": [*view.problems, *([f"its last cycle was {late} ago"] if late else [])],
     }
 
 

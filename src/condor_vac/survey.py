@@ -23,6 +23,8 @@ from condor_vac.machinetype import Machinetype
 from condor_vac.pool import Pool
 from condor_vac.submitfile import STATE_ROOT
 
+# A factory that has missed so many cycles does not run, whatever its job's status says.
+MISSED_CYCLES = 3
 DIRECTORY = "/etc/condor_vac/machinetypes"
 EXTRA = (
     "VacMachinetype",
@@ -56,8 +58,10 @@ class View:
         return observe.run_id(job) in self.state.worked or observe.works(job, self.machinetype, now)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the three commands have in common."""
+def add_arguments(parser: argparse.ArgumentParser, description: str | None) -> None:
+    """What the three commands have in common; ``description`` is shown as it stands."""
+    parser.description = description
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--machinetypes", default=DIRECTORY, metavar="DIR", help="default %(default)s")
     parser.add_argument("--state", default=STATE_ROOT, metavar="DIR", help="factories' directories (%(default)s)")
@@ -77,6 +81,28 @@ def survey(args: argparse.Namespace, pool: Pool, only: str | None = None) -> lis
         raise UsageError(f"{only}: no such machinetype in {args.machinetypes} or in the queue")
     chosen = sorted(names) if only is None else [only]
     return [_view(name, files.get(name), ads, factories, args.state) for name in chosen]
+
+
+def overdue(view: View, moment: float) -> str | None:
+    """How long ago the factory's last cycle was, for a person, if that is too long; None if it is not."""
+    last = view.state.last
+    if not last or moment - last["time"] <= MISSED_CYCLES * last["cycle_seconds"] + 60:
+        return None
+    return duration(moment - last["time"])
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for a person: 45s, 12m, 3h05, 2d04h."""
+    if seconds is None:
+        return "-"
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole}s"
+    if whole < 7200:
+        return f"{whole // 60}m"
+    if whole < 172800:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02d}h"
 
 
 def now() -> float:

@@ -267,7 +267,7 @@ class Pool:
     def inside(self, *command: str, user: str = "root", env: dict[str, str] | None = None) -> list[str]:
         """The argument list that runs ``command`` inside the pool as ``user``, with its own environment."""
         words = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "CONDOR_CONFIG": "/pool/condor_config",
             **(env or {}),
         }

@@ -126,6 +126,31 @@ def test_held_too_long_and_overtime_are_removed(site: Site) -> None:
     assert fresh in left
 
 
+def test_vanished_hosts_and_jobs_that_do_not_leave(site: Site) -> None:
+    site.write(max_machines=12, max_idle=8, max_starting=12)
+    site.once()
+    vanished, silent, undead, stale, bounced, *_ = of(site.jobs(), IDLE)
+    old = str(int(time.time()) - 20_000)
+    site.start(vanished)
+    site.start(silent)
+    recently = str(int(time.time()) - 60)
+    site.jobs(edits={vanished: {"JobDisconnectedDate": old}, silent: {"JobDisconnectedDate": recently}})
+    # Removed, and its host cannot be told: the schedd keeps such a job until somebody forgets it.
+    site.start(undead)
+    site.jobs(edits={undead: {"JobStatus": "3", "EnteredCurrentStatus": old}})
+    site.finish(stale, 200)
+    site.jobs(edits={stale: {"LeaveJobInQueue": "True", "EnteredCurrentStatus": old}})
+    site.jobs(edits={bounced: {"NumShadowStarts": "5"}})
+    site.once()
+    said = " ".join(site.last()["reasons"])
+    assert "out of touch" in said
+    for job in (vanished, undead, stale, bounced):
+        assert job in said
+    wait_until(lambda: not {undead, stale, bounced} & {job_id(ad) for ad in site.jobs()}, "they leave the queue")
+    assert vanished not in of(site.jobs(), RUNNING)
+    assert silent in of(site.jobs(), RUNNING)
+
+
 def test_a_changed_machinetype_replaces_idle_vms_only(site: Site) -> None:
     site.once()
     running, *idle = of(site.jobs(), IDLE)

@@ -39,6 +39,45 @@ def test_killed_or_vacated_it_is_started_again(site: Site) -> None:
     site.pool.run("condor_vacate_job", job, user="vac")
     wait_until(lambda: set(site.pids()) - after - set(before), "it is started again", 60)
     wait_until(lambda: len(waiting(site)) == 5, "it fills its idle cap")
+    assert site.log().count("factory of ") >= 3, "the log is not truncated when HTCondor starts it again"
+
+
+def test_exit_code_and_environment(site: Site) -> None:
+    job = site.submit_factory()
+    pid = wait_until(site.pids, "the factory runs")[0]
+    given = site.pool.run("cat", f"/proc/{pid}/environ").stdout.split("\0")
+    ours = sorted(word for word in given if word and not word.startswith(("_CONDOR_", "CONDOR_", "TMP", "TEMP")))
+    assert [word.split("=")[0] for word in ours] == ["PATH", "VAC_FACTORY_JOB"]
+    assert f"VAC_FACTORY_JOB={job}" in ours
+    wait_until(lambda: len(waiting(site)) == 5, "it makes VMs all the same")
+    site.pool.run("kill", "-USR2", str(pid))
+    wait_until(lambda: not site.factory_jobs(), "exit code 42 lets it leave the queue")
+    ended = site.pool.run("condor_history", job, "-af", "JobStatus", "ExitCode", "-limit", "1").stdout.split()
+    assert ended == ["4", "42"]
+    assert not waiting(site)
+
+
+def test_unreachable_collector(site: Site) -> None:
+    """The queue is known without it, so the factory keeps its caps and goes on; explain says what is wrong."""
+    site.once()
+    site.submit_factory()
+    site.pool.run("condor_off", "-fast", "-daemon", "collector")
+    wait_until(lambda: site.pool.run("condor_status", check=False).returncode != 0, "the collector is down")
+    try:
+        assert site.last()["error"] is None
+        assert len(waiting(site)) == 5
+        assert "collector query failed" in explain(site)
+        site.pool.run("condor_off", "-fast", "-daemon", "schedd")
+        wait_until(lambda: site.pool.run("condor_q", check=False).returncode != 0, "the schedd is down too")
+        assert site.once().returncode in {1, 75}
+        assert site.run("explain", site.name).returncode == 1
+        assert "schedd query failed" in site.run("status").stderr
+    finally:
+        site.pool.run("condor_on", "-daemon", "collector")
+        site.pool.run("condor_on", "-daemon", "schedd")
+        site.pool.wait_for_schedd()
+    wait_until(lambda: site.pool.run("condor_status", check=False).returncode == 0, "the collector is back")
+    assert len(waiting(site)) == 5
 
 
 def test_unreachable_schedd(site: Site) -> None:

@@ -267,7 +267,7 @@ def test_explain_names_the_cause_and_what_to_do(site: Site, change: Any, said: s
     assert said in out
 
 
-@pytest.mark.parametrize("change", [held, no_factory, not_started, damaged, broken_file, wrong_ad])
+@pytest.mark.parametrize("change", [held, no_factory, not_started, silent, failing, damaged, broken_file, wrong_ad])
 def test_status_fails_for_what_needs_a_person(site: Site, change: Any) -> None:
     change(site)
     assert site.run("status", "--json")[0] == 1
@@ -300,7 +300,7 @@ def test_no_machinetype_at_all(site: Site) -> None:
 
 
 def test_ages_for_people() -> None:
-    assert [machines.duration(each) for each in (None, -5, 45, 720, 11100, 187200)] == [
+    assert [survey.duration(each) for each in (None, -5, 45, 720, 11100, 187200)] == [
         "-", "0s", "45s", "12m", "3h05", "2d04h",
     ]  # fmt: skip
     assert abs(survey.now() - time.time()) < 5
