@@ -35,6 +35,7 @@ class Description:
     domain: str
     mode: str
     isolate: bool
+    addresses: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises ModuleError naming the option."""
@@ -49,6 +50,15 @@ class Description:
         if not 2 <= self.first_host <= self.last_host <= 254:
             numbers = f"{self.first_host} to {self.last_host}"
             raise ModuleError(f"first_host, last_host: {numbers}", "2 to 254, the first not above the last")
+        for address in self.addresses:
+            try:
+                ipaddress.IPv4Address(address)
+            except ValueError as error:
+                raise ModuleError(f"addresses: {error}", "write each like 169.254.169.254") from error
+            if ipaddress.IPv4Address(address) in self.network():
+                raise ModuleError(f"addresses: {address} is inside the subnet", "leave it out, or use another")
+        if len(set(self.addresses)) != len(self.addresses):
+            raise ModuleError(f"addresses: {', '.join(self.addresses)}", "name each once")
         self.network()
 
     def network(self) -> ipaddress.IPv4Network:
@@ -95,6 +105,8 @@ class Description:
         ET.SubElement(dhcp, "range", start=hosts[0]["ip"], end=hosts[-1]["ip"])
         for host in hosts:
             ET.SubElement(dhcp, "host", host)
+        for extra in self.addresses:
+            ET.SubElement(root, "ip", address=extra, netmask="255.255.255.255")
         return canonical(ET.tostring(root, encoding="unicode"))
 
 

@@ -79,6 +79,13 @@ options:
       - Keep virtual machines of this node from talking to each other. They reach the host and the world.
     type: bool
     default: true
+  addresses:
+    description:
+      - Further IPv4 addresses of the host on the bridge, each alone (a /32), such as those of a metadata service.
+      - They come and go with the network. Virtual machines reach them through their gateway, or by ARP.
+    type: list
+    elements: str
+    default: []
   autostart:
     description: Start the network when libvirt starts.
     type: bool
@@ -120,6 +127,11 @@ EXAMPLES = r"""
     bridge: vac0
     subnet: 10.200.0.0/24
     domain: vac.example.org
+
+- name: With the addresses at which clouds' machines look for metadata
+  vacuum.htcondor.libvirt_network:
+    name: vac
+    addresses: [169.254.169.254, 169.254.169.253]
 
 - name: Remove it once the node is drained
   vacuum.htcondor.libvirt_network:
@@ -205,6 +217,7 @@ class LibvirtNetwork:
             **{key: options[key] for key in ("subnet", "first_host", "last_host", "hostname", "domain")},
             mode=options["mode"],
             isolate=options["isolate"],
+            addresses=tuple(options["addresses"]),
         )
         self.wanted.check()
         self.virsh = Virsh(Command(module), options["uri"])
@@ -395,6 +408,7 @@ def main() -> None:
             "domain": {"type": "str", "default": "vac.internal"},
             "mode": {"type": "str", "choices": ["nat", "route", "open"], "default": "nat"},
             "isolate": {"type": "bool", "default": True},
+            "addresses": {"type": "list", "elements": "str", "default": []},
             "autostart": {"type": "bool", "default": True},
             "filter": {"type": "str", "default": "clean-traffic"},
             "force": {"type": "bool", "default": False},

@@ -30,6 +30,27 @@ def files(kind: str, guest: Guest, user_data: bytes) -> dict[str, bytes]:
     return {"cernvm": _cernvm, "cloud-init": _cloud_init}[kind](guest, user_data)
 
 
+def metadata(guest: Guest, machinetype: str, space: str | None, user_data: bytes) -> dict[str, bytes]:
+    """The files that nginx answers requests to 169.254.169.254 from; same instance id as on the ISO.
+
+    ``meta_data.json`` is OpenStack's, the others are values of EC2's tree. Raises VacError.
+    """
+    keys = [] if guest.root_public_key is None else check_public_key(guest.root_public_key, "root public key")
+    document = {
+        "uuid": guest.uuid,
+        "hostname": guest.hostname,
+        "name": guest.hostname,
+        "public_keys": {str(number): key for number, key in enumerate(keys)},
+        "availability_zone": space or "",
+        "meta": {**guestscript.urls("http"), "machinetype": machinetype},
+    }
+    values = {"ami-id": machinetype, "instance-id": guest.uuid, "local-hostname": guest.hostname}
+    if keys:
+        values["openssh-key"] = "\n".join(keys)
+    files = {name: value.encode() for name, value in values.items()}
+    return {**files, "meta_data.json": _json(document), "user-data": user_data}
+
+
 def check_public_key(data: bytes, source: str) -> list[str]:
     """The keys in an authorized_keys file without options, one a line. Raises UsageError naming ``source``.
 

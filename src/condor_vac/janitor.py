@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Collection, Container, Iterable
 from functools import partial
 
-from condor_vac import console, domains, ending, exports, lease, leases
+from condor_vac import console, domains, ending, exports, httpshare, lease, leases
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, Store
 from condor_vac.settings import Settings
@@ -26,7 +26,7 @@ def tidy(store: Store, settings: Settings, running: Collection[str], log: Log) -
     leased = {found.domain for found in store.all()}
     steps = [partial(_stranger, name, log) for name in running if name not in leased]
     steps += [partial(_orphan, found, store, settings, running, log) for found in store.all()]
-    steps += [partial(_exports, store, settings, log), partial(_files, store)]
+    steps += [partial(_exports, store, settings, log), partial(_http, store, log), partial(_files, store)]
     errors: list[VacError] = []
     for step in steps:
         try:
@@ -88,6 +88,15 @@ def _exports(store: Store, settings: Settings, log: Log) -> None:
 
 def _ours(found: Iterable[exports.Export], execute: str) -> set[exports.Export]:
     return {export for export in found if export.directory.startswith(f"{execute}/dir_")}
+
+
+def _http(store: Store, log: Log) -> None:
+    """What nginx shows at addresses that no lease grants."""
+    with store.lock():
+        known = {found.address for found in store.all() if found.by_http}
+        for address in sorted(httpshare.addresses() - known):
+            httpshare.revoke(address)
+            log(f"{address}: was shared by HTTP without a lease; removed")
 
 
 def _files(store: Store) -> None:

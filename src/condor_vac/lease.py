@@ -24,7 +24,7 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
-from condor_vac import console, domains, exports, fields, network, privileges, sandbox
+from condor_vac import console, domains, exports, fields, httpshare, network, privileges, sandbox
 from condor_vac import settings as settings_module
 from condor_vac.errors import UsageError, VacError
 from condor_vac.leases import DOMAIN_PATTERN, Lease, Store, boottime, check_uuid
@@ -106,8 +106,6 @@ def read_request(data: bytes) -> dict[str, Any]:
     request = fields.check_all(_parse(data), CHECKS, REQUIRED, "request")
     if request.get("uuid") is not None:
         check_uuid(request["uuid"])
-    if request.get("sharing", "nfs") != "nfs":
-        raise UsageError("request: sharing: this node shares by NFS; set sharing to nfs in the machinetype")
     return request
 
 
@@ -128,13 +126,15 @@ def acquire(request: dict[str, Any], who: Caller, settings: Settings, store: Sto
 
     Raises UsageError for what will never be granted, VacError for what cannot be granted now.
     """
+    _check_sharing(request.get("sharing", "nfs"), settings)
     # libvirt is asked before the lock is held: its hook takes the lock while libvirt waits for the hook.
     earlier = store.by_domain(request["domain"]) is not None
     running = domains.active() if earlier else {}
     with sandbox.opened(request["sandbox"], settings.execute, who.uid) as fd, store.lock():
         lease = _existing(request, who, settings, store, running) or _new(request, who, settings, store)
         with contextlib.ExitStack() as undo:
-            for name in privileges.run_as(who.uid, who.gid, lambda: _make_directories(fd), timeout=_WORK_SECONDS):
+            made = privileges.run_as(who.uid, who.gid, lambda: _make_directories(fd, lease), timeout=_WORK_SECONDS)
+            for name in made:
                 undo.callback(sandbox.remove_directory, fd, name)
             store.save(lease)
             undo.callback(store.delete, lease)
@@ -143,6 +143,9 @@ def acquire(request: dict[str, Any], who: Caller, settings: Settings, store: Sto
                 exports.add(export, lease.uid, lease.gid, writable=writable)
                 if not sandbox.same_directory(fd, os.path.basename(export.directory), export.directory):
                     raise UsageError(f"{export.directory}: changed while it was being shared")
+            if lease.by_http:
+                undo.callback(_revoke_quietly, lease)
+                httpshare.grant(lease, fd, httpshare.group_id(settings.http_group))
             undo.pop_all()
     return lease
 
@@ -159,6 +162,8 @@ def release(lease: Lease, settings: Settings, store: Store) -> None:
             print(f"condor_vac: {lease.domain}: console not handed over: {error}", file=sys.stderr)
     for export in lease.exports():
         exports.remove(export)
+    if lease.by_http:
+        httpshare.revoke(lease.address)
     console.remove(lease)
     store.delete(lease)
 
@@ -272,14 +277,29 @@ def _chirp_config(request: dict[str, Any], execute: str) -> str:
     return path
 
 
-def _make_directories(fd: int) -> list[str]:
-    return [name for name in sandbox.DIRECTORIES if sandbox.make_directory(fd, name)]
+def _check_sharing(sharing: str, settings: Settings) -> None:
+    for way in ("nfs", "http"):
+        if sharing in {way, "both"} and way not in settings.sharing:
+            here = " and ".join(settings.sharing)
+            raise UsageError(
+                f"request: sharing: this node shares by {here} only; change the machinetype, or worker_sharing here"
+            )
+
+
+def _make_directories(fd: int, lease: Lease) -> list[str]:
+    names = (*sandbox.DIRECTORIES, sandbox.METADATA) if lease.by_http else sandbox.DIRECTORIES
+    return [name for name in names if sandbox.make_directory(fd, name)]
 
 
 def _remove_quietly(export: exports.Export) -> None:
     """Undo an export on the way out of an error, which is the one to report."""
     with contextlib.suppress(VacError):
         exports.remove(export)
+
+
+def _revoke_quietly(lease: Lease) -> None:
+    with contextlib.suppress(VacError):
+        httpshare.revoke(lease.address)
 
 
 def _user_name(uid: int) -> str:

@@ -80,6 +80,16 @@ class Lease:
         known = {item.name for item in fields(cls)}
         return cls(**{key: value for key, value in data.items() if key in known})
 
+    @property
+    def by_http(self) -> bool:
+        """Whether the VM finds its directories by HTTP."""
+        return self.sharing in {"http", "both"}
+
+    @property
+    def metadata(self) -> str:
+        """The directory of the VM's metadata, which is there where it is shared by HTTP."""
+        return f"{self.sandbox}/metadata"
+
     def exports(self) -> dict[Export, bool]:
         """The NFS exports that belong to the lease → whether they are writable."""
         if self.sharing == "http":

@@ -24,7 +24,7 @@ DEFAULT_PROBE_MACHINES = 2
 
 # Names that the prepare hook and HTCondor make in the sandbox beside the transferred files.
 RESERVED_NAMES = frozenset(
-    {"machinefeatures", "jobfeatures", "joboutputs", "condor_exec.exe", "_condor_stdout", "_condor_stderr"}
+    {"machinefeatures", "jobfeatures", "joboutputs", "metadata", "condor_exec.exe", "_condor_stdout", "_condor_stderr"}
 )
 
 _YEAR = 366 * 86400

@@ -87,6 +87,8 @@ def furnish(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> 
     guest = _guest(job, kind, lease, settings)
     data = _user_data(job, kind, lease, settings)
     iso.make(f"{lease.sandbox}/{disks.CONTEXT_NAME}", context.files(kind.kind, guest, data), context.LABELS[kind.kind])
+    if lease.by_http:
+        _write_metadata(context.metadata(guest, kind.name, _space(job, kind, settings), data), lease)
     return replace(job, disks=_disks(job, kind, lease, settings))
 
 
@@ -131,6 +133,12 @@ def _write_features(job: JobAd, kind: Machinetype, lease: Lease, settings: Setti
     )
     features.write(lease.machinefeatures, features.machine_features(vm, kind.machinefeatures))
     features.write(lease.jobfeatures, features.job_features(vm, kind.jobfeatures))
+
+
+def _write_metadata(files: Mapping[str, bytes], lease: Lease) -> None:
+    """In a directory whose group is nginx's and passes on to its files: they may hold secrets."""
+    for name, data in files.items():
+        atomic.write(f"{lease.metadata}/{name}", data, mode=0o640)
 
 
 def _guest(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> Guest:

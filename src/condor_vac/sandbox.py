@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from condor_vac.errors import UsageError, VacError
 
 DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")
+# What a VM reads at 169.254.169.254, where it is shared by HTTP.
+METADATA = "metadata"
 _LAYOUT = re.compile(r"dir_[0-9]{1,20}(/scratch)?")
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

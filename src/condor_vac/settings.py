@@ -25,6 +25,10 @@ class Settings:
     image_dir: str = "/var/lib/condor_vac/images"
     # What follows the host part of a VM's name.
     hostname_domain: str = "vac.internal"
+    # How VMs here can find features and outputs.
+    sharing: tuple[str, ...] = ("nfs",)
+    # nginx's own group, which may write outputs and read metadata of the VMs that it serves.
+    http_group: str = "vac_http"
     # What a guest tries, in this order; the seed's guests speak 3.
     nfs_versions: tuple[str, ...] = ("3", "4")
     # The names that go into user data and machine features where a machinetype has none of its own.
@@ -51,6 +55,8 @@ CHECKS: dict[str, f.Check] = {
     "execute": f.absolute_path,
     "image_dir": f.absolute_path,
     "hostname_domain": f.line(200),
+    "sharing": f.list_of(f.one_of("nfs", "http"), 2),
+    "http_group": f.matching(r"[a-z_][a-z0-9_-]{0,31}", "must be the name of a group"),
     "nfs_versions": f.list_of(f.one_of("3", "4", "4.0", "4.1", "4.2"), 5),
     "site": f.optional(_LABEL),
     "space": f.optional(_LABEL),
@@ -83,6 +89,8 @@ def of_this_node() -> Settings:
 def from_mapping(data: object, source: str) -> Settings:
     """The settings that a JSON object holds; ``source`` is what errors call it. Raises UsageError."""
     settings = Settings(**f.check_all(data, CHECKS, set(), source))
+    if not settings.sharing:
+        raise UsageError(f"{source}: sharing: must name nfs, http or both; VMs would find nothing")
     if not settings.nfs_versions:
         raise UsageError(f"{source}: nfs_versions: must name at least one version; leave it out for the default")
     if not settings.owners:

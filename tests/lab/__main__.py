@@ -12,7 +12,8 @@ from types import FrameType
 from . import host
 from .paths import LabError
 
-IMAGE_KINDS = ("bare", "prepared")
+MACHINE_KINDS = ("bare", "prepared", "sid")
+IMAGE_KINDS = (*MACHINE_KINDS, "cloud")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 
     up = verbs.add_parser("up", help="have machines running (those that run are left alone)")
     up.add_argument("names", nargs="+", metavar="NAME")
-    up.add_argument("--image", choices=IMAGE_KINDS, default="prepared")
+    up.add_argument("--image", choices=MACHINE_KINDS, default="prepared")
     up.add_argument("--memory", type=int, default=6144, metavar="MB", help="default %(default)s")
     up.add_argument("--internet", action="store_true", help="with a way out, until `offline`")
 

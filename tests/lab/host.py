@@ -16,12 +16,14 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 # What the lab calls, and the Debian package that has it.
 PROGRAMS = {
+    "mcopy": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "syslinux": "syslinux",
     "unshare": "util-linux",
     "xorriso": "xorriso",
 }
@@ -29,6 +31,7 @@ FILES = {
     KEYRING: "debian-archive-keyring",
     Path("/usr/lib/ISOLINUX/isolinux.bin"): "isolinux",
     Path("/usr/lib/syslinux/modules/bios/ldlinux.c32"): "syslinux-common",
+    Path("/usr/lib/syslinux/mbr/mbr.bin"): "syslinux-common",
 }
 
 # QEMU emulates SVM without hardware help, but a second emulated processor makes the machine's own

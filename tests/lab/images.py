@@ -18,11 +18,12 @@ from typing import Any
 
 import yaml
 
-from . import host
+from . import cloud, host
 from .paths import SOURCE, LabError, cache_dir, locked
 from .progress import Progress, tail
 
-KINDS = ("bare", "prepared")
+MACHINE_KINDS = ("bare", "prepared", "sid")
+KINDS = (*MACHINE_KINDS, "cloud")
 _DISK = "40G"
 _DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
@@ -34,6 +35,8 @@ _MMDEBSTRAP = (
     "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 )  # fmt: skip
+# A mirror's copy of sid may be older than its Release file allows; the signature still counts.
+_SID = ('--aptopt=Acquire::Check-Valid-Until "false"',)
 _NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _KILLABLE = '"$@" & child=$!; trap "kill -KILL $child" TERM INT HUP; wait $child'
 # Few inodes and none reserved: the disk holds a small system and large sparse files.
@@ -58,7 +61,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: its directory holds disk.raw and vmlinuz."""
+    """A built image: its directory holds disk.raw and vmlinuz; that of a cloud image holds disk.qcow2."""
 
     name: str
 
@@ -83,11 +86,12 @@ def images_dir() -> Path:
     return cache_dir() / "images"
 
 
-def package_lists(path: Path = SOURCE / "packages.yml") -> tuple[str, dict[str, tuple[str, ...]]]:
-    """Return the suite and each kind's complete list of packages."""
+def package_lists(path: Path = SOURCE / "packages.yml") -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Return each kind's suite and its complete list of packages."""
     data: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
-    bare = tuple(data["bare"])
-    return data["suite"], {"bare": bare, "prepared": (*bare, *data["prepared"])}
+    bare, cloud = tuple(data["bare"]), tuple(data["cloud"])
+    prepared = (*bare, *data["prepared"])
+    return data["suites"], {"bare": bare, "prepared": prepared, "sid": prepared, "cloud": cloud}
 
 
 def mirrors(targets: Iterable[str], suite: str) -> tuple[str, ...]:
@@ -105,6 +109,8 @@ def mirrors(targets: Iterable[str], suite: str) -> tuple[str, ...]:
             security = uri.rstrip("/")
         elif label == "Debian":
             archive = uri.rstrip("/")
+    if suite == "sid":
+        return (f"deb {archive} sid main",)
     lines = [f"deb {archive} {suite} main", f"deb {archive} {suite}-updates main"]
     return tuple([*lines, f"deb {security} {suite}-security main"] if security else lines)
 
@@ -132,9 +138,9 @@ def tree_digest(paths: Iterable[Path]) -> str:
 
 def recipe(kind: str) -> Recipe:
     """Return how the image of this kind is built on this host."""
-    suite, lists = package_lists()
-    overlay = tree_digest([SOURCE / "rootfs", SOURCE / "customize.sh"])
-    return Recipe(kind, suite, lists[kind], mirrors(_host_targets(), suite), overlay)
+    suites, lists = package_lists()
+    overlay = tree_digest(cloud.SOURCES if kind == "cloud" else [SOURCE / "rootfs", SOURCE / "customize.sh"])
+    return Recipe(kind, suites[kind], lists[kind], mirrors(_host_targets(), suites[kind]), overlay)
 
 
 def build(kind: str) -> Image:
@@ -165,23 +171,33 @@ def _build_locked(wanted: Recipe, image: Image) -> None:
 
 
 def build_script(wanted: Recipe, work: Path) -> str:
-    """Return the shell script that makes disk.raw and vmlinuz in `work`; it runs as root."""
-    root, disk = work / "root", work / "disk.raw"
+    """Return the shell script that makes the image's files in `work`; it runs as root."""
+    root = work / "root"
+    quoted_root, quoted_work = shlex.quote(str(root)), shlex.quote(str(work))
     hook = f'{shlex.quote(str(SOURCE / "customize.sh"))} {shlex.quote(str(SOURCE / "rootfs"))} "$1"'
+    if wanted.kind == "cloud":
+        hook = f'{shlex.quote(str(cloud.CUSTOMIZE))} "$1"'
     bootstrap = [
-        "mmdebstrap", *_MMDEBSTRAP, f"--keyring={host.KEYRING}", f"--customize-hook={hook}",
+        "mmdebstrap", *_MMDEBSTRAP, *(_SID if wanted.suite == "sid" else ()),
+        f"--keyring={host.KEYRING}", f"--customize-hook={hook}",
         f"--include={','.join(wanted.packages)}", wanted.suite, str(root), *wanted.sources,
     ]  # fmt: skip
-    quoted_root = shlex.quote(str(root))
     return "\n".join([
         "set -eu",
         "export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 INITRD=No",
         shlex.join(bootstrap),
-        f"cp {quoted_root}/boot/vmlinuz-* {shlex.quote(str(work / 'vmlinuz'))}",
-        f"truncate -s {_DISK} {shlex.quote(str(disk))}",
-        shlex.join(["mkfs.ext4", *_MKFS, "-d", str(root), str(disk)]),
+        f"cp {quoted_root}/boot/vmlinuz-* {quoted_work}/vmlinuz",
+        cloud.disk_script(root, work) if wanted.kind == "cloud" else _disk_script(root, work),
         f"rm -rf {quoted_root}",
-        f"chown -R {os.getuid()}:{os.getgid()} {shlex.quote(str(work))}",
+        f"chown -R {os.getuid()}:{os.getgid()} {quoted_work}",
+    ])  # fmt: skip
+
+
+def _disk_script(root: Path, work: Path) -> str:
+    """One file system and no partitions: the lab's QEMU is given the kernel beside it."""
+    disk = str(work / "disk.raw")
+    return "\n".join([
+        shlex.join(["truncate", "-s", _DISK, disk]), shlex.join(["mkfs.ext4", *_MKFS, "-d", str(root), disk])
     ])  # fmt: skip
 
 

@@ -31,6 +31,8 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "execute": "/scratch/execute",
         "image_dir": "/scratch/images",
         "hostname_domain": "vms.example.org",
+        "sharing": ["http"],
+        "http_group": "www-vac",
         "nfs_versions": ["4.2"],
         "site": "UKI-EXAMPLE",
         "space": "vac.example.org",
@@ -45,6 +47,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         **given,
         "nfs_versions": ("4.2",),
         "owners": ("vac", "atlas"),
+        "sharing": ("http",),
     }
 
 
@@ -63,6 +66,9 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         ({"nfs_versions": ["2"]}, "nfs_versions: must be one of"),
         ({"nfs_versions": "3"}, "nfs_versions: must be a list"),
         ({"nfs_versions": []}, "nfs_versions: must name at least one"),
+        ({"sharing": []}, "sharing: must name nfs, http or both"),
+        ({"sharing": ["smb"]}, "sharing: must be one of"),
+        ({"http_group": "a b"}, "http_group: must be the name of a group"),
         ({"hs06_per_processor": 0}, "hs06_per_processor: must be a number"),
         ({"grace_seconds": -1}, "grace_seconds: must be"),
         ({"owners": []}, "owners: must name"),

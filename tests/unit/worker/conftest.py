@@ -6,6 +6,7 @@ Run as root, jobs belong to another user and privileges are really dropped; run 
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import shutil
@@ -18,13 +19,15 @@ from typing import Any
 
 import pytest
 
-from condor_vac import chirp, console, domains, lease, leases, settings, shutdowntime, tools
+from condor_vac import chirp, console, domains, httpshare, lease, leases, settings, shutdowntime, tools
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease, Store
 
 ROOT = os.getuid() == 0
 UID = 12345 if ROOT else os.getuid()
 GID = 12346 if ROOT else os.getgid()
+# nginx's group: another than the user's where that can be.
+HTTP_GID = grp.getgrnam("daemon").gr_gid if ROOT else os.getgid()
 
 EXPORTFS = """#!/bin/sh
 state=@BASE@/exports; echo "$@" >> @BASE@/exportfs.log
@@ -48,6 +51,18 @@ case "$*" in
 *dumpxml*) cat "@BASE@/dumpxml/${*##* }" 2> /dev/null || { echo "error: Domain not found" >&2; exit 1; };;
 esac
 exit 0
+"""
+# Bind mounts are links here: what matters is which directory is shown, and what is left of it.
+MOUNT = """#!/bin/sh
+echo "$@" >> @BASE@/mount.log
+[ -e @BASE@/mount.fail ] && case "$*" in *$(cat @BASE@/mount.fail)) echo "mount: no" >&2; exit 32;; esac
+[ "$1 $2" = "-c -o" ] || exit 64
+rmdir "$5" && ln -s "$(readlink "$4")" "$5" && echo "1 2 0:1 / $5 $3 - ext4 x rw" >> @BASE@/mountinfo
+"""
+UMOUNT = """#!/bin/sh
+[ -L "$2" ] && rm "$2" && mkdir "$2" || exit 32
+grep -vF " $2 " @BASE@/mountinfo > @BASE@/new
+mv @BASE@/new @BASE@/mountinfo
 """
 CHIRP = """#!/bin/sh
 [ -e @BASE@/chirp.slow ] && exec sleep 60
@@ -153,19 +168,30 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     ):
         (base / name).mkdir()
         (base / name).chmod(mode)
-    for name, text in (("exportfs", EXPORTFS), ("virsh", VIRSH), ("condor_chirp", CHIRP)):
+    scripts = {"exportfs": EXPORTFS, "virsh": VIRSH, "condor_chirp": CHIRP, "mount": MOUNT, "umount": UMOUNT}
+    for name, text in scripts.items():
         path = base / "bin" / name
         path.write_text(text.replace("@BASE@", str(base)))
         path.chmod(path.stat().st_mode | stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     (base / "exports").write_text("")
     (base / "domstats").write_text("")
+    (base / "mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/vda rw\n")
+    monkeypatch.setattr(httpshare, "DIRECTORY", f"{base}/http")
+    monkeypatch.setattr(httpshare, "MOUNTINFO", f"{base}/mountinfo")
+    monkeypatch.setattr(httpshare, "NODE_NAMESPACE", "/proc/self/ns/mnt")
     monkeypatch.setattr(tools, "SYSTEM_PATH", f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     monkeypatch.setattr(chirp, "LIBEXEC_PATH", f"{base}/bin")
     directory = f"{base}/console"
     monkeypatch.setattr(leases, "CONSOLE_DIRECTORY", directory)
     monkeypatch.setattr(console.path, "__defaults__", (directory,))
     monkeypatch.setattr(console.orphans, "__defaults__", (directory,))
-    made = settings.from_mapping({"execute": f"{base}/execute", "image_dir": f"{base}/images"}, "test")
+    described = {
+        "execute": f"{base}/execute",
+        "image_dir": f"{base}/images",
+        "sharing": ["nfs", "http"],
+        "http_group": grp.getgrgid(HTTP_GID).gr_name,
+    }
+    made = settings.from_mapping(described, "test")
     monkeypatch.setattr(settings, "load", lambda: made)
     monkeypatch.setattr(shutdowntime, "RUN_DIRECTORY", f"{base}/run")
     yield Node(base, made, Store(f"{base}/run"))

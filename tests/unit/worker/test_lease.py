@@ -222,7 +222,7 @@ def test_another_users_directory_in_the_sandbox_is_refused(node: Node) -> None:
         ({"heartbeat_file": "../x"}, "heartbeat_file"),
         ({"uuid": "x"}, "uuid"),
         ({"uuid": "../../../../etc/passwd"}, "uuid"),
-        ({"sharing": "http"}, "sharing"),
+        ({"sharing": "ftp"}, "sharing"),
         ({"uid": 0}, "uid"),
     ],
 )

@@ -316,3 +316,27 @@ def test_virsh_is_missing(libvirt: Libvirt) -> None:
     result = run(libvirt_network, {}, tools=Tools(libvirt, missing=["virsh"]))
     assert result["failed"]
     assert "libvirt-clients" in result["remedy"]
+
+
+def test_further_addresses_of_the_host_stand_alone_and_without_dhcp(libvirt: Libvirt) -> None:
+    options = {"addresses": ["169.254.169.254", "169.254.169.253"]}
+    found = [run(libvirt_network, options, tools=Tools(libvirt)) for _ in range(2)]
+    assert [result["changed"] for result in found] == [True, False]
+    ips = ET.fromstring(libvirt.live).findall("ip")
+    assert [ip.get("address") for ip in ips] == ["192.168.86.1", "169.254.169.254", "169.254.169.253"]
+    assert [ip.get("netmask") for ip in ips[1:]] == ["255.255.255.255"] * 2
+    assert [ip.find("dhcp") is not None for ip in ips] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "message"),
+    [
+        (["169.254.169"], "addresses:"),
+        (["192.168.86.7"], "is inside the subnet"),
+        (["169.254.1.1", "169.254.1.1"], "name each once"),
+    ],
+)
+def test_addresses_that_cannot_be_are_refused(libvirt: Libvirt, addresses: list[str], message: str) -> None:
+    result = run(libvirt_network, {"addresses": addresses}, tools=Tools(libvirt))
+    assert message in result["msg"]
+    assert not libvirt.configured
