@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker node's HTTP sharing without a VM: real nginx, real leases, real mounts, in namespaces of its own.
+
+In a private network the loopback device has the node's addresses and those of the VMs, so that curl can ask as any
+VM. /run is a private one. nginx comes from Debian's package, unpacked and not installed: installing it would start
+a web server. Needs root; ``missing()`` says what this machine lacks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jinja2
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+CACHE = CHECKOUT / ".cache" / "nginx"
+TEMPLATE = CHECKOUT / "roles" / "worker" / "templates" / "vac_http.conf.j2"
+VARS = CHECKOUT / "roles" / "worker" / "vars" / "main.yml"
+TOOLS = ("unshare", "nsenter", "ip", "curl", "apt-get", "dpkg-deb", "setpriv")
+UID, GID = 12345, 12346
+# A user that every Debian has plays nginx's own.
+HTTP_USER = "daemon"
+MAX_BODY_MB = 2
+METADATA, MJF = "http://169.254.169.254", "http://169.254.169.253"
+
+START = """
+set -e
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/condor_vac
+ip link set lo up
+for address in 169.254.169.254/32 169.254.169.253/32 192.168.86.1/24; do ip address add "$address" dev lo; done
+for number in $(seq 10 14) 99; do ip address add "192.168.86.$number/24" dev lo; done
+# nginx runs without any privilege here too, where systemd would hand it the sockets.
+echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
+install -d -m 750 -g @USER@ /run/condor_vac/http
+exec setpriv --reuid @USER@ --regid @USER@ --clear-groups --no-new-privs --bounding-set=-all \
+    sh -c 'umask 002; exec "$0" -e stderr -c @BASE@/nginx.conf -g "daemon off; pid @BASE@/nginx/pid;"' @NGINX@
+"""
+LEASE = """
+import sys
+sys.path.insert(0, "@SOURCE@")
+from condor_vac import lease, settings
+known = settings.from_mapping(@SETTINGS@, "test")
+settings.load = lambda: known
+sys.exit(lease.main())
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What curl got: the status, the body and the content type."""
+
+    status: int
+    body: str
+    type: str
+
+
+def missing() -> str | None:
+    """Why these tests cannot run on this machine, in one line; None if they can."""
+    if os.geteuid() != 0:
+        return "HTTP sharing without a VM needs root (mount and network namespaces); run the tests as root"
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    return f"not found: {', '.join(absent)}" if absent else None
+
+
+def nginx() -> Path:
+    """The program, from the package of this Debian, fetched once."""
+    program = CACHE / "root" / "usr" / "sbin" / "nginx"
+    if not program.exists():
+        shutil.rmtree(CACHE, ignore_errors=True)
+        CACHE.mkdir(parents=True)
+        CACHE.chmod(0o755)
+        subprocess.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "nginx"], cwd=CACHE, check=True)
+        package = next(CACHE.glob("nginx_*.deb"))
+        subprocess.run(["dpkg-deb", "-x", str(package), str(CACHE / "root")], check=True)
+    return program
+
+
+def configuration() -> str:
+    """nginx's configuration as the role writes it."""
+    values = yaml.safe_load(VARS.read_text("utf-8"))
+    values = {key: value for key, value in values.items() if isinstance(value, str) and "{{" not in value}
+    template = jinja2.Template(TEMPLATE.read_text("utf-8"), keep_trailing_newline=True)
+    text: str = template.render(**values, worker_http_max_body_mb=MAX_BODY_MB, ansible_managed="test")
+    return text.replace("/var/lib/vac_http", "@BASE@/nginx")
+
+
+class HttpNode:
+    """The node while the context lasts."""
+
+    def __init__(self) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="vac-http-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> HttpNode:
+        self.base.chmod(0o755)
+        for name in ("execute", "nginx"):
+            (self.base / name).mkdir()
+        shutil.chown(self.base / "nginx", HTTP_USER, HTTP_USER)
+        (self.base / "nginx.conf").write_text(self._filled(configuration()))
+        log = (self.base / "log").open("wb")
+        with log:
+            self._process = subprocess.Popen(
+                ["unshare", "-mn", "--propagation", "private", "sh", "-c", self._filled(START)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._wait()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=20)
+        shutil.rmtree(self.base, ignore_errors=True)
+
+    def _filled(self, text: str) -> str:
+        described = {"execute": f"{self.base}/execute", "sharing": ["nfs", "http"], "http_group": HTTP_USER}
+        values = {
+            "@BASE@": str(self.base),
+            "@NGINX@": str(nginx()),
+            "@USER@": HTTP_USER,
+            "@SOURCE@": str(CHECKOUT / "src"),
+            "@SETTINGS@": json.dumps(described),
+        }
+        for word, value in values.items():
+            text = text.replace(word, value)
+        return text
+
+    def _wait(self) -> None:
+        for _ in range(200):
+            assert self._process is not None
+            assert self._process.poll() is None, (self.base / "log").read_text()
+            if self.inside("curl", "-s", "-m", "5", MJF).returncode == 0:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"nginx does not answer: {(self.base / 'log').read_text()}")
+
+    def inside(
+        self, *argv: str, stdin: str = "", env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """A command in the node's namespaces."""
+        assert self._process is not None
+        return subprocess.run(
+            ["nsenter", "-t", str(self._process.pid), "-m", "-n", "--", *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env={"PATH": os.environ["PATH"], **(env or {})},
+        )
+
+    def curl(self, address: str, url: str, *options: str) -> Answer:
+        """Ask as the VM with this address."""
+        out = "\n%{http_code} %{content_type}"
+        done = self.inside("curl", "-sS", "-m", "20", "--path-as-is", "--interface", address, "-w", out, *options, url)
+        body, _, last = done.stdout.rpartition("\n")
+        status, _, kind = last.partition(" ")
+        return Answer(int(status or 0), body, kind)
+
+    def acquire(self, number: int, sharing: str = "http") -> dict[str, Any]:
+        """A lease for the VM of a new job; root's own program grants it."""
+        sandbox = self.base / "execute" / f"dir_{number}"
+        sandbox.mkdir(mode=0o755)
+        os.chown(sandbox, UID, GID)
+        request = {
+            "sandbox": str(sandbox),
+            "domain": f"vac_lab_{number}.0",
+            "machinetype": "atlas",
+            "sharing": sharing,
+            "fizzle_seconds": 600,
+            "max_wallclock_seconds": 86400,
+        }
+        granted: dict[str, Any] = json.loads(self._lease("acquire", request))
+        return granted
+
+    def release(self, granted: dict[str, Any]) -> None:
+        """What the hook does at the VM's end, without libvirt's word on what runs."""
+        self._lease("release", {"uuid": granted["uuid"]})
+
+    def _lease(self, action: str, request: dict[str, Any]) -> str:
+        program = self._filled(LEASE)
+        if action == "release":
+            program = program.replace("sys.exit(", "from condor_vac import domains\ndomains.active = dict\nsys.exit(")
+        program = program.replace(
+            "from condor_vac import lease",
+            "from condor_vac import httpshare\nhttpshare.NODE_NAMESPACE = '/proc/self/ns/mnt'\n"
+            "from condor_vac import lease",
+        )
+        done = self.inside(
+            sys.executable, "-c", program, action,
+            stdin=json.dumps(request), env={"SUDO_UID": str(UID), "SUDO_GID": str(GID)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
