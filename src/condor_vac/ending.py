@@ -73,6 +73,7 @@ def _finish(lease: Lease, reason: str, execute: str) -> bool:
     with sandbox.opened(lease.sandbox, execute, lease.uid) as fd, _claimed(fd) as mine:
         if not mine:
             return False
+        outputs.open_up(fd)
         told = attributes(lease, _message(fd), reason)
         # Also when the ad cannot be told: HTCondor may send the sandbox back before anybody tries again.
         with contextlib.ExitStack() as always:

@@ -47,6 +47,24 @@ def keep_safe_files(sandbox: int) -> list[str]:
         raise VacError(f"{NAME}: cannot keep the VM's outputs: {error.strerror}") from error
 
 
+def open_up(sandbox: int) -> None:
+    """Give the job's user back what the guest took: the rights in its outputs directory."""
+    for name in (NAME, ASIDE):
+        _grant(sandbox, name, 0o755, os.O_DIRECTORY)
+
+
+def _grant(directory: int, name: str, mode: int, flags: int = 0) -> None:
+    """Set the mode of the very file of that name, never of what a link points to; none there is fine."""
+    try:
+        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=directory)
+    except OSError:
+        return
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
+
+
 def _kept(sandbox: int, target: int) -> list[str]:
     """Move what is safe from the directory of the guest; none at all if the VM was never prepared."""
     if not _exists(sandbox, ASIDE):
@@ -70,6 +88,8 @@ def _move(sandbox: int, source: int, target: int) -> list[str]:
         if size is None or size > room or len(kept) >= MOST_FILES:
             continue
         os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+        # HTCondor holds a job when it cannot read one of its files.
+        _grant(target, name, 0o644)
         room -= size
         kept.append(name)
         if name.startswith("vm-") and name.endswith(".log"):

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs one of the node's programs as its own process: ``python program.py BASE UID GID MODULE [ARGUMENT...]``.
+
+The program is the real one; only where it finds settings, leases and the system's tools is below BASE, since a
+machine that runs tests has no NFS server and no libvirt. It starts as root, whose Python others need not be able
+to read, and is the user for good before the program begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
+
+from condor_vac import chirp, classads, console, leases, settings, shutdowntime, tools
+from condor_vac.errors import VacError
+
+
+def _warm_up() -> None:
+    """Have HTCondor's bindings import what they import at first use."""
+    ad = classads.Ad('A = 1\nB = "x"\nC = {1}\nD = 1/0\nE = 1.5\nF = true\n', "warm-up")
+    for name in "ABCDEF":
+        with contextlib.suppress(VacError):
+            ad.value(name)
+    with contextlib.suppress(VacError):
+        classads.Ad("A = (", "warm-up")
+
+
+def main() -> int:
+    """Point the modules at BASE and run the program; its exit code."""
+    base, uid, gid, name = sys.argv[1:5]
+    tools.SYSTEM_PATH = f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    chirp.LIBEXEC_PATH = f"{base}/bin"
+    settings.load.__defaults__ = (f"{base}/worker.json",)
+    leases.Store.__init__.__defaults__ = (f"{base}/run",)
+    vars(shutdowntime)["RUN_DIRECTORY"] = f"{base}/run"
+    for function in (console.path, console.orphans):
+        function.__defaults__ = (f"{base}/console",)
+    sys.argv = [name, *sys.argv[5:]]
+    module = importlib.import_module(name)
+    _warm_up()
+    if uid != "0":
+        os.setgroups([])
+        os.setresgid(int(gid), int(gid), int(gid))
+        os.setresuid(int(uid), int(uid), int(uid))
+    return int(module.main())
+
+
+sys.exit(main())
