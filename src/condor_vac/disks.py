@@ -7,7 +7,7 @@ import os
 import struct
 
 from condor_vac import tools
-from condor_vac.errors import VacError
+from condor_vac.errors import UsageError, VacError
 
 CACHE_NAME = "cvmfs_cache.raw"
 SCRATCH_NAME = "scratch.raw"
@@ -70,10 +70,12 @@ def backing_file(path: str) -> str | None:
         with open(path, "rb") as stream:
             magic, _version, offset, size = struct.unpack(">4sIQI", stream.read(20))
             if magic != b"QFI\xfb" or size > 1023:
-                raise VacError(f"{path}: not a qcow2 image; correct its format")
+                raise UsageError(f"{path}: not a qcow2 image; correct its format")
             if offset == 0:
                 return None
             stream.seek(offset)
             return stream.read(size).decode("utf-8", "surrogateescape")
-    except (OSError, OverflowError, struct.error) as error:
+    except struct.error as error:
+        raise UsageError(f"{path}: not a qcow2 image, it is too short; correct its format") from error
+    except (OSError, OverflowError) as error:
         raise VacError(f"{path}: cannot be read as a qcow2 image: {error}") from error

@@ -112,12 +112,13 @@ def _candidates(source: int) -> list[str]:
 
 
 def _plain_size(directory: int, name: str) -> int | None:
-    """The size of a regular file of one link, None for anything else."""
+    """The size of a regular file of one link of the process's own user, None for anything else."""
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return None
-    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
+    plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
+    return status.st_size if plain else None
 
 
 def _exists(directory: int, name: str) -> bool:

@@ -148,6 +148,7 @@ def test_a_hundred_thousand_files(hostile: Hostile) -> None:
     fd = os.open(found.joboutputs, os.O_RDONLY)
     for number in range(100_000):
         os.close(os.open(f"f{number:06}", os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=fd))
+        os.chown(f"f{number:06}", UID, GID, dir_fd=fd)
     os.close(fd)
     node.output(found, "shutdown_message", b"200 Success")
     node.output(found, "vm-pilot.log", b"a log")

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each fault in turn, in the order of this file: what dies, what lives on, and that nothing is left behind.
+
+Four VMs that only write heartbeats live through the faults that must end none; three of them are then ended by
+the death of a part that is theirs alone.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from boxes import COMPLETED, HELD, RUNNING, Box, leaks, nothing_leaked, of_clusters, working
+
+ROOT = Path(__file__).resolve().parents[3]
+MACHINE = "box"
+# Waits for the power button in vain, and writes heartbeats until it is ended.
+STAYS = {"mode": "hang", "heartbeat_interval": "5"}
+ENDS = {"mode": "error600"}
+START_SECONDS = 420
+# Two runs of the watch, and HTCondor's look at its VMs.
+SETTLE_SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def four(box: Box) -> list[dict[str, Any]]:
+    """The leases of four VMs that run."""
+    cluster = box.submit("faults", 4, options=STAYS)
+    state = box.until("four VMs run", lambda now: count_working(now, cluster) == 4, START_SECONDS)
+    return sorted(of_clusters(state, cluster), key=lambda one: str(one["domain"]))
+
+
+def count_working(state: dict[str, Any], *clusters: str) -> int:
+    return sum(working(lease, state) for lease in of_clusters(state, *clusters))
+
+
+def cluster_of(lease: dict[str, Any]) -> str:
+    return str(lease["domain"]).rpartition("_")[2].partition(".")[0]
+
+
+def job_of(lease: dict[str, Any]) -> str:
+    return str(lease["domain"]).rpartition("_")[2]
+
+
+def all_live_on(box: Box, four: list[dict[str, Any]]) -> None:
+    """The same VMs, not others of their names, have written heartbeats since now."""
+    before = box.state()
+    names = {lease["domain"] for lease in four}
+    beats = {lease["domain"]: lease["heartbeat"] for lease in before["leases"]}
+
+    def beating(now: dict[str, Any]) -> bool:
+        found = {lease["domain"]: lease["heartbeat"] for lease in now["leases"]}
+        return all(found.get(name) and found[name] != beats.get(name) for name in names)
+
+    after = box.until("the four VMs write heartbeats", beating, 90)
+    assert {lease["uuid"] for lease in four} <= {lease["uuid"] for lease in after["leases"]}
+    assert names <= set(after["domains"])
+    assert [after["jobs"][job_of(lease)]["NumJobStarts"] for lease in four] == [1] * 4
+    assert not any(lease["stopping"] for lease in after["leases"])
+
+
+@pytest.fixture(scope="module")
+def ids(box: Box, four: list[dict[str, Any]]) -> dict[str, int]:
+    """libvirt's number of each VM, another one for another start."""
+    now = box.state()["domains"]
+    return {lease["domain"]: now[lease["domain"]] for lease in four}
+
+
+def test_vac_watch_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
+    box.run("systemctl start --no-block vac_watch; sleep 0.4; systemctl kill --signal=KILL vac_watch || true")
+    box.run("systemctl reset-failed vac_watch || true; systemctl start vac_watch")
+    all_live_on(box, four)
+
+
+def test_libvirtd_is_killed(box: Box, four: list[dict[str, Any]], ids: dict[str, int]) -> None:
+    box.run("systemctl kill --signal=KILL libvirtd")
+    box.until("libvirtd is back", lambda now: len(now["domains"]) >= 4, 60)
+    all_live_on(box, four)
+    now = box.state()["domains"]
+    assert {lease["domain"]: now[lease["domain"]] for lease in four} == ids
+
+
+def test_nfs_server_threads_and_daemons_are_killed(box: Box, four: list[dict[str, Any]]) -> None:
+    box.run("kill -9 $(pgrep -x nfsd) $(pgrep -x rpc.mountd) $(pgrep -x nfsdcld) 2>/dev/null || true")
+    box.run("systemctl restart nfs-server")
+    box.until("everything is exported again", lambda now: count_working(now, cluster_of(four[0])) == 4, 60)
+    all_live_on(box, four)
+
+
+def test_nginx_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
+    if box.host.run("systemctl is-active nginx").rc != 0:
+        pytest.skip("no nginx on this node: its machinetypes share by NFS alone")
+    box.run("systemctl kill --signal=KILL nginx")
+    deadline = time.monotonic() + 60
+    while box.host.run("systemctl is-active nginx").rc != 0:
+        assert time.monotonic() < deadline, "nginx does not come back by itself"
+        time.sleep(2)
+    all_live_on(box, four)
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_the_clock_steps_by_an_hour(box: Box, four: list[dict[str, Any]], step: int) -> None:
+    box.run(f"date -s @$(($(date +%s) + {step})) && systemctl start vac_watch")
+    all_live_on(box, four)
+    for lease in four:
+        assert box.state()["jobs"][job_of(lease)]["JobStatus"] == RUNNING
+
+
+def starter(lease: dict[str, Any]) -> str:
+    """The starter's process id, which HTCondor names the sandbox after."""
+    return str(lease["sandbox"]).partition("dir_")[2].partition("/")[0]
+
+
+def test_qemu_starter_and_vm_gahp_are_killed(box: Box, four: list[dict[str, Any]]) -> None:
+    qemu, by_starter, by_gahp, untouched = four
+    box.run(
+        f"kill -9 $(pgrep -f 'guest={qemu['domain']},') {starter(by_starter)} $(pgrep -P {starter(by_gahp)} -f vm-gahp)"
+    )
+    gone = {lease["uuid"] for lease in (qemu, by_starter, by_gahp)}
+    state = box.until(
+        "their leases are taken back",
+        lambda now: not gone & {lease["uuid"] for lease in now["leases"]} and nothing_leaked(now),
+        SETTLE_SECONDS,
+    )
+    assert untouched["uuid"] in {lease["uuid"] for lease in state["leases"]}
+    state = box.until(
+        "the job of the killed QEMU ends",
+        lambda now: now["jobs"][job_of(qemu)]["JobStatus"] == COMPLETED,
+        SETTLE_SECONDS,
+    )
+    told = state["jobs"][job_of(qemu)]
+    assert (told["NumJobStarts"], told["VacCause"], told.get("ShutdownCode")) == (1, "crashed", None)
+    assert told["VacRuntime"] > 0
+
+
+def test_removed_vms_leave_nothing(box: Box, four: list[dict[str, Any]]) -> None:
+    box.remove(cluster_of(four[0]))
+    assert leaks(box.state()) == []
+
+
+def test_the_prepare_hook_is_killed_half_way(box: Box) -> None:
+    box.run(
+        "nohup sh -c 'for i in $(seq 600); do"
+        " p=$(pgrep -f libexec/vac_prepare_hook) && sleep 1 && kill -9 $p && exit; sleep 0.1; done'"
+        " > /dev/null 2>&1 &"
+    )
+    cluster = box.submit("faults", 1, options=ENDS)
+    job = f"{cluster}.0"
+    state = box.until(
+        "the job is held or runs again",
+        lambda now: now["jobs"][job]["JobStatus"] == HELD or now["jobs"][job].get("NumJobStarts", 0) > 1,
+    )
+    box.until("nothing is left of the first try", nothing_leaked, SETTLE_SECONDS)
+    if state["jobs"][job]["JobStatus"] == HELD:
+        box.run(f"condor_release {cluster}")
+    box.until("the VM runs to its end", lambda now: now["jobs"][job].get("ShutdownCode") == 600, START_SECONDS)
+
+
+def test_the_disk_is_full(box: Box) -> None:
+    box.run(
+        "free=$(df --output=avail -B1 /var/lib/condor | tail -n 1);"
+        " setpriv --reuid=nobody --regid=nogroup --clear-groups fallocate -l $((free - 4096)) /var/tmp/full || true;"
+        " setpriv --reuid=nobody --regid=nogroup --clear-groups sh -c 'cat /dev/zero > /var/tmp/fuller' || true"
+    )
+    try:
+        cluster = box.submit("faults", 1, options=ENDS)
+        job = f"{cluster}.0"
+        time.sleep(60)
+        state = box.state()
+        assert state["jobs"][job]["JobStatus"] not in {RUNNING, COMPLETED} or not of_clusters(state, cluster)
+    finally:
+        box.run("rm -f /var/tmp/full /var/tmp/fuller")
+    box.host.run(f"condor_release {cluster}")
+    box.until("the VM runs to its end", lambda now: now["jobs"][job].get("ShutdownCode") == 600, START_SECONDS)
+    assert leaks(box.state()) == []
+
+
+@pytest.fixture(scope="module")
+def two(box: Box) -> str:
+    """The cluster of two VMs that run."""
+    cluster = box.submit("faults", 2, options=STAYS)
+    box.until("two VMs run", lambda now: count_working(now, cluster) == 2, START_SECONDS)
+    return cluster
+
+
+def test_condor_is_restarted(box: Box, two: str) -> None:
+    before = {lease["uuid"] for lease in of_clusters(box.state(), two)}
+    box.run("systemctl restart condor")
+    box.until(
+        "the VMs' leases are taken back",
+        lambda now: not before & {lease["uuid"] for lease in now["leases"]} and nothing_leaked(now),
+        SETTLE_SECONDS,
+    )
+    box.until("two VMs run again", lambda now: count_working(now, two) == 2, START_SECONDS)
+
+
+def test_the_power_is_cut(box: Box, two: str) -> None:
+    before = {lease["uuid"] for lease in of_clusters(box.state(), two)}
+    boot = box.run("cat /proc/sys/kernel/random/boot_id")
+    code = (
+        "import sys; from tests.lab import qemu, state;"
+        " qemu.command(state.require(sys.argv[1]).directory, 'system_reset')"
+    )
+    subprocess.run([sys.executable, "-c", code, MACHINE], cwd=ROOT, check=True, env=dict(os.environ))
+    deadline = time.monotonic() + 240
+    while True:
+        time.sleep(5)
+        done = box.host.run("cat /proc/sys/kernel/random/boot_id")
+        if done.rc == 0 and done.stdout.strip() != boot:
+            break
+        assert time.monotonic() < deadline, "the machine does not come back"
+    state = box.until(
+        "nothing is left of before",
+        lambda now: not before & {lease["uuid"] for lease in now["leases"]} and nothing_leaked(now),
+        SETTLE_SECONDS,
+    )
+    assert len(state["sandboxes"]) <= len(state["leases"]) + 2
+    box.until("the pool runs VMs again", lambda now: count_working(now, two) == 2, START_SECONDS)
+
+
+def test_at_the_end_a_vm_runs_to_its_code_and_the_box_is_clean(box: Box, two: str) -> None:
+    box.remove(two)
+    cluster = box.submit("faults", 1, options=ENDS)
+    job = f"{cluster}.0"
+    state = box.until("a VM ends", lambda now: now["jobs"][job].get("JobStatus") == COMPLETED, START_SECONDS)
+    assert state["jobs"][job]["ShutdownCode"] == 600
+    assert state["jobs"][job]["NumJobStarts"] == 1
+    assert leaks(box.until("the node is clean", nothing_leaked, 60)) == []
+    box.run(f"rm -rf /var/lib/condor_vac/tests {box.tool}")

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pool in a box as the scenarios with VM jobs of their own use it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
+PLACE = "/var/lib/condor_vac/tests"
+TOOL = "/usr/local/lib/vm_jobs.py"
+DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")
+RUNNING = 2
+COMPLETED = 4
+HELD = 5
+
+
+class Box:
+    """The machine, by testinfra; jobs of a test are in clusters of their own, beside the factory's."""
+
+    def __init__(self, host: Any) -> None:
+        self.host = host
+        self.tool = TOOL
+        self.put(TOOL, (HERE / "vm_jobs.py").read_bytes())
+
+    def run(self, script: str) -> str:
+        """Standard output of a shell script, which must succeed."""
+        done = self.host.run(script)
+        assert done.rc == 0, f"{script}: {done.stderr or done.stdout}"
+        return str(done.stdout).strip()
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file."""
+        text = base64.b64encode(data).decode()
+        done = self.host.run(f"mkdir -p {path.rpartition('/')[0]} && echo {text} | base64 -d > {path}")
+        assert done.rc == 0, done.stderr
+
+    def submit(self, name: str, count: int = 1, user_data: bytes | None = None, **changes: Any) -> str:
+        """Submit VM jobs; returns the cluster. ``changes``: options, machinetype, commands (vm_jobs.py)."""
+        self.put(f"{PLACE}/{name}/user_data", AGENT.read_bytes() if user_data is None else user_data)
+        words = shlex.join(["python3", TOOL, "submit", name, str(count), json.dumps(changes)])
+        done = self.host.run(words)
+        assert done.rc == 0, done.stderr
+        return str(done.stdout).strip()
+
+    def state(self) -> dict[str, Any]:
+        """What the node holds (vm_jobs.py)."""
+        done = self.host.run(f"python3 {TOOL} state")
+        assert done.rc == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def until(self, what: str, wanted: Callable[[dict[str, Any]], object], seconds: float = 300) -> dict[str, Any]:
+        """Look until ``wanted`` is true of the state; fails with the last one."""
+        deadline = time.monotonic() + seconds
+        while True:
+            found = self.state()
+            if wanted(found):
+                return found
+            if time.monotonic() > deadline:
+                log = self.host.run("journalctl -n 40 -o cat -t condor_vac -u vac_watch -u libvirtd").stdout
+                pytest.fail(f"{what}: not within {seconds:g} s: {json.dumps(found, indent=1)}\n{log}")
+            time.sleep(4)
+
+    def remove(self, *clusters: str) -> None:
+        """Take the jobs away and wait until nothing of them is left on the node."""
+        for cluster in clusters:
+            self.host.run(f"condor_rm {cluster}")
+        self.until("removed VMs are gone", lambda now: not of_clusters(now, *clusters) and nothing_leaked(now))
+        self.host.run(f"rm -rf {PLACE}")
+
+
+def of_clusters(state: dict[str, Any], *clusters: str) -> list[dict[str, Any]]:
+    """The leases of the jobs in these clusters."""
+    return [one for one in state["leases"] if one["domain"].rpartition("_")[2].partition(".")[0] in clusters]
+
+
+def leaks(state: dict[str, Any]) -> list[str]:
+    """What the node holds that belongs to no VM."""
+    leases = state["leases"]
+    shared = {(f"{one['sandbox']}/{name}", one["address"]) for one in leases for name in DIRECTORIES}
+    uuids = {one["uuid"] for one in leases}
+    found = [f"lease without a sandbox: {one['domain']}" for one in leases if not one["sandbox_there"]]
+    found += [f"domain without a lease: {name}" for name in state["domains"] if name not in _names(leases)]
+    found += [f"export without a lease: {item}" for item in state["exports"] if tuple(item) not in shared]
+    found += [f"console without a lease: {name}" for name in state["consoles"] if name[4:40] not in uuids]
+    return found
+
+
+def nothing_leaked(state: dict[str, Any]) -> bool:
+    """Whether everything on the node belongs to a VM."""
+    return not leaks(state)
+
+
+def working(lease: dict[str, Any], state: dict[str, Any]) -> bool:
+    """Whether the VM of the lease runs, with everything it was given, and has written its heartbeat."""
+    shared = [item for item in state["exports"] if item[0].startswith(f"{lease['sandbox']}/")]
+    return lease["domain"] in state["domains"] and lease["heartbeat"] is not None and len(shared) == len(DIRECTORIES)
+
+
+def _names(leases: list[dict[str, Any]]) -> set[str]:
+    return {one["domain"] for one in leases}
