@@ -39,7 +39,9 @@ STAGES = (
     Stage("molecule-bare", ("molecule", "test", "-s", "bare"), "machines"),
     Stage("lint", ("tests/lint",), "plain"),
     Stage("unit", ("python", "-m", "pytest", "-q", "tests/unit"), "plain"),
-    Stage("integration", ("python", "-m", "pytest", "-q", "tests/integration"), "plain"),
+    Stage(
+        "integration", ("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "tests/integration"), "plain"
+    ),
     Stage("sanity", ("tests/sanity/run",), "plain"),
 )
 

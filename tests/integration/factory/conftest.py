@@ -11,7 +11,18 @@ from tests.integration import chroot
 from tests.integration.factory.site import Site
 
 
-@pytest.fixture(scope="session", params=["trixie", "sid"])
+SUITES = ("trixie", "sid")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One version's tests are one worker's, so that ``-n 2 --dist loadgroup`` has one pool for each."""
+    for item in items:
+        suite = next((suite for suite in SUITES if f"[{suite}" in item.name), None)
+        if suite is not None:
+            item.add_marker(pytest.mark.xdist_group(suite))
+
+
+@pytest.fixture(scope="session", params=SUITES)
 def pool(request: pytest.FixtureRequest) -> Iterator[chroot.Pool]:
     """A running pool (collector, negotiator, schedd): HTCondor 23.9.6 of trixie, then sid's 25.x.
 
