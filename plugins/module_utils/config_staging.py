@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import Condor, Configuration
 from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
     CommandError,
+    FileError,
     InvalidContent,
     ModuleError,
 )
@@ -122,6 +123,11 @@ def _overlay(copy: str, fragments: Mapping[str, bytes | None]) -> None:
 
 def _listed_in(root: str) -> str:
     """LOCAL_CONFIG_DIR as a root configuration that does not load sets it, macros not expanded."""
-    with open(root, encoding="utf-8", errors="replace") as stream:
-        found = re.findall(r"^\s*LOCAL_CONFIG_DIR\s*=\s*(.*)$", stream.read(), re.MULTILINE | re.IGNORECASE)
+    try:
+        with open(root, encoding="utf-8", errors="replace") as stream:
+            found = re.findall(r"^\s*LOCAL_CONFIG_DIR\s*=\s*(.*)$", stream.read(), re.MULTILINE | re.IGNORECASE)
+    except OSError as error:
+        raise FileError(
+            f"cannot read {root} ({error.strerror})", "restore HTCondor's main configuration file"
+        ) from error
     return found[-1] if found else "/etc/condor/config.d"

@@ -207,8 +207,16 @@ class CondorDaemons:
             "pending": outcome.pending,
             "action": pending.action,
             "reasons": pending.reasons,
-            "diff": {"before": self._text(old, changed), "after": self._text(now, False)},
+            "diff": {"before": self._text(old, changed), "after": self._text(self._predicted(now), False)},
         }
+
+    def _predicted(self, daemons: dict[str, str]) -> dict[str, str]:
+        """In check mode, the states that applying would lead to."""
+        if self.module.check_mode and self.params["state"] == "drained":
+            return {name: "Hold" if name == "STARTD" else state for name, state in daemons.items()}
+        if self.module.check_mode and self.params["state"] == "ready":
+            return {name: "Alive" if state == "Hold" else state for name, state in daemons.items()}
+        return daemons
 
     def _text(self, daemons: dict[str, str], due: bool) -> str:
         lines = [f"{name}: {state}" for name, state in sorted(daemons.items())]

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Daemons and the VMs below them, against recorded forms of HTCondor 23.9.6's tools."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.vacuum.htcondor.plugins.modules import condor_config, condor_daemons
+
+from tests.unit.plugins.condor_node import CondorNode, running_vm
+from tests.unit.plugins.harness import Tools, four_calls, run
+
+VM = {"fragments": {"50-vm.config": "VM_TYPE = kvm\n"}}
+POLICY = {"fragments": {"60-policy.config": "START = False\n"}}
+
+
+def test_applied_restarts_what_needs_it(condor_node: CondorNode) -> None:
+    run(condor_config, VM, tools=Tools(condor_node))
+    schedd = condor_node.pids["SCHEDD"]
+    results = four_calls(condor_daemons, {"state": "applied"}, Tools(condor_node))
+    assert [result["action"] for result in results] == ["restart", "restart", "none", "none"]
+    assert condor_node.log == ["reconfig", "restart -peaceful -startd"]
+    assert condor_node.pids["SCHEDD"] == schedd
+    assert (results[1]["ready"], results[1]["pending"]) == (True, False)
+
+
+def test_applied_reconfigures_where_that_is_enough(condor_node: CondorNode) -> None:
+    run(condor_config, POLICY, tools=Tools(condor_node))
+    four_calls(condor_daemons, {"state": "applied"}, Tools(condor_node))
+    assert condor_node.log == ["reconfig"]
+
+
+def test_applied_does_nothing_after_somebody_else_did_it(condor_node: CondorNode) -> None:
+    run(condor_config, VM, tools=Tools(condor_node))
+    for name in ("COLLECTOR", "SCHEDD", "STARTD", "SHARED_PORT"):
+        condor_node.start(name)
+    result = run(condor_daemons, {"state": "applied"}, tools=Tools(condor_node))
+    assert (result["changed"], condor_node.log) == (False, [])
+
+
+def test_running_vms_outlive_a_restart(condor_node: CondorNode) -> None:
+    condor_node.vms = [running_vm(1), running_vm(2, universe=5), running_vm(3)]
+    result = run(condor_daemons, {"state": "restarted", "timeout": 20}, tools=Tools(condor_node))
+    assert (result["changed"], result["pending"]) == (True, True)
+    assert [(vm["slot"], vm["job"], vm["owner"]) for vm in result["vms"]] == [
+        ("slot1_1@box.lab", "1.0", "vac@lab"),
+        ("slot1_3@box.lab", "3.0", "vac@lab"),
+    ]
+    assert len(condor_node.vms) == 3
+    assert condor_node.log == ["restart -peaceful -startd"]
+
+
+def test_a_restart_waits_until_vms_have_ended(condor_node: CondorNode) -> None:
+    condor_node.vms, condor_node.vm_seconds = [running_vm(1)], 15
+    old = condor_node.pids["STARTD"]
+    result = run(condor_daemons, {"state": "restarted", "timeout": 60}, tools=Tools(condor_node))
+    assert (result["pending"], result["vms"], result["ready"]) == (False, [], True)
+    assert condor_node.pids["STARTD"] != old
+
+
+def test_force_does_not_wait(condor_node: CondorNode) -> None:
+    condor_node.vms = [running_vm(1)]
+    given = {"state": "restarted", "force": True}
+    assert run(condor_daemons, given, check=True, tools=Tools(condor_node))["changed"]
+    assert condor_node.log == []
+    run(condor_daemons, given, tools=Tools(condor_node))
+    assert condor_node.log == ["restart -fast -startd"]
+    assert condor_node.vms == []
+
+
+def test_a_restart_of_everything_still_waits_for_vms(condor_node: CondorNode) -> None:
+    condor_node.vms = [running_vm(1)]
+    result = run(condor_daemons, {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node))
+    assert result["pending"]
+    assert not any("-master" in line for line in condor_node.log)
+    assert condor_node.vms
+
+
+def test_drained_and_ready_again(condor_node: CondorNode) -> None:
+    results = four_calls(condor_daemons, {"state": "drained"}, Tools(condor_node))
+    assert results[1]["daemons"]["STARTD"] == "Hold"
+    assert condor_node.log == ["off -peaceful -startd"]
+    four_calls(condor_daemons, {"state": "ready"}, Tools(condor_node))
+    assert condor_node.states["STARTD"] == "Alive"
+
+
+def test_a_drain_reports_what_still_runs(condor_node: CondorNode) -> None:
+    condor_node.vms = [running_vm(4)]
+    result = run(condor_daemons, {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
+    assert (result["pending"], [vm["job"] for vm in result["vms"]]) == (True, ["4.0"])
+    condor_node.vm_seconds = 5
+    result = run(condor_daemons, {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
+    assert (result["pending"], result["vms"]) == (False, [])
+
+
+def test_a_daemon_that_does_not_survive_a_reconfig_is_named(condor_node: CondorNode) -> None:
+    (condor_node.directory / "60-x.config").write_text("START = deadly\n")
+    condor_node.deadly = "deadly"
+    result = run(condor_daemons, {"state": "reconfig", "timeout": 5}, tools=Tools(condor_node))
+    assert result["failed"]
+    assert "STARTD Dead" in result["msg"]
+    assert "/var/log/condor" in result["remedy"]
+    assert result["daemons"]["STARTD"] == "Dead"
+
+
+@pytest.mark.parametrize("state", ["ready", "applied", "reconfig", "restarted", "drained"])
+def test_no_master(condor_node: CondorNode, state: str) -> None:
+    condor_node.pids = {}
+    result = run(condor_daemons, {"state": state}, tools=Tools(condor_node))
+    assert result["failed"]
+    assert "start the service condor" in result["msg"]
+    assert run(condor_daemons, {"state": state}, check=True, tools=Tools(condor_node))["changed"]
+
+
+def test_an_unreadable_record_is_an_error(condor_node: CondorNode, tmp_path: Any) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "pending.json").write_text("{")
+    result = run(condor_daemons, {"state": "applied"}, tools=Tools(condor_node))
+    assert result["failed"]
+    assert "pending.json" in result["msg"]
