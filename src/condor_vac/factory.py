@@ -42,7 +42,6 @@ from condor_vac.errors import UsageError, VacError
 from condor_vac.factorycycle import Cycle, old_directories
 from condor_vac.machinetype import Machinetype
 from condor_vac.pool import Pool
-from condor_vac.submitfile import state_directory
 
 EXIT_LEAVE_QUEUE = 42
 EXIT_STANDBY = 75
@@ -93,7 +92,7 @@ def _run(args: argparse.Namespace) -> int:
     source = _Source(args.machinetype)
     m = source.machinetype
     _check_user(m)
-    directory = os.path.abspath(args.state or state_directory(m))
+    directory = os.path.abspath(args.state or m.state_directory)
     if args.dry_run:
         return _dry_run(m, directory, args.bindings)
     if not os.path.isdir(directory):
@@ -214,7 +213,8 @@ def publish(m: Machinetype, directory: str) -> None:
     path = os.path.join(directory, f"{m.name}.json")
     data = json.dumps(m.to_mapping(), indent=1, sort_keys=True).encode() + b"\n"
     if not os.path.exists(path) or atomic.read(path, len(data) + 1) != data:
-        atomic.write(path, data)
+        # Its options may hold secrets of the experiment's.
+        atomic.write(path, data, mode=0o640)
 
 
 def _dry_run(m: Machinetype, directory: str, bindings: str | None) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from condor_vac import factoryrules, factorystate, observe, submitfile
+from condor_vac import factoryrules, factorystate, observe, submitfile, usertemplate
 from condor_vac.errors import VacError
 from condor_vac.factorystate import Pending, State
 from condor_vac.machinetype import Machinetype
@@ -121,6 +121,8 @@ class Cycle:
         plan = self.plan(m, now)
         said = [*self._clean(plan), *self._steer(plan)]
         count, cut = allowed(plan, m)
+        if count or any(job.state == observe.IDLE for job in plan.queue.jobs):
+            said += usertemplate.refresh(m, self._directory)
         cluster = self._submit(plan, m, now, count) if count else None
         self.state = self.state.but(policy=plan.kept)
         self._policy = plan.policy

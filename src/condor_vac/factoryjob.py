@@ -19,7 +19,7 @@ from condor_vac import factory, observe
 from condor_vac import machinetype as machinetypes
 from condor_vac.errors import VacError
 from condor_vac.pool import DEFAULT_CONFIG, Pool
-from condor_vac.submitfile import classad_string, state_directory
+from condor_vac.submitfile import classad_string
 
 EXECUTABLE = "/usr/local/libexec/vac_factory"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -53,7 +53,7 @@ def describe(
     other keys of the machinetype or its submit file change.
     """
     m = machinetypes.load(machinetype_path)
-    directory = state or state_directory(m)
+    directory = state or m.state_directory
     words = [machinetype_path, *(["--state", state] if state else [])]
     environment = f"PATH={PATH} CONDOR_CONFIG={condor_config} {factory.OWN_JOB}=$(ClusterId).$(ProcId)"
     commands = {

@@ -14,9 +14,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from condor_vac import fetch
 from condor_vac import fields as f
-from condor_vac.errors import UsageError
+from condor_vac.errors import UsageError, VacError
 
+STATE_ROOT = "/var/lib/condor_vac"
+TEMPLATE_COPY = "user_data"
 NAME_PATTERN = r"[a-z0-9-]{1,64}"
 FORMAT_BY_SUFFIX = {".iso": "iso", ".qcow2": "qcow2", ".raw": "raw", ".img": "raw", ".hdd": "raw"}
 DEFAULT_MAX_IDLE = 10
@@ -31,6 +34,15 @@ _YEAR = 366 * 86400
 # What a placeholder can hold (userdata.py).
 _OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURE_NAME = f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _")
+
+
+def _path_or_url(value: Any) -> str:
+    if not isinstance(value, str) or not fetch.is_url(value):
+        return f.absolute_path(value)
+    try:
+        return fetch.check_url(value)
+    except VacError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Machinetype:
     scratch_gb: int = 30
     user_data_options: Mapping[str, str] = field(default_factory=dict)
     user_data_files: Mapping[str, str] = field(default_factory=dict)
+    user_data_last_good_seconds: int = 0
     root_public_key: str | None = None
     space: str | None = None
     max_machines: int = 10
@@ -93,9 +106,19 @@ class Machinetype:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
 
+    @property
+    def user_data_file(self) -> str:
+        """The template's file on the access point: ``user_data``, or the factory's copy of what is at its URL."""
+        return self.user_data if not fetch.is_url(self.user_data) else os.path.join(self.state_directory, TEMPLATE_COPY)
+
+    @property
+    def state_directory(self) -> str:
+        """The directory, of the owner, for state, log, lock and the VMs' own directories."""
+        return os.path.join(STATE_ROOT, self.name)
+
     def input_files(self) -> dict[str, str]:
         """Key → path on the access point of each file that a VM job carries, besides the machinetype."""
-        files = {"user_data": self.user_data}
+        files = {"user_data": self.user_data_file}
         if self.root_public_key is not None:
             files["root_public_key"] = self.root_public_key
         files.update({f"user_data_files.{name}": path for name, path in self.user_data_files.items()})
@@ -113,7 +136,8 @@ CHECKS: dict[str, f.Check] = {
     "memory_mb": f.integer(64, 1 << 24),
     "cvmfs_cache_gb": f.integer(0, 1 << 20),
     "scratch_gb": f.integer(0, 1 << 20),
-    "user_data": f.absolute_path,
+    "user_data": _path_or_url,
+    "user_data_last_good_seconds": f.integer(0, _YEAR),
     "user_data_options": f.mapping_of(_OPTION_NAME, f.text(1 << 16)),
     "user_data_files": f.mapping_of(_OPTION_NAME, f.absolute_path),
     "root_public_key": f.optional(f.absolute_path),

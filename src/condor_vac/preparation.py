@@ -18,6 +18,7 @@ from condor_vac import (
     context,
     disks,
     features,
+    fetch,
     guestscript,
     iso,
     machinetype,
@@ -161,12 +162,13 @@ def _guest(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> G
 
 
 def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> bytes:
-    name = job.user_data or os.path.basename(kind.user_data)
+    name = job.user_data or os.path.basename(kind.user_data_file)
     template = atomic.read(f"{lease.sandbox}/{name}", userdata.TEMPLATE_LIMIT)
     urls = guestscript.urls(lease.sharing)
     platform = {
         "space": _space(job, kind, settings),
         "site": settings.site,
+        "url": kind.user_data if fetch.is_url(kind.user_data) else None,
         "machinetype": kind.name,
         "machine_hostname": lease.hostname,
         "manager_version": f"condor_vac-{__version__}",

@@ -22,7 +22,6 @@ from condor_vac import sitesubmit
 from condor_vac.errors import UsageError
 from condor_vac.machinetype import Machinetype
 
-STATE_ROOT = "/var/lib/condor_vac"
 AVOID = "VacAvoidHosts"
 CONSOLE_LOG = "console.log"
 
@@ -51,11 +50,6 @@ def keep_seconds(machinetype: Machinetype) -> int:
     return max(_KEEP_SECONDS, 2 * machinetype.backoff_seconds)
 
 
-def state_directory(machinetype: Machinetype) -> str:
-    """The directory, of the machinetype's owner, for state, log, lock and the VMs' own directories."""
-    return os.path.join(STATE_ROOT, machinetype.name)
-
-
 def describe(machinetype: Machinetype, machinetype_file: str | None = None) -> dict[str, str]:
     """Submit commands (lower case; ads as ``+Name``) of a VM job of ``machinetype``. Raises UsageError.
 
@@ -66,7 +60,7 @@ def describe(machinetype: Machinetype, machinetype_file: str | None = None) -> d
     if machinetype.submit_file is not None:
         commands = sitesubmit.load(machinetype.submit_file)
     else:
-        path = machinetype_file or os.path.join(state_directory(machinetype), f"{machinetype.name}.json")
+        path = machinetype_file or os.path.join(machinetype.state_directory, f"{machinetype.name}.json")
         commands = _generated(machinetype, path)
     marks = _marks(machinetype)
     # HTCondor's names have no case, so a site's "+requiresvac = False" must go as well.
@@ -125,7 +119,7 @@ def _generated(m: Machinetype, machinetype_file: str) -> dict[str, str]:
         "job_lease_duration": str(m.job_lease_duration),
         "notification": "never",
         "+VacMachinetypeFile": classad_string(os.path.basename(machinetype_file)),
-        "+UserData": classad_string(os.path.basename(m.user_data)),
+        "+UserData": classad_string(os.path.basename(m.user_data_file)),
     }
     if m.root_public_key is not None:
         commands["+PublicKey"] = classad_string(os.path.basename(m.root_public_key))

@@ -19,9 +19,8 @@ from typing import Any
 from condor_vac import factoryjob, factorystate, observe
 from condor_vac import machinetype as machinetypes
 from condor_vac.errors import UsageError, VacError
-from condor_vac.machinetype import Machinetype
+from condor_vac.machinetype import STATE_ROOT, Machinetype
 from condor_vac.pool import Pool
-from condor_vac.submitfile import STATE_ROOT
 
 # A factory that has missed so many cycles does not run, whatever its job's status says.
 MISSED_CYCLES = 3

@@ -37,6 +37,7 @@ FULL: dict[str, Any] = {
     "user_data": "/etc/vac/lhcb.template",
     "user_data_options": {"cvmfs_proxy": "http://squid:3128;DIRECT", "text": "two\nlines"},
     "user_data_files": {"hostkey": "/etc/vac/hostkey.pem"},
+    "user_data_last_good_seconds": 86400,
     "root_public_key": "/etc/vac/root.pub",
     "space": "vac.example.org",
     "max_machines": 500,
@@ -76,7 +77,8 @@ def test_the_documented_defaults() -> None:
     machinetype = make()
     expected = {
         "sharing": "nfs", "image_format": "iso", "processors": 1, "memory_mb": 2048, "cvmfs_cache_gb": 20,
-        "scratch_gb": 30, "user_data_options": {}, "user_data_files": {}, "root_public_key": None,
+        "scratch_gb": 30, "user_data_options": {}, "user_data_files": {}, "user_data_last_good_seconds": 0,
+        "root_public_key": None,
         "space": None, "max_machines": 10, "max_idle": 10, "max_starting": 10, "probe_machines": 2,
         "fizzle_seconds": 600, "backoff_seconds": 1800, "max_wallclock_seconds": 86400,
         "heartbeat_file": None, "heartbeat_seconds": 0, "cycle_seconds": 60, "evidence_seconds": 300,
@@ -154,7 +156,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"memory_mb": 63}, "memory_mb: must be"),
     ({"memory_mb": -1}, "memory_mb: must be"),
     ({"scratch_gb": -1}, "scratch_gb: must be"),
-    ({"user_data": "https://example.org/x"}, "user_data: must be an absolute path"),
+    ({"user_data": "http://example.org/x"}, "user_data: 'http://example.org/x': http is not safe"),
+    ({"user_data": "x/y"}, "user_data: must be an absolute path"),
     ({"user_data_options": []}, "user_data_options: must be an object"),
     ({"user_data_options": {"a/b": "x"}}, "user_data_options: entry 'a/b': the name must be"),
     ({"user_data_options": {"a-b": "x"}}, "user_data_options: entry 'a-b': the name must be"),
