@@ -109,7 +109,7 @@ def write(
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
     before = read_state(path)
-    uid = _uid(owner) if owner is not None else _keep(before.uid, os.geteuid())
+    uid = uid_of(owner) if owner is not None else _keep(before.uid, os.geteuid())
     gid = _gid(group) if group is not None else _keep(before.gid, os.getegid())
     change = Change(path, before, FileState(data, mode, uid, gid), hidden)
     if not change.changed:
@@ -134,6 +134,23 @@ def remove(module: AnsibleModule, path: str) -> Change:
         except OSError as error:
             raise FileError(f"cannot remove {path} ({error.strerror})", "run the task with become") from error
     return change
+
+
+def restore(module: AnsibleModule, change: Change) -> None:
+    """Put back what a change replaced or removed, with its mode and owner. Raises FileError."""
+    if not change.changed or module.check_mode:
+        return
+    if not change.before.exists:
+        remove(module, change.path)
+        return
+    if change.before.link is not None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(change.path)
+        os.symlink(change.before.link, change.path)
+        return
+    with _temporary(os.path.dirname(change.path), change.path, change.before) as name:
+        _label(module, name, change.path)
+        os.replace(name, change.path)
 
 
 @contextlib.contextmanager
@@ -182,7 +199,8 @@ def _text(content: bytes | None) -> str:
     return "" if content is None else content.decode("utf-8", "replace")
 
 
-def _uid(owner: str) -> int:
+def uid_of(owner: str) -> int:
+    """The number of a user. Raises FileError if the node has none of that name."""
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -185,17 +185,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``condor_vac machinetype``."""
     parser.add_argument("files", nargs="+", metavar="MACHINETYPE.json", help="machinetype files to check")
     parser.add_argument("--json", action="store_true", help="print every key, with defaults filled in")
+    parser.add_argument("--submit", action="store_true", help="print the submit description of its VMs' jobs (or JSON)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the files; raises UsageError at the first that is wrong, so that the command exits 2."""
     checked = [load(path) for path in args.files]
-    if args.json:
+    if args.submit:
+        _print_submit(checked, args.json)
+    elif args.json:
         print(json.dumps([machinetype.to_mapping() for machinetype in checked], indent=1, sort_keys=True))
     else:
         for path, machinetype in zip(args.files, checked):
             print(f"{path}: machinetype {machinetype.name} is good")
     return 0
+
+
+def _print_submit(checked: Sequence[Machinetype], as_json: bool) -> None:
+    # Above this module; it is needed for this command only.
+    from condor_vac import submitfile  # noqa: PLC0415
+
+    described = {machinetype.name: submitfile.describe(machinetype) for machinetype in checked}
+    if as_json:
+        print(json.dumps(described, indent=1))
+        return
+    for commands in described.values():
+        print("\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"]))
 
 
 def _fill_defaults(values: dict[str, Any], source: str) -> None:

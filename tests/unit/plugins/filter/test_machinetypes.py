@@ -43,37 +43,3 @@ def test_two_machinetypes_may_share_an_image() -> None:
 def test_what_cannot_be_is_refused_by_its_key(machinetypes: Any, names: str) -> None:
     with pytest.raises(AnsibleFilterError, match=f"^{names}: "):
         filters.images(machinetypes)
-
-
-def test_files_go_beside_the_machinetype() -> None:
-    assert filters.machinetype_files({"atlas": ATLAS, "lhcb": LHCB}, "/d") == [
-        {"source": "files/atlas.user_data", "dest": "/d/atlas.user_data"},
-        {"source": "x/y", "dest": "/d/atlas.file.a"},
-        {"source": "secrets/key.pem", "dest": "/d/atlas.file.hostkey"},
-        {"source": "u", "dest": "/d/lhcb.user_data"},
-        {"source": "keys/ops.pub", "dest": "/d/lhcb.pub"},
-    ]
-
-
-def test_document_has_the_pools_paths_and_the_defaults_only_where_the_site_says_nothing() -> None:
-    defaults = {"owner": "vac", "max_machines": 3}
-    assert filters.machinetype_document(ATLAS, "atlas", "/d", "/i", defaults) == {
-        "name": "atlas",
-        "owner": "vac",
-        "image": "/i/cernvm4.iso",
-        "user_data": "/d/atlas.user_data",
-        "user_data_files": {"hostkey": "/d/atlas.file.hostkey", "a": "/d/atlas.file.a"},
-        "max_machines": 7,
-    }
-
-
-def test_every_file_of_the_document_is_deployed() -> None:
-    document = filters.machinetype_document(LHCB, "lhcb", "/d", "/i", {})
-    deployed = {item["dest"] for item in filters.machinetype_files({"lhcb": LHCB}, "/d")}
-    assert {document["user_data"], document["root_public_key"]} == deployed
-
-
-@pytest.mark.parametrize(("own", "owner"), [({}, "vac"), ({"owner": "atlas01"}, "atlas01")])
-def test_a_factory_has_a_directory_of_its_owner(own: dict[str, str], owner: str) -> None:
-    item = {"key": "atlas", "value": {**ATLAS, **own}}
-    assert filters.state_directory(item, "/s", "vac") == {"path": "/s/atlas", "owner": owner, "mode": "0755"}

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Controller side of machinetype: checks the inventory, reads the files it names, and sends all in one call."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
+
+MODULE = "vacuum.htcondor.machinetype"
+FILE_LIMIT = 4 << 20
+VAULT = b"$ANSIBLE_VAULT"
+DIRECTORY = "/etc/condor_vac/machinetypes"
+IMAGE_DIR = "/var/lib/condor_vac/images"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One round trip for all machinetypes; everything that may be secret is in one argument that is never shown."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Turn machinetypes, defaults and image_dir into the module's payload. Raises AnsibleActionFail."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        if "payload" in arguments:
+            raise AnsibleActionFail("payload is filled in by the action plugin: leave it out of the task")
+        wanted = arguments.pop("machinetypes", None)
+        defaults = arguments.pop("defaults", None) or {}
+        image_dir = arguments.pop("image_dir", None) or IMAGE_DIR
+        if wanted is not None:
+            directory = arguments.get("directory") or DIRECTORY
+            try:
+                payload = {
+                    name: {
+                        "document": machinetypes.document(data, name, directory, image_dir, defaults),
+                        "files": self._files(name, data),
+                    }
+                    for name, data in machinetypes.checked(wanted).items()
+                }
+            except machinetypes.MachinetypeError as error:
+                raise AnsibleActionFail(error.message) from error
+            arguments["payload"] = base64.b64encode(json.dumps(payload).encode()).decode("ascii")
+        result: dict[str, Any] = self._execute_module(
+            module_name=MODULE, module_args=arguments, task_vars=task_vars or {}
+        )
+        return result
+
+    def _files(self, name: str, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """File name on the access point → its bytes (base64), and whether a diff may show them."""
+        found = {}
+        for file_name, (key, source) in machinetypes.sources(data, name).items():
+            content, encrypted = self._read(f"{machinetypes.VARIABLE}.{name}.{key}", source)
+            secret = encrypted or key.startswith("user_data_files.")
+            found[file_name] = {"content": base64.b64encode(content).decode("ascii"), "secret": secret}
+        return found
+
+    def _read(self, key: str, source: str) -> tuple[bytes, bool]:
+        """The file's bytes, decrypted if it is a vault's, and whether it was one."""
+        try:
+            path = self._find_needle("files", source)
+            if Path(path).stat().st_size > FILE_LIMIT:
+                raise AnsibleActionFail(f"{key}: {source} is larger than {FILE_LIMIT} bytes; is it the right file?")
+            encrypted = Path(path).read_bytes().startswith(VAULT)
+            content = Path(self._loader.get_real_file(path)).read_bytes()
+        except AnsibleActionFail:
+            raise
+        except (AnsibleError, OSError) as error:
+            raise AnsibleActionFail(f"{key}: cannot read {source} on the controller: {error}") from error
+        finally:
+            self._loader.cleanup_all_tmp_files()
+        return content, encrypted

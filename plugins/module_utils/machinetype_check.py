@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Machinetypes tried out on the access point, by the programs that will read them, before they replace others."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import INSTALL
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import InvalidContent
+from ansible_collections.vacuum.htcondor.plugins.module_utils.machinetype_jobs import largest_node
+
+CLI = "/usr/local/bin/condor_vac"
+INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
+
+
+class Checker:
+    """Checks of what the action plugin sent: name → {document, files}. *directory* is where it is to go."""
+
+    def __init__(self, module: AnsibleModule, command: Command, directory: str) -> None:
+        self.module = module
+        self.command = command
+        self.directory = directory
+
+    def sizes(self, wanted: dict[str, Any]) -> dict[str, int] | None:
+        """Refuse what no node of the pool could ever run. Raises InvalidContent."""
+        node, why = largest_node(self.command)
+        if node is None:
+            self.module.warn(f"sizes of machinetypes are not compared with those of nodes: {why}")
+            return None
+        for name in sorted(wanted):
+            for key, most in node.items():
+                value = wanted[name]["document"].get(key)
+                if isinstance(value, int) and value > most:
+                    raise InvalidContent(
+                        f"vacuum_machinetypes.{name}.{key}: {value} is more than any node of the pool has "
+                        f"(the most is {most})",
+                        "lower it, or add a larger node first",
+                    )
+        return node
+
+    def contents(self, wanted: dict[str, Any], differing: set[str]) -> None:
+        """Let condor_vac read all machinetypes, and HTCondor those that change. Raises InvalidContent."""
+        if not wanted:
+            return
+        if self.module.check_mode and self.command.find(CLI) is None:
+            self.module.warn("machinetypes are not checked: condor_vac is not installed yet")
+            return
+        self.command.require(CLI, INSTALL_CLI)
+        with tempfile.TemporaryDirectory(dir=self.module.tmpdir) as stage:
+            for name in sorted(wanted):
+                self._stage(stage, name, wanted[name])
+            paths = {name: f"{stage}/{name}.json" for name in sorted(wanted)}
+            answer = self.command.run([CLI, "machinetype", "--submit", "--json", *paths.values()], ok=None)
+            if not answer.ok:
+                raise InvalidContent(_named(answer.complaint(), stage), "nothing was changed")
+            described = json.loads(answer.stdout)
+        for name in sorted(differing):
+            self._parse(name, described[name])
+
+    def _stage(self, stage: str, name: str, data: dict[str, Any]) -> None:
+        """The machinetype's files as they are to be, with paths that lead to one another in *stage*."""
+        text = json.dumps(data["document"]).replace(f'"{self.directory}/', f'"{stage}/')
+        for file, content in {
+            f"{name}.json": text.encode(),
+            **{file: base64.b64decode(part["content"]) for file, part in data["files"].items()},
+        }.items():
+            with open(f"{stage}/{file}", "wb") as stream:
+                stream.write(content)
+
+    def _parse(self, name: str, commands: dict[str, str]) -> None:
+        """Let condor_submit read the description of the VMs' jobs, without submitting. Raises InvalidContent."""
+        submit = self.command.find("condor_submit")
+        if submit is None and self.module.check_mode:
+            self.module.warn("submit descriptions are not checked: HTCondor is not installed yet")
+            return
+        submit = self.command.require("condor_submit", INSTALL)
+        text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue", ""])
+        argv = [submit, "-disable", "-dry-run", "/dev/null", "-"]
+        answer = self.command.run(argv, stdin=text, ok=None, cwd="/", timeout=60)
+        if not answer.ok:
+            raise InvalidContent(
+                f"vacuum_machinetypes.{name}: HTCondor refuses its VMs' submit description: {answer.complaint()}",
+                "nothing was changed",
+            )
+
+
+def _named(complaint: str, stage: str) -> str:
+    """What condor_vac said of a staged file, in the words of the inventory."""
+    text = re.sub(rf"^condor_vac machinetype: |(?<=: ){re.escape(stage)}/", "", complaint)
+    text = text.replace(f"{stage}/", "")
+    return re.sub(r"^([a-z0-9-]+)\.json: ", r"vacuum_machinetypes.\1.", text)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a pool has to say about machinetypes: their jobs on this access point, and how large its nodes are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import INSTALL, VM_UNIVERSE
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError
+
+SCHEDULER_UNIVERSE = 7
+IDLE, COMPLETED, HELD = 1, 4, 5
+# Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
+NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"
+
+
+class Jobs:
+    """The jobs of machinetypes in the queue of the local schedd. Names are machinetypes', already checked."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+
+    def factories(self, name: str) -> int:
+        """How many factories of the machinetype are in the queue, in whatever state."""
+        return len(self._query(f'VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE}'))
+
+    def vms(self, name: str) -> tuple[int, int]:
+        """How many VMs do not run (idle or held), and how many do or are just ending."""
+        states = [int(job["JobStatus"]) for job in self._query(self._vms(name))]
+        waiting = sum(state in {IDLE, HELD} for state in states)
+        return waiting, sum(state != COMPLETED for state in states) - waiting
+
+    def remove_idle(self, name: str) -> None:
+        """Remove its VMs that do not run. Raises CommandError."""
+        condor_rm = self._command.require("condor_rm", INSTALL)
+        waiting = f"{self._vms(name)} && (JobStatus == {IDLE} || JobStatus == {HELD})"
+        self._command.run([condor_rm, "-constraint", waiting])
+
+    def _vms(self, name: str) -> str:
+        return f'VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE}'
+
+    def _query(self, constraint: str) -> list[dict[str, Any]]:
+        condor_q = self._command.require("condor_q", INSTALL)
+        argv = [condor_q, "-allusers", "-constraint", constraint, "-attributes", "JobStatus", "-json"]
+        text = self._command.run(argv, remedy="is the schedd running?").stdout
+        return list(json.loads(text)) if text.strip() else []
+
+
+def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:
+    """The most memory_mb and processors that any node has; None, and why, if that cannot be said."""
+    condor_status = command.find("condor_status")
+    if condor_status is None:
+        return None, "HTCondor is not installed yet"
+    argv = [condor_status, "-startd", "-constraint", NODES, "-af", "TotalMemory", "TotalCpus"]
+    try:
+        text = command.run(argv, timeout=30).stdout
+    except CommandError as error:
+        return None, f"the collector does not answer ({error.message})"
+    rows = [line.split() for line in text.splitlines()]
+    sizes = [(int(float(row[0])), int(float(row[1]))) for row in rows if len(row) == 2 and "undefined" not in row]
+    if not sizes:
+        return None, "the pool has no node yet"
+    return {"memory_mb": max(memory for memory, _ in sizes), "processors": max(cpus for _, cpus in sizes)}, ""

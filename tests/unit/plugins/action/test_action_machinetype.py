@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller side of machinetype: what it sends, and what it refuses to."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
+from ansible_collections.vacuum.htcondor.plugins.action import machinetype
+
+ATLAS: dict[str, Any] = {
+    "kind": "cernvm",
+    "image": "https://cernvm.example/cernvm4.iso",
+    "user_data": "atlas.user_data",
+    "user_data_files": {"hostkey": "key.pem"},
+}
+
+
+class Loader:
+    """Decrypts what begins like a vault's file, as Ansible's own does, into a file that must be cleaned up."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.cleaned = 0
+
+    def get_real_file(self, path: str) -> str:
+        content = Path(path).read_bytes()
+        if not content.startswith(b"$ANSIBLE_VAULT"):
+            return path
+        plain = self.root / "plain"
+        plain.write_bytes(b"decrypted")
+        return str(plain)
+
+    def cleanup_all_tmp_files(self) -> None:
+        self.cleaned += 1
+        (self.root / "plain").unlink(missing_ok=True)
+
+
+class Node(machinetype.ActionModule):
+    """The action plugin with a node that remembers what it was sent."""
+
+    def __init__(self, arguments: dict[str, Any], root: Path) -> None:
+        self._task = SimpleNamespace(args=arguments, async_val=0, diff=False, check_mode=False)
+        self._loader = Loader(root)
+        self.root = root
+        self.calls: list[dict[str, Any]] = []
+
+    def _find_needle(self, kind: str, name: str) -> str:
+        assert kind == "files"
+        if not (self.root / name).exists():
+            raise AnsibleFileNotFound(name)
+        return str(self.root / name)
+
+    def _execute_module(self, **call: Any) -> dict[str, Any]:
+        self.calls.append(call["module_args"])
+        return {"changed": False}
+
+    def sent(self) -> dict[str, Any]:
+        payload: dict[str, Any] = json.loads(base64.b64decode(self.calls[0]["payload"]))
+        return payload
+
+
+@pytest.fixture(autouse=True)
+def no_base_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machinetype.ActionBase, "run", lambda *_args: {})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "atlas.user_data").write_bytes(b"#!/bin/sh\r\n\xff")
+    (tmp_path / "key.pem").write_bytes(b"key")
+    return tmp_path
+
+
+def node(root: Path, machinetypes: Any, **arguments: Any) -> Node:
+    made = Node({"machinetypes": machinetypes, **arguments}, root)
+    made.run()
+    return made
+
+
+def test_documents_and_files_go_in_one_call(root: Path) -> None:
+    made = node(root, {"atlas": ATLAS}, defaults={"owner": "vac"}, image_dir="/i", directory="/d")
+    (call,) = made.calls
+    assert set(call) == {"payload", "directory"}
+    sent = made.sent()["atlas"]
+    assert sent["document"]["image"] == "/i/cernvm4.iso"
+    assert sent["document"]["user_data_files"] == {"hostkey": "/d/atlas.file.hostkey"}
+    assert base64.b64decode(sent["files"]["atlas.user_data"]["content"]) == b"#!/bin/sh\r\n\xff"
+    assert {name: part["secret"] for name, part in sent["files"].items()} == {
+        "atlas.user_data": False,
+        "atlas.file.hostkey": True,
+    }
+
+
+def test_a_vaults_file_goes_decrypted_and_as_a_secret(root: Path) -> None:
+    (root / "atlas.user_data").write_bytes(b"$ANSIBLE_VAULT;1.1;AES256\n6530")
+    made = node(root, {"atlas": ATLAS})
+    part = made.sent()["atlas"]["files"]["atlas.user_data"]
+    assert (base64.b64decode(part["content"]), part["secret"]) == (b"decrypted", True)
+    assert not (root / "plain").exists(), "the decrypted copy is removed"
+
+
+def test_to_retire_nothing_is_sent(root: Path) -> None:
+    made = Node({"retire": ["old"]}, root)
+    made.run()
+    assert made.calls == [{"retire": ["old"]}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"user_data": "gone"}, "vacuum_machinetypes.atlas.user_data: cannot read gone on the controller"),
+        ({"user_data_files": {"k": "gone"}}, "vacuum_machinetypes.atlas.user_data_files.k: cannot read gone"),
+        ({"user_data": "big"}, "vacuum_machinetypes.atlas.user_data: big is larger than"),
+        ({"kind": "x"}, "vacuum_machinetypes.atlas.kind: "),
+    ],
+)
+def test_what_cannot_be_sent_is_named(
+    root: Path, change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machinetype, "FILE_LIMIT", 100)
+    (root / "big").write_bytes(b"x" * 101)
+    with pytest.raises(AnsibleActionFail) as caught:
+        node(root, {"atlas": {**ATLAS, **change}})
+    assert message in str(caught.value)
+
+
+def test_a_task_cannot_send_a_payload_of_its_own(root: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match="leave it out"):
+        node(root, {}, payload="x")

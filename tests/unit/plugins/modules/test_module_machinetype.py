@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""machinetype: all of a site's machinetypes at once, checked before anything is replaced."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import io
+import json
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.vacuum.htcondor.plugins.module_utils import files
+from ansible_collections.vacuum.htcondor.plugins.modules import machinetype
+
+from condor_vac import cli
+from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+
+ME = getpass.getuser()
+IDLE, RUNNING, COMPLETED, HELD = 1, 2, 4, 5
+
+
+class AccessPoint:
+    """condor_vac itself, and stand-ins for HTCondor's tools: nodes, a queue, a parser that may refuse."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.directory = root / "etc" / "machinetypes"
+        self.nodes: str | None = "3900 2\n64216 16\n"
+        self.vms: list[int] = []
+        self.factories = 0
+        self.refused = ""
+        self.parsed: list[str] = []
+        self.removed = 0
+        self.tools = Tools(self.answer)
+        (root / "etc").mkdir()
+
+    def answer(self, argv: list[str], stdin: str | None) -> Answer:
+        tool = argv[0].rsplit("/", 1)[-1]
+        result: Answer = getattr(self, tool)(argv, stdin or "")
+        return result
+
+    def condor_vac(self, argv: list[str], _stdin: str) -> Answer:
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            rc = cli.main(argv[1:])
+        return rc, out.getvalue(), err.getvalue()
+
+    def condor_submit(self, argv: list[str], stdin: str) -> Answer:
+        assert argv[1:] == ["-disable", "-dry-run", "/dev/null", "-"]
+        self.parsed.append(stdin)
+        return (1, "", "ERROR: Parse error in expression") if self.refused and self.refused in stdin else (0, "", "")
+
+    def condor_status(self, _argv: list[str], _stdin: str) -> Answer:
+        return (1, "", "no collector") if self.nodes is None else (0, self.nodes, "")
+
+    def condor_q(self, argv: list[str], _stdin: str) -> Answer:
+        constraint = argv[argv.index("-constraint") + 1]
+        if "VacFactory" in constraint:
+            return 0, json.dumps([{"JobStatus": RUNNING}] * self.factories), ""
+        assert 'VacMachinetype =?= "old"' in constraint
+        return 0, json.dumps([{"JobStatus": state} for state in self.vms]) if self.vms else "", ""
+
+    def condor_rm(self, argv: list[str], _stdin: str) -> Answer:
+        assert "JobStatus == 1" in argv[2]
+        assert 'VacMachinetype =?= "old"' in argv[2]
+        self.removed += 1
+        self.vms = [state for state in self.vms if state not in {IDLE, HELD}]
+        return 0, "", ""
+
+    def arguments(self, machinetypes: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+        """What the action plugin sends; each value is (document's keys, file suffix → bytes)."""
+        given = {
+            "directory": str(self.directory),
+            "state_directory": str(self.root / "state"),
+            **more,
+        }
+        if machinetypes is not None:
+            payload = {name: self._part(name, *parts) for name, parts in machinetypes.items()}
+            given["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+        return given
+
+    def _part(self, name: str, keys: dict[str, Any], data: dict[str, bytes] | None = None) -> dict[str, Any]:
+        contents = {"user_data": b"#!/bin/sh\n", **(data or {})}
+        document = {
+            "name": name,
+            "owner": ME,
+            "kind": "cernvm",
+            "image": "/images/cernvm.iso",
+            "user_data": f"{self.directory}/{name}.user_data",
+            **keys,
+        }
+        found = {
+            f"{name}.{suffix}": {
+                "content": base64.b64encode(content).decode(),
+                "secret": suffix.startswith("file."),
+            }
+            for suffix, content in contents.items()
+        }
+        return {"document": document, "files": found}
+
+
+@pytest.fixture(name="ap")
+def _ap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AccessPoint:
+    if ME == "root":
+        # condor_vac refuses root as owner; the tests' files are root's all the same.
+        monkeypatch.setattr("condor_vac.machinetype._check_together", lambda *_: None)
+    return AccessPoint(tmp_path)
+
+
+ATLAS: dict[str, Any] = {
+    "memory_mb": 4096,
+    "user_data_options": {"token": "sesame", "proxy": "http://squid:3128"},
+}
+
+
+def two(ap: AccessPoint) -> dict[str, Any]:
+    hostkey = {"user_data_files": {"hostkey": f"{ap.directory}/gridpp.file.hostkey"}}
+    return {"atlas": (ATLAS,), "gridpp": (hostkey, {"file.hostkey": b"-----BEGIN open-sesame-----\n"})}
+
+
+def names(ap: AccessPoint) -> list[str]:
+    return sorted(path.name for path in ap.directory.iterdir())
+
+
+def test_all_machinetypes_are_deployed_in_one_call_and_stay(ap: AccessPoint) -> None:
+    results = four_calls(machinetype, ap.arguments(two(ap)), ap.tools)
+    assert names(ap) == [
+        "atlas.json", "atlas.user_data", "gridpp.file.hostkey", "gridpp.json", "gridpp.user_data",
+    ]  # fmt: skip
+    assert {path.stat().st_mode & 0o777 for path in ap.directory.iterdir()} == {0o640}
+    assert (ap.root / "state" / "atlas").is_dir()
+    assert results[1]["changed_machinetypes"] == ["atlas", "gridpp"]
+    assert results[3]["machinetypes"] == ["atlas", "gridpp"]
+    assert results[3]["files"] == results[3]["unwanted"] == []
+    assert results[1]["largest_node"] == {"memory_mb": 64216, "processors": 16}
+    assert len(ap.parsed) == 4, "what did not change is not parsed again"
+    assert "vm_memory = 4096" in ap.parsed[0]
+
+
+def test_secrets_are_in_no_result(ap: AccessPoint) -> None:
+    first = run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    changed = two(ap)
+    changed["atlas"] = ({"memory_mb": 2048, "user_data_options": {"token": "sesame2"}},)
+    changed["gridpp"] = (changed["gridpp"][0], {"file.hostkey": b"open-sesame-3"})
+    second = run(machinetype, ap.arguments(changed), tools=ap.tools)
+    shown = json.dumps([first, second])
+    assert "sesame" not in shown
+    assert "(hidden, changed)" in shown
+    assert '\\"memory_mb\\": 4096' in shown, "what is no secret is shown"
+    assert second["changed_machinetypes"] == ["atlas", "gridpp"]
+    encoded = base64.b64encode(b"open-sesame-3").decode()
+    assert encoded not in shown
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"max_idle": -1}, "vacuum_machinetypes.gridpp.max_idle: must be a whole number"),
+        ({"colour": "red"}, "vacuum_machinetypes.gridpp.'colour': unknown key"),
+        ({"memory_mb": 64217}, "vacuum_machinetypes.gridpp.memory_mb: 64217 is more than any node of the pool has"),
+        ({"processors": 17}, "vacuum_machinetypes.gridpp.processors: 17 is more than any node"),
+        ({"rank": "$(x)"}, "rank"),
+    ],
+)
+def test_one_that_is_wrong_stops_all_and_is_named(ap: AccessPoint, keys: dict[str, Any], message: str) -> None:
+    for check in (True, False):
+        result = run(machinetype, ap.arguments({**two(ap), "gridpp": (keys,)}), check=check, tools=ap.tools)
+        assert result["failed"]
+        assert message in result["msg"]
+        assert str(ap.root) not in result["msg"]
+    assert not ap.directory.exists() or names(ap) == []
+
+
+def test_what_htcondor_refuses_is_not_deployed(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    before = {path.name: path.read_bytes() for path in ap.directory.iterdir()}
+    ap.refused = "requirements = ((Memory >"
+    changed = {**two(ap), "atlas": ({"requirements": "(Memory >"},)}
+    result = run(machinetype, ap.arguments(changed), tools=ap.tools)
+    assert result["failed"]
+    assert "vacuum_machinetypes.atlas: HTCondor refuses" in result["msg"]
+    assert {path.name: path.read_bytes() for path in ap.directory.iterdir()} == before
+
+
+@pytest.mark.parametrize("nodes", [None, "", "undefined undefined\n"])
+def test_without_nodes_sizes_are_not_judged(ap: AccessPoint, nodes: str | None) -> None:
+    ap.nodes = nodes
+    result = run(machinetype, ap.arguments({"big": ({"memory_mb": 1 << 20},)}), tools=ap.tools)
+    assert not result.get("failed")
+    assert result["largest_node"] is None
+
+
+def test_a_write_that_fails_leaves_what_was_there(ap: AccessPoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    before = {path.name: path.read_bytes() for path in ap.directory.iterdir()}
+    real, calls = os.replace, []
+
+    def replace(source: str, target: str) -> None:
+        calls.append(target)
+        if len(calls) == 4:
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr(files.os, "replace", replace)
+    changed = {
+        "atlas": ({"memory_mb": 128}, {"user_data": b"new\n", "pub": b"ssh-rsa x\n"}),
+        "gridpp": ({"memory_mb": 128}, {"user_data": b"new\n"}),
+    }
+    result = run(machinetype, ap.arguments(changed), tools=ap.tools)
+    assert result["failed"]
+    assert "No space left" in result["msg"]
+    assert {path.name: path.read_bytes() for path in ap.directory.iterdir()} == before
+
+
+def test_a_file_that_a_machinetype_lost_is_removed(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    (ap.directory / "gridpp2.file.hostkey").write_bytes(b"of another")
+    four_calls(machinetype, ap.arguments({"gridpp": ({},)}), ap.tools)
+    assert "gridpp.file.hostkey" not in names(ap)
+    assert "gridpp2.file.hostkey" in names(ap)
+
+
+def test_one_that_left_the_inventory_is_reported_then_retired_when_its_last_vm_ended(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments({"old": ({},), "atlas": ({},)}), tools=ap.tools)
+    result = run(machinetype, ap.arguments({"atlas": ({},)}), tools=ap.tools)
+    assert (result["unwanted"], result["changed"]) == (["old"], False)
+
+    ap.vms = [IDLE, HELD, RUNNING, RUNNING, COMPLETED]
+    for check in (True, False):
+        result = run(machinetype, ap.arguments(retire=["old"]), check=check, tools=ap.tools)
+        assert result["retired"] == {"old": {"gone": False, "running": 2, "removed": 2}}
+        assert result["changed"]
+    assert ap.removed == 1
+    result = run(machinetype, ap.arguments(retire=["old"]), tools=ap.tools)
+    assert result["retired"] == {"old": {"gone": False, "running": 2, "removed": 0}}
+    assert not result["changed"]
+    assert "old.json" in names(ap)
+
+    ap.vms = [COMPLETED]
+    results = four_calls(machinetype, ap.arguments(retire=["old"]), ap.tools)
+    assert results[1]["retired"]["old"]["gone"]
+    assert names(ap) == ["atlas.json", "atlas.user_data"]
+    assert sorted(path.name for path in (ap.root / "state").iterdir()) == ["atlas"]
+
+
+def test_a_factory_must_be_gone_before(ap: AccessPoint) -> None:
+    ap.factories = 1
+    result = run(machinetype, ap.arguments(retire=["old"]), tools=ap.tools)
+    assert result["failed"]
+    assert "factory of old is still in the queue" in result["msg"]
+    assert ap.removed == 0
+
+
+@pytest.mark.parametrize("name", ["../x", "a.b", "", "A"])
+def test_only_names_are_retired(ap: AccessPoint, name: str) -> None:
+    result = run(machinetype, ap.arguments(retire=[name]), tools=ap.tools)
+    assert result["failed"]
+    assert "no machinetype's name" in result["msg"]
+
+
+def test_an_owner_that_does_not_exist_is_named(ap: AccessPoint) -> None:
+    arguments = ap.arguments({"atlas": ({"owner": "nobody-of-that-name"},)})
+    result = run(machinetype, arguments, tools=ap.tools)
+    assert result["failed"]
+    assert "vacuum_machinetypes.atlas.owner: there is no user nobody-of-that-name" in result["msg"]
+    assert not run(machinetype, arguments, check=True, tools=ap.tools).get("failed"), "it may be created before"
+
+
+def test_a_payload_of_ones_own_is_refused(ap: AccessPoint) -> None:
+    result = run(machinetype, {**ap.arguments(), "payload": "x"}, tools=ap.tools)
+    assert result["failed"]
+    assert "leave it out" in result["msg"]
