@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module machinetype on an access point with a real schedd, collector and condor_submit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.chroot import OWNER, Pool
+from tests.integration.factory.ansible_node import Node
+
+VM_JOB = """universe = vm
+executable = vac-old
+vm_type = kvm
+vm_memory = 128
+vm_disk = /i/x.iso:hda:r:raw
++VacMachinetype = "old"
+leave_in_queue = JobStatus == 4
+queue {count}
+"""
+
+
+class Site:
+    """The access point's directories of one test, and the module with them."""
+
+    def __init__(self, pool: Pool, work: Path, name: str) -> None:
+        self.pool = pool
+        self.node = Node(pool, work)
+        self.files = work / "files"
+        self.files.mkdir()
+        self.files.joinpath("x.user_data").write_bytes(b"#!/bin/sh\r\n##user_data_uuid##\n")
+        self.files.joinpath("key.pem").write_bytes(b"open-sesame\n")
+        self.outside = pool.local / name
+        self.fixed = {"directory": f"/pool/{name}/etc/machinetypes", "state_directory": f"/pool/{name}/state"}
+
+    def machinetype(self, **keys: Any) -> dict[str, Any]:
+        user_data = str(self.files / "x.user_data")
+        return {"kind": "cernvm", "image": "/i/cernvm.iso", "user_data": user_data, "max_machines": 5, **keys}
+
+    def run(self, *flags: str, **arguments: Any) -> dict[str, Any]:
+        defaults = {"owner": OWNER, "space": "vac.test"}
+        if "machinetypes" in arguments:
+            arguments["defaults"] = defaults
+        return self.node.run("machinetype", {**self.fixed, **arguments}, *flags)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in (self.outside / "etc" / "machinetypes").iterdir())
+
+
+@pytest.fixture(name="site")
+def _site(pool: Pool, tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    return Site(pool, tmp_path, request.node.name[:40].strip("_"))
+
+
+def test_deployed_checked_and_read_by_the_programs(site: Site) -> None:
+    options = {"token": "sesame-1"}
+    wanted = {
+        "atlas": site.machinetype(user_data_options=options, accounting_group="group_atlas.prod", rank="Memory"),
+        "gridpp": site.machinetype(user_data_files={"hostkey": str(site.files / "key.pem")}, sharing="http"),
+    }
+    planned = site.run("--check", "--diff", machinetypes=wanted)
+    assert planned["changed"]
+    assert not site.outside.exists()
+    done = site.run("--diff", "-vvv", machinetypes=wanted)
+    assert (done["failed"], done["changed"]) == (False, True)
+    assert done["files"] == planned["files"]
+    assert "sesame" not in json.dumps([planned, done])
+    assert not site.run(machinetypes=wanted)["changed"]
+    stored = site.outside / "etc" / "machinetypes" / "gridpp.user_data"
+    assert stored.read_bytes() == b"#!/bin/sh\r\n##user_data_uuid##\n"
+    path = f"{site.fixed['directory']}/atlas.json"
+    site.pool.run("/usr/local/bin/condor_vac", "machinetype", path, user=OWNER)
+    job = json.loads(site.pool.run("/usr/local/bin/condor_vac", "factory-job", "--json", path, user=OWNER).stdout)
+    assert (job["name"], job["owner"]) == ("atlas", OWNER)
+    other = site.pool.run("cat", path, user="nobody", check=False)
+    assert other.returncode != 0, "options may hold secrets"
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"requirements": "(Memory > 1"}, "vacuum_machinetypes.atlas: HTCondor refuses its VMs' submit description"),
+        ({"rank": "Memory >"}, "vacuum_machinetypes.atlas: HTCondor refuses"),
+        ({"max_idle": 6}, "vacuum_machinetypes.atlas.max_idle: 6 is above max_machines 5"),
+        ({"fizzle_seconds": 90000}, "vacuum_machinetypes.atlas.fizzle_seconds: 90000 is not below"),
+        ({"colour": 1}, "vacuum_machinetypes.atlas.colour: unknown key"),
+    ],
+)
+def test_what_cannot_run_replaces_nothing(site: Site, keys: dict[str, Any], message: str) -> None:
+    site.run(machinetypes={"atlas": site.machinetype()})
+    before = site.names()
+    refused = site.run(machinetypes={"atlas": site.machinetype(**keys), "second": site.machinetype()})
+    assert refused["failed"]
+    assert message in refused["msg"]
+    assert site.names() == before
+
+
+def test_one_that_left_the_inventory_drains(site: Site) -> None:
+    site.run(machinetypes={"old": site.machinetype(), "atlas": site.machinetype()})
+    assert site.run(machinetypes={"atlas": site.machinetype()})["unwanted"] == ["old"]
+    site.pool.run("condor_submit", "-", user=OWNER, input=VM_JOB.format(count=3))
+    constraint = 'VacMachinetype =?= "old"'
+    first = site.pool.run("condor_q", "-allusers", "-constraint", constraint, "-af:j", "JobStatus").stdout.split()[0]
+    site.pool.run("condor_qedit", first, "JobStatus", "2")
+    done = site.run(retire=["old"])
+    assert done["retired"] == {"old": {"gone": False, "running": 1, "removed": 2}}
+    assert "old.json" in site.names()
+    site.pool.run("condor_qedit", first, "JobStatus", "4")
+    done = site.run(retire=["old"])
+    assert done["retired"]["old"]["gone"]
+    assert site.names() == ["atlas.json", "atlas.user_data"]
+    assert not (site.outside / "state" / "old").exists()
