@@ -12,7 +12,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import INST
 from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError
 
 SCHEDULER_UNIVERSE = 7
-IDLE, COMPLETED, HELD = 1, 4, 5
+COMPLETED = 4
 # Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
 NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"
 
@@ -27,20 +27,10 @@ class Jobs:
         """How many factories of the machinetype are in the queue, in whatever state."""
         return len(self._query(f'VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE}'))
 
-    def vms(self, name: str) -> tuple[int, int]:
-        """How many VMs do not run (idle or held), and how many do or are just ending."""
-        states = [int(job["JobStatus"]) for job in self._query(self._vms(name))]
-        waiting = sum(state in {IDLE, HELD} for state in states)
-        return waiting, sum(state != COMPLETED for state in states) - waiting
-
-    def remove_idle(self, name: str) -> None:
-        """Remove its VMs that do not run. Raises CommandError."""
-        condor_rm = self._command.require("condor_rm", INSTALL)
-        waiting = f"{self._vms(name)} && (JobStatus == {IDLE} || JobStatus == {HELD})"
-        self._command.run([condor_rm, "-constraint", waiting])
-
-    def _vms(self, name: str) -> str:
-        return f'VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE}'
+    def vms(self, name: str) -> int:
+        """How many VMs have not ended yet, running or not."""
+        ended = f"JobStatus == {COMPLETED}"
+        return len(self._query(f'VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && !({ended})'))
 
     def _query(self, constraint: str) -> list[dict[str, Any]]:
         condor_q = self._command.require("condor_q", INSTALL)

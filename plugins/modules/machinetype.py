@@ -52,9 +52,8 @@ options:
   retire:
     description:
       - Names of machinetypes to take away. Their factories must be gone (M(vacuum.htcondor.factory) with
-        O(vacuum.htcondor.factory#module:state=absent)).
-      - VMs that have not started are removed. VMs that run go on; as long as there are any the files stay, and
-        RV(retired) says how many.
+        O(vacuum.htcondor.factory#module:state=absent), which removes VMs that do not run as well).
+      - As long as VMs of it run, which go on to their end, the files stay, and RV(retired) says how many there are.
     type: list
     elements: str
     default: []
@@ -77,11 +76,10 @@ EXAMPLES = r"""
 
 - name: End the factories of those that left the inventory
   vacuum.htcondor.factory:
-    name: "{{ item }}"
+    all_but: "{{ vacuum_machinetypes.keys() | list }}"
     state: absent
-  loop: "{{ deployed.unwanted }}"
 
-- name: Take them away as soon as their VMs have ended
+- name: Take their files away as soon as their VMs have ended
   vacuum.htcondor.machinetype:
     retire: "{{ deployed.unwanted }}"
   when: deployed.unwanted | length > 0
@@ -115,7 +113,7 @@ retired:
   description: What became of each machinetype of O(retire), V(gone) is true when nothing of it is left.
   type: dict
   returned: when O(retire) is given
-  sample: {old: {gone: false, running: 3, removed: 2}}
+  sample: {old: {gone: false, vms: 3}}
 files:
   description: Paths of the files that were written or removed.
   type: list
@@ -236,10 +234,8 @@ class Machinetypes:
                     f"retire: the factory of {name} is still in the queue",
                     "use vacuum.htcondor.factory with state absent before",
                 )
-            idle, running = jobs.vms(name)
-            if idle and not self.module.check_mode:
-                jobs.remove_idle(name)
-            gone = running == 0
+            left = jobs.vms(name)
+            gone = left == 0
             paths = self._files_of(name) if gone else []
             removed = file_set.apply(
                 self.module,
@@ -247,10 +243,10 @@ class Machinetypes:
             )
             if gone and self._remove_state(name):
                 result["changed"] = True
-            result["retired"][name] = {"gone": gone, "running": running, "removed": idle}
+            result["retired"][name] = {"gone": gone, "vms": left}
             result["files"] += [change.path for change in removed if change.changed]
             result["diff"] += [entry for change in removed for entry in entries(change)]
-            result["changed"] = result["changed"] or bool(idle or removed)
+            result["changed"] = result["changed"] or bool(removed)
 
     def _remove_state(self, name: str) -> bool:
         """Remove the factory's directory with its state, its logs and those of its VMs; whether there was one."""
