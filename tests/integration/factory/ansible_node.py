@@ -11,51 +11,56 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.integration.chroot import CHECKOUT, Pool
+import yaml
 
-# Where a node has /usr/local/bin/condor_vac.
-CLI = """#!/usr/bin/python3
-import sys
-sys.path.insert(0, "/checkout/src")
-sys.dont_write_bytecode = True
-from condor_vac.cli import main
-sys.exit(main(sys.argv[1:]))
+from tests.integration.chroot import CHECKOUT, OWNER, Pool
+
+ROLE = """
+- hosts: ap
+  gather_facts: false
+  tasks:
+    - name: Keep machinetypes and factories
+      ansible.builtin.import_role:
+        name: vacuum.htcondor.factory
 """
 
 
 class Node:
-    """Runs modules of the collection inside the pool; ``work`` is a directory of the test's."""
+    """Runs modules and the role of access points inside the pool; ``work`` is a directory of the test's."""
 
     def __init__(self, pool: Pool, work: Path) -> None:
         self._work = work
-        programs = pool.local / "programs"
-        if not programs.exists():
-            programs.mkdir()
-            programs.joinpath("condor_vac").write_text(CLI)
-            programs.joinpath("condor_vac").chmod(0o755)
-            # In the pool's own mount namespace: the root directory itself is shared by all pools.
-            pool.run("mount", "--bind", "/pool/programs", "/usr/local/bin")
-        self._python = work / "python"
-        inside = shlex.join(pool.inside("python3"))
-        self._python.write_text(f'#!/bin/sh\nexec {inside} "$@"\n')
-        self._python.chmod(0o755)
+        python = work / "python"
+        python.write_text(f'#!/bin/sh\nexec {shlex.join(pool.inside("python3"))} "$@"\n')
+        python.chmod(0o755)
+        host = f"ap ansible_connection=local ansible_pipelining=true ansible_python_interpreter={python}\n"
+        work.joinpath("inventory").write_text(host)
 
     def run(self, module: str, arguments: dict[str, Any], *flags: str) -> dict[str, Any]:
-        """The module's result; ``flags`` are ansible's, such as --check. A failed one has ``msg``."""
-        host = f"ap ansible_connection=local ansible_pipelining=true ansible_python_interpreter={self._python}\n"
-        self._work.joinpath("inventory").write_text(host)
+        """The module's result; ``flags`` are ansible's, such as --check. A failed one has ``failed``."""
+        words = ["ap", "-m", f"vacuum.htcondor.{module}", "-a", json.dumps(arguments), *flags]
+        output = self._command("ansible", *words)
+        status, found, text = output.partition("=> ")
+        if not found:
+            raise AssertionError(f"{module}: {output}")
+        result, _ = json.JSONDecoder().raw_decode(text)
+        return dict(result, failed="FAILED" in status)
+
+    def play_role(self, machinetypes: dict[str, Any]) -> str:
+        """Run the role factory with these machinetypes; what ansible-playbook printed."""
+        self._work.joinpath("play.yml").write_text(ROLE)
+        variables = {
+            "factory_machinetypes": machinetypes,
+            "factory_owner": OWNER,
+            "factory_create_owner": False,
+            "factory_space": "vac.test",
+        }
+        self._work.joinpath("vars.yml").write_text(yaml.safe_dump(variables))
+        return self._command("ansible-playbook", "play.yml", "-e", "@vars.yml", "--diff")
+
+    def _command(self, program: str, *words: str) -> str:
         done = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible")),
-                "-i",
-                str(self._work / "inventory"),
-                "ap",
-                "-m",
-                f"vacuum.htcondor.{module}",
-                "-a",
-                json.dumps(arguments),
-                *flags,
-            ],
+            [str(Path(sys.executable).with_name(program)), "-i", "inventory", *words],
             capture_output=True,
             text=True,
             check=False,
@@ -63,11 +68,7 @@ class Node:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-                "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections"),
             },
         )
-        _, found, text = done.stdout.partition("=> ")
-        if not found:
-            raise AssertionError(f"{module}: {done.stdout}{done.stderr}")
-        result, _ = json.JSONDecoder().raw_decode(text)
-        return dict(result, failed="FAILED" in done.stdout.split("=>")[0])
+        return done.stdout + done.stderr

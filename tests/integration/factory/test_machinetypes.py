@@ -46,6 +46,12 @@ class Site:
             arguments["defaults"] = defaults
         return self.node.run("machinetype", {**self.fixed, **arguments}, *flags)
 
+    def factories(self) -> dict[str, str]:
+        """Machinetype → job of each factory of the role's tests."""
+        constraint = 'regexp("^role-", VacFactory) && JobStatus != 3'
+        text = self.pool.run("condor_q", "-allusers", "-constraint", constraint, "-af:j", "VacFactory").stdout
+        return {name: job for job, name in (line.split() for line in text.splitlines())}
+
     def names(self) -> list[str]:
         return sorted(path.name for path in (self.outside / "etc" / "machinetypes").iterdir())
 
@@ -114,3 +120,26 @@ def test_one_that_left_the_inventory_drains(site: Site) -> None:
     assert done["retired"]["old"]["gone"]
     assert site.names() == ["atlas.json", "atlas.user_data"]
     assert not (site.outside / "state" / "old").exists()
+
+
+def test_the_role_keeps_what_the_inventory_has_and_only_that(site: Site) -> None:
+    """The role's own directories, so one test: deployed, unchanged, changed, and gone."""
+    both = {name: site.machinetype(user_data_options={"token": "sesame"}) for name in ("role-a", "role-b")}
+    first = site.node.play_role(both)
+    assert "failed=0" in first, first
+    assert "sesame" not in first
+    assert "changed=0" in site.node.play_role(both)
+    factories = site.factories()
+    assert set(factories) == {"role-a", "role-b"}
+
+    last = site.node.play_role({"role-a": site.machinetype(memory_mb=64)})
+    assert "failed=0" in last, last
+    assert site.factories() == {"role-a": factories["role-a"]}, "a changed machinetype needs no new factory"
+    directory = site.pool.local / "etc" / "machinetypes"
+    assert not list(directory.glob("role-b*"))
+    assert json.loads((directory / "role-a.json").read_text())["memory_mb"] == 64
+
+    gone = site.node.play_role({})
+    assert "failed=0" in gone, gone
+    assert site.factories() == {}
+    assert not list(directory.glob("role-*"))
