@@ -21,7 +21,7 @@ NAME = re.compile(r"[a-z0-9-]{1,64}")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 # Keys that say what the site does for a machinetype, of which its VMs and its factory know nothing.
-SITE_KEYS = frozenset({"image_checksum"})
+SITE_KEYS = frozenset({"image_checksum", "image_signing_dn", "image_ca", "target_share"})
 # Keys that name a file on the controller; the access point keeps it under the machinetype's name with this suffix.
 FILE_KEYS = {"user_data": "user_data", "root_public_key": "pub", "submit_file": "sub"}
 # Keys for which the program that reads the machinetype has a default of its own.

@@ -25,6 +25,8 @@ COMMANDS = {
     "simulate": ("condor_vac.simulate.command", "play the policy and its peers against a virtual pool"),
     "render-user-data": ("condor_vac.userdata", "what user data a VM would get, byte for byte"),
     "machinetype": ("condor_vac.machinetype", "check machinetype files"),
+    "pipe": ("condor_vac.pipe", "the machinetypes that a vacuum pipe offers"),
+    "import": ("condor_vac.importer", "machinetypes from Vac's configuration or a submit file of the seed"),
     "outcome": ("condor_vac.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.mjf_check", "machine/job features conformance of a directory or URL"),
     "shutdowntime": ("condor_vac.shutdowntime", "plan a shutdown of this worker node, and tell its VMs"),

@@ -38,7 +38,7 @@ def load(path: str) -> dict[str, str]:
         raise UsageError(f"{path}: not UTF-8 text: {error}; convert the file") from error
     except VacError as error:
         raise UsageError(f"submit_file: {error}") from error
-    commands = _commands(path, text)
+    commands = parse(path, text)
     if commands.get("universe", "").lower() != "vm":
         raise UsageError(f"{path}: universe: must be vm; this file is for the VMs' jobs, not for the factory's")
     for key in _FORBIDDEN & set(commands):
@@ -51,7 +51,8 @@ def load(path: str) -> dict[str, str]:
     return commands
 
 
-def _commands(path: str, text: str) -> dict[str, str]:
+def parse(path: str, text: str) -> dict[str, str]:
+    """The submit commands of a file's text, as written. Raises UsageError naming the line (of ``path``)."""
     commands: dict[str, str] = {}
     queued = False
     for number, line in _lines(text):

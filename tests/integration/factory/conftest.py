@@ -10,7 +10,6 @@ import pytest
 from tests.integration import chroot
 from tests.integration.factory.site import Site
 
-
 SUITES = ("trixie", "sid")
 
 
