@@ -45,17 +45,27 @@ class HostTrust:
         """A VM works, or did its work, on ``host``."""
         self.records.pop(host, None)
 
+    def forgive(self, host: str) -> None:
+        """It was not the host's fault; what it did before stands."""
+        record = self.records.get(host)
+        if record is not None and record.level <= 1:
+            del self.records[host]
+
     def distrusted(self, now: float) -> tuple[str, ...]:
         """The hosts to keep new VMs off at ``now``, sorted."""
         return tuple(sorted(host for host, record in self.records.items() if now < record.until))
 
-    def state(self) -> dict[str, list[float]]:
-        """What `restore` needs, as JSON; hosts that were never distrusted are not worth keeping."""
+    def state(self) -> dict[str, list[float | None]]:
+        """What `restore` needs, as JSON."""
         return {
-            host: [record.failures, record.level, record.until] for host, record in self.records.items() if record.level
+            host: [record.failures, record.level, record.until if record.level else None]
+            for host, record in self.records.items()
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
+        self.records = {}
         for host, (failures, level, until) in state.items():
-            self.records[str(host)] = Record(int(failures), int(level), float(until))
+            record = self.records[str(host)] = Record(int(failures), int(level))
+            if until is not None:
+                record.until = float(until)

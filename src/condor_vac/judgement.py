@@ -36,12 +36,14 @@ from condor_vac.observation import (
 )
 
 MEMORY_SECONDS = 86400.0
-UNKNOWN, FOUND, DRY, ERROR, BAD_SITE = "unknown", "found", "dry", "error", "site"
+REPEAT_SECONDS = 7200.0  # so long an end may be repeated, or be late
+UNKNOWN, FOUND, DRY, ERROR = "unknown", "found", "dry", "error"
 NEVER = float("-inf")
 SAMPLES = 50
 ENOUGH = 3
 EPISODES = 2
 FEW = 2
+FEW_HOSTS = (3, 10)
 CONTRADICTION_SECONDS = 900.0
 EARN_SHARE = 0.004
 START_SHARE = 1 / 8
@@ -89,15 +91,18 @@ class Judgement:
         self.limits = limits
         self.hosts = HostTrust(limits.backoff_seconds)
         self.counted: dict[str, float] = {}  # ids of ended VMs that were taken in, with the time of their end
-        self.found: dict[str, float] = {}  # ids of VMs that found work, with the time they asked
-        self.late: set[str] = set()
+        self.horizon = NEVER  # ends before it are old news, and no longer in `counted`
+        self.found: set[str] = set()  # ids of running VMs that found work
+        self.late: set[str] = set()  # ids of running VMs that should have shown work by now
         self.lives = Learned()  # of VMs that found no work, from match to end
         self.lags = Learned()  # from match to the evidence of work
-        self.last_found = self.last_dry = self.last_error = NEVER
+        self.last_found = self.last_dry = NEVER
         self.last_emptied = NEVER
         self.found_at = NEVER
-        self.error_kind = ""
-        self.site_hosts: dict[str, float] = {}
+        self.failing: dict[str, tuple[float, str]] = {}  # by host: when its latest VM that failed asked, and how
+        self.failures = 0  # VMs that ended without an answer since the last that gave one
+        self.known_hosts: dict[str, float] = {}  # and when a VM was last seen there
+        self.says_no_work = False  # whether VMs without work have ever said so
         self.worked_at = NEVER  # the last time that a VM was known to work
         self.episode = 0
         self.fresh = True  # whether nothing worked when the episode began
@@ -115,18 +120,22 @@ class Judgement:
     def take_in(self, seen: Observation) -> None:
         """Learn from ends and from evidence that are new in ``seen``."""
         self._earn(seen)
-        new = [end for end in seen.ended if end.id not in self.counted and end.started is not None]
+        new = [end for end in seen.ended if end.started is not None and self._is_news(end)]
         for end in sorted(new, key=lambda each: (each.ended, each.id)):
             self.counted[end.id] = end.ended
             self._ended(end)
-        self._forget(seen.now)
         running = [vm for vm in seen.machines if vm.state == RUNNING and vm.started is not None]
-        self._working = sum(vm.id in self.found for vm in running)
+        self._forget(seen.now, {vm.id for vm in running})
+        self.known_hosts.update((vm.host, seen.now) for vm in running if vm.host is not None)
+        self._working = len(self.found)
         for vm in running:
             if vm.id not in self.found and vm.started is not None:
                 self._running(vm, vm.started, seen.now)
-        if any(vm.id in self.found for vm in running):
+        if self.found:
             self.worked_at = seen.now
+
+    def _is_news(self, end: Ended) -> bool:
+        return end.id not in self.counted and end.ended > self.horizon
 
     def _earn(self, seen: Observation) -> None:
         """Let what works pay for questions; after a restart, what the history tells of the time before."""
@@ -136,23 +145,27 @@ class Judgement:
         else:
             worked = self._working * (seen.now - self._last_now)
         self._last_now = seen.now
-        cost = self.lives.middle(self.limits.fizzle_seconds / 2)
+        cost = max(60.0, self.lives.middle(self.limits.fizzle_seconds / 2))
         self.credit = min(MOST_SHARE * self.limits.max_machines, self.credit + EARN_SHARE * worked / cost)
 
     def _spend(self) -> None:
         self.credit = max(-DEEPEST_DEBT, self.credit - 1)
 
-    def _forget(self, now: float) -> None:
-        if len(self.counted) > 1000 and min(self.counted.values()) < now - MEMORY_SECONDS:
-            self.counted = {id_: at for id_, at in self.counted.items() if at >= now - MEMORY_SECONDS}
-        self.site_hosts = {host: at for host, at in self.site_hosts.items() if at > now - MEMORY_SECONDS}
+    def _forget(self, now: float, running: set[str]) -> None:
+        self.found &= running
+        self.late &= running
+        self.horizon = max(self.horizon, now - max(REPEAT_SECONDS, 3 * self.limits.backoff_seconds))
+        self.counted = {name: at for name, at in self.counted.items() if at > self.horizon}
+        self.failing = {host: last for host, last in self.failing.items() if last[0] > now - MEMORY_SECONDS}
+        self.known_hosts = {host: at for host, at in self.known_hosts.items() if at > now - MEMORY_SECONDS}
 
     def _running(self, vm: Machine, started: float, now: float) -> None:
         age = now - started
         if vm.works or (not vm.measured and age > self.proof_seconds):
             if vm.works and vm.id not in self.late:
                 self.lags.add(age)
-            self._find(vm.id, started + min(age, self.lags.middle(age)) / 2, now)
+            self.found.add(vm.id)
+            self._find(started + min(age, self.lags.middle(age)) / 2, now)
             if vm.host is not None:
                 self.hosts.worked(vm.host)
         elif age > self.late_seconds and vm.id not in self.late:
@@ -161,46 +174,54 @@ class Judgement:
 
     def _ended(self, end: Ended) -> None:
         started = end.started if end.started is not None else end.ended
-        self.late.discard(end.id)
-        was_found = self.found.pop(end.id, None) is not None
+        was_found = end.id in self.found
         if (end.works or end.kind == SUCCESS) and not was_found:
-            asked = started + min(end.life, self.lags.middle(end.life)) / 2
-            self._find(end.id, asked, end.ended)
-            del self.found[end.id]
+            self._find(started + min(end.life, self.lags.middle(end.life)) / 2, end.ended)
         sort = self._sort(end, was_found)
         middle = started + end.life / 2
         if sort == FOUND:
             self._succeeded(end)
         elif sort == DRY:
+            self.says_no_work = self.says_no_work or end.kind == NO_WORK
             self.lives.add(end.life)
             self._dry(middle)
         elif sort == ERROR:
-            self.last_error, self.error_kind = max(self.last_error, middle), end.kind
-        elif sort == BAD_SITE and end.host is not None:
-            self.site_hosts[end.host] = middle
-            self.hosts.failed(end.host, started, end.ended)
+            self._failed(end, started, middle)
+        elif not end.works:
+            self.failures += 1
+
+    def _failed(self, end: Ended, started: float, asked: float) -> None:
+        """Blame the host, unless VMs fail all over the site: then no host is to blame."""
+        host = end.host or ""
+        self.failures += 1
+        self.failing[host] = (asked, end.kind)
+        if self.fails_all_over:
+            for each in self.failing:
+                self.hosts.forgive(each)
+        elif host:
+            self.hosts.failed(host, started, end.ended)
 
     def _sort(self, end: Ended, was_found: bool) -> str:
         works = end.works or was_found
         if end.kind == SUCCESS or (works and end.kind in (NONE, NO_WORK)):
             return FOUND
-        if end.kind in (BANNED, EXPERIMENT, AGENT):
+        if end.kind in (BANNED, EXPERIMENT, AGENT, SITE) or (end.kind == FIZZLE and self._died(end)):
             return ERROR
-        if end.kind == SITE or (end.kind == FIZZLE and self._too_short(end)):
-            return BAD_SITE
         if end.kind in (NO_WORK, FIZZLE):
             return DRY
         return DRY if end.kind == NONE and (end.measured or self.ever_success) else UNKNOWN
 
-    def _too_short(self, end: Ended) -> bool:
-        """Whether it died before an agent could have asked, going by the lives and lags seen so far."""
+    def _died(self, end: Ended) -> bool:
+        """Whether it died, rather than found nothing: where VMs say so, or before an agent could have asked."""
+        if self.says_no_work:
+            return True
         known = [each.low for each in (self.lives, self.lags) if len(each) >= ENOUGH]
         return bool(known) and end.life < 0.5 * min(known)
 
     # -- the answers -----------------------------------------------------------------------------------
 
-    def _find(self, name: str, asked: float, now: float) -> None:
-        self.found[name] = asked
+    def _find(self, asked: float, now: float) -> None:
+        self.failures = 0
         self.found_at = max(self.found_at, now)
         if asked > self.emptied_open:
             self.emptied_wrong += asked < self.emptied_open + CONTRADICTION_SECONDS
@@ -215,6 +236,7 @@ class Judgement:
         self.last_found = max(self.last_found, asked)
 
     def _dry(self, asked: float) -> None:
+        self.failures = 0
         if asked > self.emptied_open:
             self.emptied_right, self.emptied_open = self.emptied_right + 1, math.inf
         self.last_dry = max(self.last_dry, asked)
@@ -233,6 +255,11 @@ class Judgement:
     def depth(self) -> int | None:
         """How many VMs the queue had work for in the last episodes of this sort (the least); None: unknown."""
         return min(self.depths[self.fresh], default=None)
+
+    @property
+    def deepest(self) -> int | None:
+        """The most VMs that the queue had work for in one of the last episodes; None: unknown."""
+        return max([*self.depths[True], *self.depths[False]], default=None)
 
     def _succeeded(self, end: Ended) -> None:
         self.ever_success = True
@@ -270,42 +297,84 @@ class Judgement:
             return 3 * max(self.limits.fizzle_seconds, self.proof_seconds)
         return 2 * self.lags.high + 60.0
 
-    def verdict(self, now: float) -> str:
-        """What the answer to the latest question was."""
-        trusted = [at for host, at in self.site_hosts.items() if now >= self._until(host)]
-        site = sorted(trusted)[-ENOUGH] if len(trusted) >= ENOUGH else NEVER
-        answers = (
-            (self.last_found, FOUND),
-            (self.latest_no, DRY),
-            (self.last_error, ERROR),
-            (site, BAD_SITE),
-        )
-        at, verdict = max(answers, key=lambda each: each[0])
-        return UNKNOWN if at == NEVER else verdict
+    def verdict(self) -> str:
+        """What the answer to the latest question was; errors count once VMs fail all over the site."""
+        if self.fails_all_over:
+            return ERROR
+        if self.last_found == self.latest_no == NEVER:
+            return UNKNOWN
+        return FOUND if self.last_found > self.latest_no else DRY
 
-    def _until(self, host: str) -> float:
-        record = self.hosts.records.get(host)
-        return NEVER if record is None else record.until
+    @property
+    def since_found(self) -> list[tuple[float, str]]:
+        """The failures on each host that came after the last answer of another sort."""
+        return [last for last in self.failing.values() if last[0] > max(self.last_found, self.latest_no)]
+
+    @property
+    def fails_all_over(self) -> bool:
+        """Whether the latest answers are failures, on more hosts than a few bad ones would be."""
+        few = min(FEW_HOSTS[1], max(FEW_HOSTS[0], len(self.known_hosts) // 5))
+        return len(self.since_found) >= max(1, min(few, len(self.known_hosts)))
+
+    @property
+    def error_kind(self) -> str:
+        """How the latest VM failed."""
+        return max(self.failing.values(), default=(NEVER, ""))[1]
 
     # -- keeping ---------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """What cannot be had from a day's history as well: the depth and what was learned."""
+        """All of it as JSON, so that `restore` makes a judgement that decides alike."""
+        found: dict[str, Any] = {name: _finite(getattr(self, name)) for name in _PLAIN}
         return {
+            **found,
+            "counted": self.counted,
+            "found": sorted(self.found),
+            "late": sorted(self.late),
+            "lives": list(self.lives.values),
+            "lags": list(self.lags.values),
+            "failing": {host: list(last) for host, last in self.failing.items()},
+            "known_hosts": self.known_hosts,
             "depths": [self.depths[True], self.depths[False]],
-            "bottomless": self.bottomless,
-            "credit": round(self.credit, 2),
-            "lives": [round(value, 1) for value in self.lives.values],
-            "lags": [round(value, 1) for value in self.lags.values],
-            "emptied": [self.emptied_right, self.emptied_wrong],
             "hosts": self.hosts.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave."""
-        self.depths = {True: list(state["depths"][0]), False: list(state["depths"][1])}
-        self.bottomless = state["bottomless"]
-        self.credit = state["credit"]
+        """Take over what `state` gave. Raises KeyError, TypeError or ValueError if it cannot be that."""
+        for name in _PLAIN:
+            if state[name] is not None:
+                setattr(self, name, state[name])
+        self.counted = {str(name): float(at) for name, at in state["counted"].items()}
+        self.found, self.late = set(state["found"]), set(state["late"])
         self.lives, self.lags = Learned(state["lives"]), Learned(state["lags"])
-        self.emptied_right, self.emptied_wrong = state["emptied"]
+        self.failing = {str(host): (float(at), str(kind)) for host, (at, kind) in state["failing"].items()}
+        self.known_hosts = {str(host): float(at) for host, at in state["known_hosts"].items()}
+        self.depths = {True: list(state["depths"][0]), False: list(state["depths"][1])}
         self.hosts.restore(state["hosts"])
+
+
+# What `Judgement.state` keeps as it is; infinite ones are what a new judgement has, and left out as null.
+_PLAIN = (
+    "horizon",
+    "last_found",
+    "last_dry",
+    "last_emptied",
+    "found_at",
+    "worked_at",
+    "failures",
+    "says_no_work",
+    "episode",
+    "fresh",
+    "bottomless",
+    "emptied_right",
+    "emptied_wrong",
+    "emptied_open",
+    "ever_success",
+    "credit",
+    "_working",
+    "_last_now",
+)
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value

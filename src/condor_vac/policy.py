@@ -15,8 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from condor_vac.judgement import BAD_SITE, DRY, ERROR, FOUND, MEMORY_SECONDS, UNKNOWN, Judgement
-from condor_vac.observation import IDLE, RUNNING, Decision, Limits, Machine, Observation
+from condor_vac.errors import VacError
+from condor_vac.judgement import DRY, ERROR, FOUND, MEMORY_SECONDS, UNKNOWN, Judgement
+from condor_vac.observation import HELD, IDLE, RUNNING, Decision, Limits, Machine, Observation
 
 __all__ = ["MEMORY_SECONDS", "Policy"]
 
@@ -24,10 +25,9 @@ PROBE_WINDOW_SECONDS = 1800.0
 SCOUT_SHARE = 0.003
 OPENING_BATCHES = 3
 OPENING_SHARE = 0.4
-SILENCE_SHARE = 0.25
-RICH_CREDIT, RICH_FACTOR = 10, 3
+WORTHWHILE = 30
 SURE_STREAK = 8
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Counts:
     idle: tuple[Machine, ...]
     starting: int  # running, no work shown yet
     working: int
+    held: int
     unmeasured: bool  # VMs run, and none of them can show work
 
     @property
@@ -73,7 +74,7 @@ class Policy:
         reasons = [reason, self._summary(submit, len(remove), limit)]
         if avoid:
             reasons.append(f"New VMs keep off {len(avoid)} hosts where they only failed: {', '.join(avoid[:5])}.")
-        return Decision(submit, remove, avoid, tuple(reasons), self._numbers(counts, allowed, seen.now))
+        return Decision(submit, remove, avoid, tuple(reasons), self._numbers(verdict, counts, allowed))
 
     def _count(self, seen: Observation) -> Counts:
         found = self.judgement.found
@@ -85,11 +86,14 @@ class Policy:
             idle=tuple(vm for vm in seen.machines if vm.state == IDLE),
             starting=len(running) - working,
             working=working,
+            held=sum(vm.state == HELD for vm in seen.machines),
             unmeasured=bool(old) and not any(vm.measured for vm in old),
         )
 
     def _verdict(self, counts: Counts, now: float) -> str:
-        verdict = self.judgement.verdict(now)
+        verdict = self.judgement.verdict()
+        if verdict == UNKNOWN and self.judgement.failures >= self._first(counts):
+            return ERROR
         stale = now - self.judgement.found_at > self.limits.backoff_seconds
         return DRY if verdict == FOUND and not counts.working and stale else verdict
 
@@ -103,15 +107,18 @@ class Policy:
             return self._scouts(counts, now)
         return self._probes(verdict, counts, now)
 
-    def _opening(self, counts: Counts) -> tuple[int, str]:
+    def _first(self, counts: Counts) -> int:
+        """How many VMs may ask before anything is known."""
         limits = self.limits
-        first = limits.first_machines
-        if first is None:
-            first = max(
-                limits.probe_machines, min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines))
-            )
-            if counts.unmeasured:
-                first = limits.max_machines
+        if limits.first_machines is not None:
+            return limits.first_machines
+        if counts.unmeasured:
+            return limits.max_machines
+        batches = min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines))
+        return max(limits.probe_machines, batches)
+
+    def _opening(self, counts: Counts) -> tuple[int, str]:
+        first = self._first(counts) - self.judgement.failures - counts.held
         return first, (
             f"No VM of this machinetype has told anything yet: up to {first} may ask before the first answer."
         )
@@ -123,12 +130,13 @@ class Policy:
             return self.limits.max_machines, (
                 f"{found} VMs in a row found work and {counts.working} work: as many more as the caps allow."
             )
-        stake = 1 + found**2 // SURE_STREAK + max(0, int(judgement.credit))
+        bold = 1 + found**2
+        stake = 1 + min(found**2 // SURE_STREAK, found) + max(0, int(judgement.credit))
         if depth is None or found > 2 * depth:
-            allowed = min(stake, 1 + found**2)
+            allowed = min(stake, max(bold, int(judgement.credit / 2)))
             known = "more than before"
         else:
-            allowed = min(stake, max(depth - found, 1 + found // 2))
+            allowed = min(max(stake, bold), max(depth - found, 1 + found // 2))
             known = f"{depth} did before it ran out"
         return allowed, (
             f"{found} VMs in a row found work, {known}: {allowed} may ask at a time "
@@ -137,8 +145,7 @@ class Policy:
 
     def _scouts(self, counts: Counts, now: float) -> tuple[int, str]:
         life = self.judgement.lives.middle(self.limits.fizzle_seconds)
-        share = SCOUT_SHARE * (RICH_FACTOR if self.judgement.credit >= RICH_CREDIT else 1)
-        interval = max(60.0, min(life / (share * counts.working), self._probe_interval(now)))
+        interval = max(60.0, min(life / (SCOUT_SHARE * counts.working), self._probe_interval()))
         due = now - self._last_submission() >= interval
         allowed = counts.unproven + 1 if due and len(counts.idle) == 0 else min(counts.unproven, counts.starting + 1)
         return allowed, (
@@ -146,7 +153,7 @@ class Policy:
         )
 
     def _probes(self, verdict: str, counts: Counts, now: float) -> tuple[int, str]:
-        interval = self._probe_interval(now)
+        interval = self._probe_interval()
         recent = sum(at > now - PROBE_WINDOW_SECONDS for at in self.submissions)
         wait = max(0.0, self._last_submission() + interval - now)
         due = wait <= 0 and recent < self.limits.probe_machines and not counts.idle
@@ -154,8 +161,7 @@ class Policy:
         allowed = counts.starting + (1 if due else keep)
         what = {
             DRY: "There is no work that VMs could find",
-            ERROR: f"The latest VM to ask ended with an error ({self.judgement.error_kind})",
-            BAD_SITE: "VMs fail on several hosts, so it is the site",
+            ERROR: f"The latest VMs failed on several hosts ({self.judgement.error_kind})",
         }[verdict]
         when = "now" if due else f"in {wait:.0f} s at the earliest"
         return allowed, (
@@ -163,15 +169,11 @@ class Policy:
             f"{PROBE_WINDOW_SECONDS:.0f} s; {recent} so far, the next {when}."
         )
 
-    def _probe_interval(self, now: float) -> float:
-        """Longer the longer nothing was found: half the back-off at first, one and a half in the end."""
-        backoff = max(self.limits.backoff_seconds, PROBE_WINDOW_SECONDS / max(1, self.limits.probe_machines))
-        since = self.judgement.worked_at
-        if math.isinf(since):
-            since = self.submissions[0] if self.submissions else now
-        if self.judgement.credit < 0:
-            return 1.5 * backoff
-        return max(backoff / 2, min(1.5 * backoff, SILENCE_SHARE * (now - since)))
+    def _probe_interval(self) -> float:
+        """The shortest that the rule allows, but longer where only a few VMs ever found work."""
+        shortest = PROBE_WINDOW_SECONDS / max(1, self.limits.probe_machines)
+        worth = self.judgement.deepest or self.limits.max_machines
+        return max(shortest, min(1.5 * self.limits.backoff_seconds, shortest * WORTHWHILE / max(1, worth)))
 
     # -- caps, hosts, words ----------------------------------------------------------------------------
 
@@ -196,7 +198,7 @@ class Policy:
 
     def _avoid(self, seen: Observation) -> tuple[str, ...]:
         avoid = self.judgement.hosts.distrusted(seen.now)
-        known = {vm.host for vm in seen.machines if vm.host is not None} | set(self.judgement.site_hosts)
+        known = {vm.host for vm in seen.machines if vm.host is not None} | set(self.judgement.known_hosts)
         return avoid if len(avoid) <= max(1, len(known) // 2) else ()
 
     def _note_submissions(self, seen: Observation) -> None:
@@ -209,7 +211,7 @@ class Policy:
     def _last_submission(self) -> float:
         return self.submissions[-1] if self.submissions else -math.inf
 
-    def _numbers(self, counts: Counts, allowed: int, now: float) -> Mapping[str, float]:
+    def _numbers(self, verdict: str, counts: Counts, allowed: int) -> Mapping[str, float]:
         judgement = self.judgement
         numbers = {
             "machines": counts.total,
@@ -217,25 +219,31 @@ class Policy:
             "starting": counts.starting,
             "working": counts.working,
             "allowed_unproven": allowed,
-            "episode": judgement.episode,
-            "probe_interval_seconds": self._probe_interval(now),
+            "found_in_a_row": judgement.episode,
+            "credit": round(judgement.credit, 1),
             "proof_seconds": judgement.proof_seconds,
             "late_seconds": judgement.late_seconds,
         }
         if judgement.depth is not None:
             numbers["depth"] = judgement.depth
+        if verdict in {DRY, ERROR} and self.submissions:
+            numbers["next_probe"] = self._last_submission() + self._probe_interval()
         return numbers
 
     # -- keeping ---------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """A small mapping for one JSON file; losing it costs little, as the history tells most of it again."""
-        return {"version": STATE_VERSION, "judgement": self.judgement.state()}
+        """All that the next decision needs, for one JSON file; without it the history tells most of it again."""
+        return {"version": STATE_VERSION, "submissions": self.submissions, "judgement": self.judgement.state()}
 
     @classmethod
     def restore(cls, limits: Limits, state: Mapping[str, Any]) -> Policy:
-        """The policy with what `state` gave; a state of another version counts as lost."""
+        """The policy that gave `state`; one of another version counts as lost. Raises VacError if it is damaged."""
         policy = cls(limits)
         if state.get("version") == STATE_VERSION:
-            policy.judgement.restore(state["judgement"])
+            try:
+                policy.submissions = [float(at) for at in state["submissions"]]
+                policy.judgement.restore(state["judgement"])
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise VacError(f"the policy's state is damaged ({error!r}); remove the factory's state file") from error
         return policy
