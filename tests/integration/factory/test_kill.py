@@ -62,7 +62,7 @@ def check_caps(site: Site) -> list[str]:
 
 def test_killed_at_fifty_random_moments(site: Site) -> None:
     site.write(max_machines=20, max_idle=5, max_starting=20)
-    rng = random.Random(20)  # noqa: S311 - moments, not secrets
+    rng = random.Random(20)
     for turn in range(KILLS):
         process = site.factory()
         # Python starts in 0.1 to 0.2 s here; the first cycle is over soon after, the next comes after 1 s.
@@ -88,7 +88,7 @@ def test_schedd_killed(site: Site) -> None:
     site.write(max_machines=20, max_idle=5, max_starting=20)
     site.submit_factory()
     wait_until(lambda: len(site.jobs()) >= 5, "first submission")
-    rng = random.Random(5)  # noqa: S311 - moments, not secrets
+    rng = random.Random(5)
     for _ in range(SCHEDD_KILLS):
         for job in check_caps(site)[:3]:
             site.finish(job, 200)
