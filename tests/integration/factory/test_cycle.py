@@ -39,6 +39,21 @@ def test_fills_to_its_caps_and_no_further_with_every_binding(site: Site) -> None
         assert site.pool.run("test", "-O", ad["Iwd"], user=OWNER).returncode == 0
 
 
+def test_every_binding_removes_edits_and_asks_the_collector(site: Site) -> None:
+    for number, name in enumerate(bindings(site.pool)):
+        assert site.once("--bindings", name).returncode == 0, site.last()
+        ended, *others = of(site.jobs(), IDLE)
+        site.finish(ended, None, life=20, worked=False, host=f"wn{number}.test")
+        assert site.once("--bindings", name).returncode == 0, site.last()
+        told = {ad["VacAvoidHosts"] for ad in site.jobs() if job_id(ad) in others}
+        assert [f"wn{number}.test" in hosts for hosts in told] == [True]
+        site.write(memory_mb=3000 + number)
+        assert site.once("--bindings", name).returncode == 0, site.last()
+        assert not set(others) & set(of(site.jobs(), IDLE))
+        assert site.once("--bindings", name).returncode == 0, site.last()
+        assert "has HasVM" in site.run("explain", site.name, "--bindings", name).stdout
+
+
 def test_running_vms_count_against_max_machines(site: Site) -> None:
     site.write(max_machines=6, max_idle=4, max_starting=6)
     site.once()
