@@ -29,8 +29,7 @@ _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def keep_safe_files(sandbox: int) -> list[str]:
     """Leave in the sandbox's joboutputs what may go back; returns the names. Done twice, the same.
 
-    ``sandbox`` is its open directory. The seed's users find vm-*.log beside joboutputs too, as hard links.
-    Raises VacError.
+    ``sandbox`` is its open directory. Raises VacError.
     """
     try:
         with contextlib.suppress(FileExistsError, FileNotFoundError):
@@ -54,13 +53,17 @@ def open_up(sandbox: int) -> None:
 
 
 def _grant(directory: int, name: str, mode: int, flags: int = 0) -> None:
-    """Set the mode of the very file of that name, never of what a link points to; none there is fine."""
+    """Set the mode of the very file of that name, never of what a link points to; none there is fine.
+
+    What came by HTTP is nginx's, which has made it readable, and stays as it is.
+    """
     try:
         fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=directory)
     except OSError:
         return
     try:
-        os.chmod(f"/proc/self/fd/{fd}", mode)
+        if os.fstat(fd).st_uid == os.geteuid():
+            os.chmod(f"/proc/self/fd/{fd}", mode)
     finally:
         os.close(fd)
 
@@ -70,7 +73,7 @@ def _kept(sandbox: int, target: int) -> list[str]:
     if not _exists(sandbox, ASIDE):
         return []
     with _opened(sandbox, ASIDE) as source:
-        return _move(sandbox, source, target)
+        return _move(source, target)
 
 
 def _make_seed_logs(target: int) -> None:
@@ -80,7 +83,7 @@ def _make_seed_logs(target: int) -> None:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=target))
 
 
-def _move(sandbox: int, source: int, target: int) -> list[str]:
+def _move(source: int, target: int) -> list[str]:
     kept: list[str] = []
     room = MOST_BYTES
     for name in _candidates(source):
@@ -92,9 +95,6 @@ def _move(sandbox: int, source: int, target: int) -> list[str]:
         _grant(target, name, 0o644)
         room -= size
         kept.append(name)
-        if name.startswith("vm-") and name.endswith(".log"):
-            with contextlib.suppress(FileExistsError):
-                os.link(name, name, src_dir_fd=target, dst_dir_fd=sandbox, follow_symlinks=False)
     return kept
 
 
@@ -112,13 +112,12 @@ def _candidates(source: int) -> list[str]:
 
 
 def _plain_size(directory: int, name: str) -> int | None:
-    """The size of a regular file of one link of the process's own user, None for anything else."""
+    """The size of a regular file of one link, None for anything else."""
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except OSError:
         return None
-    plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
-    return status.st_size if plain else None
+    return status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
 
 
 def _exists(directory: int, name: str) -> bool:

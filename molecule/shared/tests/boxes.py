@@ -66,7 +66,7 @@ class Box:
             if wanted(found):
                 return found
             if time.monotonic() > deadline:
-                log = self.host.run("journalctl -n 40 -o cat -t condor_vac -u vac_watch -u libvirtd").stdout
+                log = self.host.run("journalctl -n 40 -o cat -t condor_vac -u vac_watch -u libvirtd -u condor").stdout
                 pytest.fail(f"{what}: not within {seconds:g} s: {json.dumps(found, indent=1)}\n{log}")
             time.sleep(4)
 
