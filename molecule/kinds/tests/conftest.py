@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One VM of each kind, all started at once on the pool in a box."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import testinfra
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared" / "tests"))
+
+from boxes import Box
+from kinds import KINDS, Vm, start
+
+
+@pytest.fixture(scope="session")
+def box() -> Box:
+    """The pool in a box."""
+    uri = f"ansible://worker_node?ansible_inventory={os.environ['MOLECULE_INVENTORY_FILE']}"
+    return Box(testinfra.get_hosts([uri])[0])
+
+
+@pytest.fixture(scope="session")
+def vms(box: Box) -> Iterator[dict[str, Vm]]:
+    """Kind to its VM; nothing of them is left afterwards."""
+    started = {name: start(box, name) for name in KINDS}
+    yield started
+    box.remove(*(vm.cluster for vm in started.values()))
+    box.run("rm -f /var/lib/condor_vac/images/cloud.qcow2")

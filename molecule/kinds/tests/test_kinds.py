@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM of each kind from its job to its outputs; and what the node shares by HTTP, seen from the node."""
+
+from __future__ import annotations
+
+import pytest
+from boxes import COMPLETED, Box, of_clusters
+from kinds import KINDS, Vm
+
+NAMES = pytest.mark.parametrize("name", list(KINDS))
+
+
+@NAMES
+def test_the_vm_ends_once_with_200(vms: dict[str, Vm], name: str) -> None:
+    ad = vms[name].ended()
+    assert ad["JobStatus"] == COMPLETED, ad
+    assert (ad["ShutdownCode"], ad["ShutdownMessage"], ad["VacCause"]) == (200, "Success", "message")
+    assert ad["NumJobStarts"] == 1
+    print(f"{name}: 200 after {ad['VacRuntime']} s")
+
+
+@NAMES
+def test_mjf_check_passes_inside_the_vm(vms: dict[str, Vm], name: str) -> None:
+    vms[name].ended()
+    last = vms[name].output("joboutputs/vm-mjf-check.log").splitlines()[-1]
+    place = "/etc/machinefeatures" if KINDS[name][0]["sharing"] != "http" else "http://169.254.169.253/machinefeatures"
+    assert last.startswith("0 errors, 0 warnings")
+    assert f"machinefeatures at {place}" in last
+    assert "mjf-check ended with 0" in vms[name].output("joboutputs/vm-pilot.log")
+
+
+@pytest.mark.parametrize("name", [name for name, (described, _) in KINDS.items() if described["sharing"] != "nfs"])
+def test_metadata_tells_the_vm_who_it_is(vms: dict[str, Vm], name: str) -> None:
+    vms[name].ended()
+    pilot = vms[name].output("joboutputs/vm-pilot.log")
+    told = _value(pilot, "metadata's instance id: ")
+    assert len(told) == 36
+    assert _value(pilot, "jobfeature job_id = ") == told
+
+
+def test_cloud_init_and_metadata_agree_on_the_instance_id(vms: dict[str, Vm]) -> None:
+    vms["cloud-http"].ended()
+    pilot = vms["cloud-http"].output("joboutputs/vm-pilot.log")
+    assert _value(pilot, "cloud-init's instance id: ") == _value(pilot, "metadata's instance id: ")
+
+
+def test_a_real_debian_ran_cloud_init(vms: dict[str, Vm]) -> None:
+    vms["cloud-http"].ended()
+    console = vms["cloud-http"].output("console.log")
+    assert "Cloud-init v." in console
+    assert "DataSourceNoCloud" in console
+
+
+def test_nothing_of_them_is_left(box: Box, vms: dict[str, Vm]) -> None:
+    clusters = [vm.cluster for vm in vms.values()]
+    for vm in vms.values():
+        vm.ended()
+    box.until("their leases are gone", lambda now: not of_clusters(now, *clusters), 60)
+    leases = [one["address"] for one in box.state()["leases"] if one["sharing"] != "nfs"]
+    assert sorted(box.run("ls /run/condor_vac/http").split()) == sorted(leases)
+    assert len(box.run("grep -c /run/condor_vac/http/ /proc/self/mountinfo || true")) == (1 if not leases else 2)
+
+
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest/user-data", "http://169.254.169.253/joboutputs/"])
+def test_the_node_itself_is_no_vm(box: Box, url: str) -> None:
+    assert box.run(f"curl -s -o /dev/null -m 10 -w '%{{http_code}}' --interface 192.168.86.1 {url}") == "403"
+
+
+def test_nginx_has_no_privileges(box: Box) -> None:
+    main = box.run("systemctl show -p MainPID --value vac_http.service")
+    status = dict(line.split(":\t", 1) for line in box.run(f"cat /proc/{main}/status").splitlines() if ":\t" in line)
+    assert int(status["CapPrm"], 16) == int(status["CapBnd"], 16) == 0
+    assert status["Uid"].split()[0] == box.run("id -u vac_http")
+    assert box.host.run(f"nsenter -t {main} -m ls /var/lib/condor/execute").rc != 0
+    assert box.run(f"nsenter -t {main} -n ip -o link | wc -l") == "1"
+    assert box.host.run("systemctl is-enabled nginx.service").stdout.strip() == "disabled"
+
+
+def test_a_restart_of_the_network_and_of_nginx_loses_nothing(box: Box, vms: dict[str, Vm]) -> None:
+    for vm in vms.values():
+        vm.ended()
+    clusters = [vm.cluster for vm in vms.values()]
+    box.until("no VM is on the network", lambda now: not now["domains"] or not of_clusters(now, *clusters), 60)
+    if not box.state()["domains"]:
+        box.run("virsh -q net-destroy vac && virsh -q net-start vac")
+    box.run("systemctl kill -s KILL vac_http.service")
+    answer = "curl -s -o /dev/null -m 20 --retry 5 -w '%{http_code}' --interface 192.168.86.1 http://169.254.169.253/"
+    assert box.run(answer) == "403"
+
+
+def _value(log: str, before: str) -> str:
+    """What follows ``before`` on the line that has it."""
+    return next(line.partition(before)[2] for line in log.splitlines() if before in line)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs of every kind, as jobs of a test, and what came back from them."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boxes import COMPLETED, HELD, PLACE, Box
+
+from tests.lab.guest import mjfcheck
+
+QUEUE = "http://127.0.0.1:8080/kinds"
+CLOUD_IMAGE = "/var/lib/condor_vac/images/cloud.qcow2"
+CLOUD = {
+    "kind": "cloud-init",
+    "sharing": "http",
+    "image": CLOUD_IMAGE,
+    "image_format": "qcow2",
+    "memory_mb": 512,
+    "cvmfs_cache_gb": 0,
+}
+# Name to the machinetype's keys and to options of the agent.
+KINDS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "cloud-http": (CLOUD, {"power_off": "yes"}),
+    "cernvm-nfs": ({"sharing": "nfs"}, {}),
+    "cernvm-http": ({"sharing": "http"}, {}),
+    "cernvm-both": ({"sharing": "both"}, {}),
+}
+WAIT_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Vm:
+    """One VM: its kind and its job's cluster."""
+
+    box: Box
+    name: str
+    cluster: str
+
+    def ended(self) -> dict[str, Any]:
+        """The job's ad once the VM has ended."""
+
+        def over(state: dict[str, Any]) -> bool:
+            return state["jobs"].get(f"{self.cluster}.0", {}).get("JobStatus") in {COMPLETED, HELD}
+
+        found: dict[str, Any] = self.box.until(f"{self.name} ends", over, WAIT_SECONDS)["jobs"][f"{self.cluster}.0"]
+        return found
+
+    def output(self, name: str) -> str:
+        """A file that came back."""
+        return self.box.run(f"cat {PLACE}/{self.name}/0/{name}")
+
+
+def start(box: Box, name: str) -> Vm:
+    """Submit one VM of the kind, with a task to do."""
+    described, options = KINDS[name]
+    box.run(f"taskqueue add {QUEUE} 1 5")
+    check = f"{PLACE}/{name}/mjf_check"
+    with tempfile.TemporaryDirectory() as directory:
+        mjfcheck.main(Path(directory))
+        form = "mjf_check.b64" if described.get("kind") == "cloud-init" else "mjf_check.sh"
+        box.put(check, Path(directory, form).read_bytes())
+    address = box.run('ip -4 -o addr show scope global | awk \'!/vac0/ { sub("/.*", "", $4); print $4; exit }\'')
+    cluster = box.submit(
+        name,
+        options={
+            "queue_url": QUEUE.replace("127.0.0.1", address),
+            "tasks_per_vm": "1",
+            "idle_seconds": "60",
+            **options,
+        },
+        machinetype={"user_data_files": {"mjf_check": check}, "hs06": 12.5, **described},
+    )
+    return Vm(box, name, cluster)
