@@ -141,6 +141,9 @@ def _disk(devices: ET.Element, disk: Disk, lease: Lease, settings: Settings, *, 
     ET.SubElement(element, "driver", driver)
     ET.SubElement(element, "source", {"file": path})
     ET.SubElement(element, "target", _target(disk))
+    if settings.disk_mb_per_second:
+        limits = ET.SubElement(element, "iotune")
+        _text(limits, "total_bytes_sec", str(settings.disk_mb_per_second << 20))
     if disk.cdrom or not disk.writable:
         ET.SubElement(element, "readonly")
     if first:

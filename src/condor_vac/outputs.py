@@ -21,6 +21,8 @@ SEED_NAME = "machineoutputs"
 SEED_LOGS = ("vm-bootstrap.log", "vm-pilot.log")
 MOST_FILES = 200
 MOST_BYTES = 64 << 20
+# More than any VM leaves; what a guest that floods the node is stopped at.
+MOST_ENTRIES = 10_000
 # How many names are looked at: a guest may make a hundred thousand.
 _MOST_LOOKED_AT = 5000
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -81,6 +83,22 @@ def _make_seed_logs(target: int) -> None:
     for name in SEED_LOGS:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=target))
+
+
+def usage(sandbox: int) -> tuple[int, int]:
+    """(bytes on disk, entries) of the outputs in the open sandbox, directories that a guest made included.
+
+    Counting stops at MOST_ENTRIES. No link is followed; what vanishes meanwhile does not count.
+    """
+    used = entries = 0
+    for _, directories, files, fd in os.fwalk(NAME, dir_fd=sandbox, onerror=None, follow_symlinks=False):
+        entries += len(directories) + len(files)
+        for name in files[:MOST_ENTRIES]:
+            with contextlib.suppress(OSError):
+                used += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
+        if entries > MOST_ENTRIES:
+            break
+    return used, entries
 
 
 def _move(source: int, target: int) -> list[str]:

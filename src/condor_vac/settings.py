@@ -31,6 +31,10 @@ class Settings:
     http_group: str = "vac_http"
     # What a guest tries, in this order; the seed's guests speak 3.
     nfs_versions: tuple[str, ...] = ("3", "4")
+    # What the outputs of one VM may take of this node's disk, in MiB; a VM beyond it is stopped.
+    outputs_mb: int = 1024
+    # MiB that one VM may read or write each second on each of its disks; 0: as many as the node can.
+    disk_mb_per_second: int = 0
     # The names that go into user data and machine features where a machinetype has none of its own.
     site: str | None = None
     space: str | None = None
@@ -57,6 +61,8 @@ CHECKS: dict[str, f.Check] = {
     "hostname_domain": f.line(200),
     "sharing": f.list_of(f.one_of("nfs", "http"), 2),
     "http_group": f.matching(r"[a-z_][a-z0-9_-]{0,31}", "must be the name of a group"),
+    "outputs_mb": f.integer(1, 1 << 24),
+    "disk_mb_per_second": f.integer(0, 1 << 20),
     "nfs_versions": f.list_of(f.one_of("3", "4", "4.0", "4.1", "4.2"), 5),
     "site": f.optional(_LABEL),
     "space": f.optional(_LABEL),

@@ -16,7 +16,7 @@ import sys
 import time
 from dataclasses import replace
 
-from condor_vac import atomic, chirp, domains, janitor, leases, privileges, sandbox, shutdowntime, watchrules
+from condor_vac import atomic, chirp, domains, janitor, leases, outputs, privileges, sandbox, shutdowntime, watchrules
 from condor_vac import settings as settings_module
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, Store
@@ -97,7 +97,11 @@ class Watch:
     def _limits(self, lease: Lease, domain: domains.Domain, sample: Sample) -> None:
         """Stop a VM that is over a limit: power button, and when that did not help in time, destroy."""
         if lease.stopping is None:
-            stop = watchrules.violation(lease, sample) or watchrules.shutdown_due(self.shutdowntime, time.time())
+            stop = (
+                watchrules.violation(lease, sample)
+                or watchrules.shutdown_due(self.shutdowntime, time.time())
+                or self._outputs(lease)
+            )
             if stop is None:
                 return
             self.store.update(lease.uuid, lambda now: now.with_stop(stop.cause, stop.message, sample.boottime))
@@ -109,6 +113,12 @@ class Watch:
             return
         print(f"{lease.domain}: did not shut down in time; destroying it")
         domains.destroy(lease.domain)
+
+    def _outputs(self, lease: Lease) -> watchrules.Stop | None:
+        if not os.path.isdir(lease.sandbox):
+            return None
+        with sandbox.opened(lease.sandbox, self.settings.execute, lease.uid) as fd:
+            return watchrules.outputs_over(*outputs.usage(fd), self.settings.outputs_mb)
 
     def _missing(self, lease: Lease, previous: Sample | None) -> None:
         """No domain: not started yet, suspended to disk, or its end was noticed by nobody."""

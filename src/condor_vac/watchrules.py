@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from condor_vac import shutdowntime
+from condor_vac import outputs, shutdowntime
 from condor_vac.leases import Lease
 
 # Several of the timer's periods: a run that is late is no absence.
@@ -100,6 +100,13 @@ def shutdown_due(when: int | None, clock: float) -> Stop | None:
     if when is None or clock < when:
         return None
     return Stop(shutdowntime.CAUSE, shutdowntime.MESSAGE)
+
+
+def outputs_over(used: int, entries: int, limit_mb: int) -> Stop | None:
+    """The end of a VM whose outputs fill the node's disk: ``used`` bytes in ``entries`` files and directories."""
+    if entries > outputs.MOST_ENTRIES:
+        return Stop("outputs", f"700 More than {outputs.MOST_ENTRIES} outputs")
+    return Stop("outputs", f"700 Outputs exceed {limit_mb} MiB") if used > limit_mb << 20 else None
 
 
 def worth_telling(sample: Sample) -> bool:

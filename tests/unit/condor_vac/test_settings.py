@@ -33,6 +33,8 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "hostname_domain": "vms.example.org",
         "sharing": ["http"],
         "http_group": "www-vac",
+        "outputs_mb": 77,
+        "disk_mb_per_second": 200,
         "nfs_versions": ["4.2"],
         "site": "UKI-EXAMPLE",
         "space": "vac.example.org",

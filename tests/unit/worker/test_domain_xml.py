@@ -73,6 +73,14 @@ def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
     assert root.findtext("seclabel/label") == f"+{lease.uid}:+{lease.gid}"
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(0, []), (200, [str(200 << 20)] * 2)])
+def test_disks_are_as_fast_as_the_site_says(
+    node: Node, job: JobAd, lease: Lease, limit: int, expected: list[str]
+) -> None:
+    text = domain_xml.build(job, lease, replace(node.settings, disk_mb_per_second=limit), KVM)
+    assert [item.text for item in ET.fromstring(text).findall("devices/disk/iotune/total_bytes_sec")] == expected
+
+
 def test_vnc_on_loopback_if_asked(node: Node, job: JobAd, lease: Lease) -> None:
     root = built(replace(job, vnc=True), lease, node)
     assert at(root, "devices/graphics", "listen") == ["127.0.0.1"]

@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from condor_vac import leases, shutdowntime, watch
+from condor_vac import leases, outputs, shutdowntime, watch
 from condor_vac.domains import Domain
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease
@@ -303,3 +304,45 @@ def test_what_libvirts_hook_wrote_meanwhile_stays(node: Node, clock: Time) -> No
     watching._look_at(seen, Domain(lease.domain, 1, 1.0, 1))
     assert lease_files(node)[0]["ended"] is not None
     assert lease_files(node)[0]["stopping"]["cause"] == "wallclock"
+
+
+@pytest.mark.parametrize("place", ["", "below/", "below/deeper/"])
+def test_outputs_that_fill_the_nodes_disk_end_their_vm(node: Node, clock: Time, place: str) -> None:
+    lease = running(node, clock)
+    limit = node.settings.outputs_mb << 20
+    target = Path(lease.joboutputs, place)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "sparse").touch()
+    os.truncate(target / "sparse", 10 * limit)
+    assert look(node) == []
+    assert actions(node) == []
+    small = replace(node.settings, outputs_mb=1)
+    (target / "big").write_bytes(b"x" * (2 << 20))
+    assert watch.Watch(node.store, small).run() == []
+    assert actions(node) == ["shutdown"]
+    stopping = lease_files(node)[0]["stopping"]
+    assert (stopping["cause"], stopping["message"]) == ("outputs", "700 Outputs exceed 1 MiB")
+
+
+def test_a_flood_of_outputs_ends_its_vm(node: Node, clock: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = running(node, clock)
+    monkeypatch.setattr(outputs, "MOST_ENTRIES", 20)
+    for number in range(20):
+        Path(lease.joboutputs, f"{number}").touch()
+    look(node)
+    assert actions(node) == []
+    Path(lease.joboutputs, "one more").touch()
+    look(node)
+    assert actions(node) == ["shutdown"]
+    assert lease_files(node)[0]["stopping"]["message"] == "700 More than 20 outputs"
+
+
+def test_a_link_in_place_of_outputs_is_not_counted(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    Path(lease.joboutputs).rmdir()
+    elsewhere = node.base / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "big").write_bytes(b"x" * (2 << 20))
+    os.symlink(elsewhere, lease.joboutputs)
+    watch.Watch(node.store, replace(node.settings, outputs_mb=1)).run()
+    assert actions(node) == []
