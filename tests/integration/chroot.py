@@ -200,7 +200,7 @@ class Pool:
             for line in (self.root / "etc/passwd").read_text().splitlines()
             if line.startswith("condor:")
         )
-        for name in ("log", "spool", "run", "lock", "lock/daemon_sock"):
+        for name in ("log", "spool", "execute", "run", "lock", "lock/daemon_sock"):
             os.chown(self.local / name, int(condor[2]), int(condor[3]))
         (self.local / "vac").mkdir()
         os.chown(self.local / "vac", OWNER_ID, OWNER_ID)
