@@ -8,6 +8,7 @@ then stopped making VMs; whatever happens, no machine is left running without ``
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -85,6 +86,10 @@ class Demo:
         """From nothing to a pool in a box with an experiment that has work."""
         INVENTORY.parent.mkdir(parents=True, exist_ok=True)
         INVENTORY.write_text(GROUPS.format(name=NAME))
+        variables = INVENTORY.parent / "group_vars"
+        variables.unlink(missing_ok=True)
+        variables.symlink_to(ROOT / "tests" / "lab" / "group_vars")
+        os.environ["LAB_CHECKOUT"] = str(ROOT)
         LOG.write_text("")
         self.step(
             "Build the VM image that the experiment's VMs boot",
