@@ -17,6 +17,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import Comm
 
 INSTALL = "install HTCondor on the node first (package condor)"
 VM_UNIVERSE = 13
+BY_FILE_SYSTEM = {"_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "FS"}
 SLOT_ATTRIBUTES = "Name,State,Activity,JobUniverse,JobId,GlobalJobId,RemoteOwner,SlotType,EnteredCurrentState"
 
 _KNOB = re.compile(r"^([^\s=#][^=]*?) = ?(.*)$")
@@ -112,6 +113,7 @@ class Condor:
     def __init__(self, module: AnsibleModule, environment: dict[str, str] | None = None) -> None:
         self.module = module
         self.command = Command(module, environment)
+        self.by_file_system = Command(module, {**(environment or {}), **BY_FILE_SYSTEM})
 
     @property
     def installed(self) -> bool:
@@ -122,6 +124,19 @@ class Condor:
         """Run a condor_* tool. Raises ToolMissing, CommandError."""
         path = self.command.require(name, INSTALL)
         return self.command.run([path, *arguments], **options)
+
+    def administer(self, name: str, *arguments: str) -> Result:
+        """Run a tool that commands this node's daemons, as the local root. Raises ToolMissing, CommandError.
+
+        Left to itself the tool shows the machine's token, and HTCondor tries no other method once a token that
+        is limited to its machine's part has been refused (param `use security:get_htcondor_idtokens`). A site
+        whose daemons know no FS gets its own methods.
+        """
+        argv = [self.command.require(name, INSTALL), *arguments]
+        try:
+            return self.by_file_system.run(argv)
+        except CommandError:
+            return self.command.run(argv)
 
     def configuration(self, root: str | None = None) -> Configuration:
         """The node's configuration, or the one that begins at *root*. Raises CommandError if it is bad."""

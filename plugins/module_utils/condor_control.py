@@ -93,10 +93,10 @@ class Control:
         if everything:
             if startd and not self.force:
                 self.drain()  # nothing new may start between the look at the slots and the restart
-            self.condor.tool("condor_restart", self._manner, "-master")
+            self.condor.administer("condor_restart", self._manner, "-master")
         for daemon in [] if everything else scope:
             if daemon != "STARTD" or self.force:
-                self.condor.tool("condor_restart", self._manner, f"-{daemon.lower()}")
+                self.condor.administer("condor_restart", self._manner, f"-{daemon.lower()}")
         concerned = [name for name in old if name not in ("MASTER", "SHARED_PORT")] if everything else list(scope)
         late = self._wait_for_new(old, concerned, self.timeout)
         if late:
@@ -111,7 +111,7 @@ class Control:
         before = require_master(self.condor.master())
         if before.get("STARTD") != "Alive":
             return Outcome(before)
-        self.condor.tool("condor_off", "-fast" if self.force else "-peaceful", "-startd")
+        self.condor.administer("condor_off", "-fast" if self.force else "-peaceful", "-startd")
         deadline = time.monotonic() + self.timeout
         while True:
             ad = self.condor.master()
@@ -125,7 +125,7 @@ class Control:
         """Start the daemons that were switched off (they are on hold in the master)."""
         ad = require_master(self.condor.master())
         for daemon in held(ad):
-            self.condor.tool("condor_on", f"-{daemon.lower()}")
+            self.condor.administer("condor_on", f"-{daemon.lower()}")
 
     @property
     def _manner(self) -> str:
@@ -133,7 +133,7 @@ class Control:
 
     def _restart_peacefully(self, before: dict[str, Any]) -> Outcome | None:
         """Restart the startd once its VMs have ended; the Outcome only if they still run after the timeout."""
-        self.condor.tool("condor_restart", "-peaceful", "-startd")
+        self.condor.administer("condor_restart", "-peaceful", "-startd")
         if not self._wait_for_new(pids(before), ["STARTD"], self.timeout):
             return None
         ad = self.condor.master()

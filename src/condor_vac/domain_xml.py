@@ -139,7 +139,9 @@ def _disk(devices: ET.Element, disk: Disk, lease: Lease, settings: Settings, *, 
     if disk.writable and not disk.cdrom:
         driver.update(cache="unsafe", discard="unmap", error_policy="report")
     ET.SubElement(element, "driver", driver)
-    ET.SubElement(element, "source", {"file": path})
+    source = ET.SubElement(element, "source", {"file": path})
+    # The job's user owns what is written to, and the site's images are everybody's to read.
+    ET.SubElement(source, "seclabel", {"model": "dac", "relabel": "no"})
     ET.SubElement(element, "target", _target(disk))
     if settings.disk_mb_per_second:
         limits = ET.SubElement(element, "iotune")
@@ -193,8 +195,9 @@ def _check_backing(path: str, image_dir: str) -> None:
 
 
 def _identity(root: ET.Element, lease: Lease, host: Host) -> None:
+    """QEMU runs as the job's user; libvirt gives that user the files that it makes for QEMU (relabel)."""
     gid = lease.gid if host.kvm_gid is None else host.kvm_gid
-    label = ET.SubElement(root, "seclabel", {"type": "static", "model": "dac", "relabel": "no"})
+    label = ET.SubElement(root, "seclabel", {"type": "static", "model": "dac", "relabel": "yes"})
     _text(label, "label", f"+{lease.uid}:+{gid}")
 
 
