@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
-import ipaddress
 import os
 import re
 import socket
@@ -26,23 +25,13 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from condor_vac import __version__, atomic
-from condor_vac.errors import VacError
+from condor_vac import __version__, atomic, urls
+from condor_vac.urls import FetchError
 
 CHUNK = 1 << 18
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_URL_LIMIT = 2048
-_URL = re.compile(r"[!-~]+")
 
 Progress = Callable[[int, "int | None"], None]
-
-
-class FetchError(VacError):
-    """Nothing, or nothing usable, came. ``status`` is HTTP's where the server gave one."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -82,17 +71,6 @@ class Known:
         return {name: value for name, value in found.items() if value and value.isascii() and value.isprintable()}
 
 
-def is_url(source: str) -> bool:
-    """Whether a source has a scheme (of any kind), so that it is no path."""
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source) is not None
-
-
-def check_url(url: str) -> str:
-    """``url`` itself if ``download`` could start with it; raises FetchError saying why not."""
-    _parse(url)
-    return url
-
-
 def download(
     url: str,
     write: Callable[[bytes], object],
@@ -109,7 +87,7 @@ def download(
     bytes so far and the size announced, None if there is none.
     """
     deadline = time.monotonic() + limits.seconds
-    first = _parse(url)
+    first = urls.parse(url)
     current = first
     for _ in range(limits.redirects + 1):
         with contextlib.closing(_Exchange(current, limits, deadline, known, ca)) as exchange:
@@ -132,30 +110,7 @@ def read(source: str, limits: Limits, *, ca: str | None = None) -> bytes:
 
     Only for a source that the site itself named: what an experiment publishes must never choose a file here.
     """
-    return get(source, limits, ca=ca) if is_url(source) else atomic.read(source, limits.bytes)
-
-
-def _parse(url: str, first: urllib.parse.SplitResult | None = None) -> urllib.parse.SplitResult:
-    """The URL's parts; ``first`` is where redirects began, None for that itself. Raises FetchError."""
-    shown = ascii(url[:120])
-    if len(url) > _URL_LIMIT or not _URL.fullmatch(url):
-        raise FetchError(f"{shown}: not a URL: it is too long, or has blanks or characters that are not ASCII")
-    try:
-        parts = urllib.parse.urlsplit(url)
-        has_port = parts.port is None or parts.port > 0
-    except ValueError as error:
-        raise FetchError(f"{shown}: not a URL: {error}") from error
-    if parts.username is not None or parts.password is not None:
-        raise FetchError("a URL with a user or password in it is not fetched; take them out")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not has_port:
-        where = "" if first is None else f" (from {first.geturl()})"
-        raise FetchError(f"{shown}{where}: must be https://HOST/PATH")
-    here = _is_loopback(parts.hostname)
-    if parts.scheme == "http" and not here:
-        raise FetchError(f"{shown}: http is not safe against changes on the way; use https")
-    if first is not None and here and not _is_loopback(first.hostname or ""):
-        raise FetchError(f"{first.geturl()}: redirects to this machine itself; not followed")
-    return parts
+    return get(source, limits, ca=ca) if urls.is_url(source) else atomic.read(source, limits.bytes)
 
 
 def _follow(
@@ -167,16 +122,7 @@ def _follow(
         joined = urllib.parse.urljoin(current.geturl(), place)
     except ValueError as error:
         raise FetchError(f"{current.geturl()}: redirects to {place[:120]!a}: {error}") from error
-    return _parse(joined, first)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return urls.parse(joined, first)
 
 
 class _Exchange:

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-from condor_vac import fetch
 from condor_vac import fields as f
+from condor_vac import urls
 from condor_vac.errors import UsageError, VacError
 
 STATE_ROOT = "/var/lib/condor_vac"
@@ -37,10 +37,10 @@ _FEATURE_NAME = f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, dig
 
 
 def _path_or_url(value: Any) -> str:
-    if not isinstance(value, str) or not fetch.is_url(value):
+    if not isinstance(value, str) or not urls.is_url(value):
         return f.absolute_path(value)
     try:
-        return fetch.check_url(value)
+        return urls.check_url(value)
     except VacError as error:
         raise ValueError(str(error)) from error
 
@@ -109,7 +109,7 @@ class Machinetype:
     @property
     def user_data_file(self) -> str:
         """The template's file on the access point: ``user_data``, or the factory's copy of what is at its URL."""
-        return self.user_data if not fetch.is_url(self.user_data) else os.path.join(self.state_directory, TEMPLATE_COPY)
+        return self.user_data if not urls.is_url(self.user_data) else os.path.join(self.state_directory, TEMPLATE_COPY)
 
     @property
     def state_directory(self) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from condor_vac import atomic, fetch, lastcopy, usertemplate, vac
+from condor_vac import atomic, fetch, lastcopy, urls, usertemplate, vac
 from condor_vac import fields as f
 from condor_vac.errors import UsageError, VacError
 from condor_vac.fetch import Limits
@@ -66,7 +66,7 @@ def read(
     divided by the shares in the pipe. ``files`` is the directory of the files that a pipe may name.
     """
     copy = None
-    if not fetch.is_url(source):
+    if not urls.is_url(source):
         data = atomic.read(source, LIMITS.bytes)
     elif cache is None:
         data = fetch.get(source, LIMITS, ca=usertemplate.grid_ca())

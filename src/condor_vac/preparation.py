@@ -18,12 +18,12 @@ from condor_vac import (
     context,
     disks,
     features,
-    fetch,
     guestscript,
     iso,
     machinetype,
     outputs,
     shutdowntime,
+    urls,
     userdata,
 )
 from condor_vac.console import NAME as CONSOLE_NAME
@@ -164,19 +164,19 @@ def _guest(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> G
 def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> bytes:
     name = job.user_data or os.path.basename(kind.user_data_file)
     template = atomic.read(f"{lease.sandbox}/{name}", userdata.TEMPLATE_LIMIT)
-    urls = guestscript.urls(lease.sharing)
+    places = guestscript.urls(lease.sharing)
     platform = {
         "space": _space(job, kind, settings),
         "site": settings.site,
-        "url": kind.user_data if fetch.is_url(kind.user_data) else None,
+        "url": kind.user_data if urls.is_url(kind.user_data) else None,
         "machinetype": kind.name,
         "machine_hostname": lease.hostname,
         "manager_version": f"condor_vac-{__version__}",
         "manager_hostname": os.uname().nodename,
         "uuid": lease.uuid,
-        "machinefeatures_url": urls["machinefeatures"],
-        "jobfeatures_url": urls["jobfeatures"],
-        "joboutputs_url": urls["joboutputs"],
+        "machinefeatures_url": places["machinefeatures"],
+        "jobfeatures_url": places["jobfeatures"],
+        "joboutputs_url": places["joboutputs"],
     }
     values = userdata.Values(
         {key: value.encode() for key, value in platform.items() if value is not None},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from condor_vac import fetch, lastcopy, userdata
+from condor_vac import lastcopy, urls, userdata
 from condor_vac.errors import VacError
 from condor_vac.fetch import Limits
 from condor_vac.machinetype import TEMPLATE_COPY, Machinetype
@@ -26,7 +26,7 @@ def refresh(m: Machinetype, directory: str) -> list[str]:
 
     Raises VacError when there is nothing that the site would let a VM start with.
     """
-    if not fetch.is_url(m.user_data):
+    if not urls.is_url(m.user_data):
         return []
     path = os.path.join(directory, TEMPLATE_COPY)
     keep = m.user_data_last_good_seconds

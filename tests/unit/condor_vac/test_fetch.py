@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from condor_vac import fetch
+from condor_vac import fetch, urls
 from condor_vac.errors import VacError
-from condor_vac.fetch import FetchError, Known, Limits
+from condor_vac.fetch import Known, Limits
+from condor_vac.urls import FetchError
 from tests.unit.webserver import WebServer, certificate, raw, redirect, reply, web_server
 
 LIMITS = Limits(bytes=100_000, seconds=20, idle_seconds=10)
@@ -189,7 +190,7 @@ def test_urls_that_are_not_fetched(url: str) -> None:
     message = refused(url)
     assert "sesame" not in message
     with pytest.raises(FetchError):
-        fetch.check_url(url)
+        urls.check_url(url)
 
 
 def test_an_unchanged_page_is_not_sent_again(web: WebServer) -> None:
