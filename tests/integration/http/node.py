@@ -39,13 +39,33 @@ set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/condor_vac
 ip link set lo up
-for address in 169.254.169.254/32 169.254.169.253/32 192.168.86.1/24; do ip address add "$address" dev lo; done
-for number in $(seq 10 14) 99; do ip address add "192.168.86.$number/24" dev lo; done
-# nginx runs without any privilege here too, where systemd would hand it the sockets.
-echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
+for number in 1 $(seq 10 14) 99; do ip address add "192.168.86.$number/24" dev lo; done
 install -d -m 750 -g @USER@ /run/condor_vac/http
-exec setpriv --reuid @USER@ --regid @USER@ --clear-groups --no-new-privs --bounding-set=-all \
-    sh -c 'umask 002; exec "$0" -e stderr -c @BASE@/nginx.conf -g "daemon off; pid @BASE@/nginx/pid;"' @NGINX@
+@PYTHON@ -c "$ACTIVATE" &
+# This process holds the node's namespaces, and ends nginx with itself.
+trap 'kill $!; wait; exit' TERM
+wait
+"""
+# What systemd does with vac_http.socket and vac_http.service: sockets first, even before the addresses are there;
+# then a network without anything, no privilege, and nginx with the sockets as descriptors 3 and 4.
+ACTIVATE = """
+import os, socket, subprocess
+IP_FREEBIND = 15
+for number, address in ((3, "169.254.169.254"), (4, "169.254.169.253")):
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+    listening.bind((address, 80))
+    listening.listen(64)
+    os.dup2(listening.detach(), number)
+    os.set_inheritable(number, True)
+for address in ("169.254.169.254", "169.254.169.253"):
+    subprocess.run(["ip", "address", "add", address + "/32", "dev", "lo"], check=True)
+command = ["unshare", "-n", "setpriv", "--reuid", "@USER@", "--regid", "@USER@", "--clear-groups", "--no-new-privs",
+           "--bounding-set=-all", "@NGINX@", "-e", "stderr", "-c", "@BASE@/nginx.conf",
+           "-g", "daemon off; pid @BASE@/nginx/pid;"]
+os.umask(0o002)
+os.execvpe(command[0], command, {**os.environ, "NGINX": "3:4;"})
 """
 LEASE = """
 import sys
@@ -116,6 +136,7 @@ class HttpNode:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, "ACTIVATE": self._filled(ACTIVATE)},
             )
         self._wait()
         return self
@@ -134,6 +155,7 @@ class HttpNode:
             "@BASE@": str(self.base),
             "@NGINX@": str(nginx()),
             "@USER@": HTTP_USER,
+            "@PYTHON@": sys.executable,
             "@SOURCE@": str(CHECKOUT / "src"),
             "@SETTINGS@": json.dumps(described),
         }
