@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from condor_vac import mjf_check
-from tests.integration.http.conftest import KEY, USER_DATA, Vm, start
+from condor_vac import features, mjf_check
+from tests.integration.http.conftest import KEY, USER_DATA, Vm, start, write
 from tests.integration.http.node import GID, MAX_BODY_MB, METADATA, MJF, UID, HttpNode
 
 EC2 = ("latest", "2009-04-04")
@@ -104,6 +104,29 @@ def test_mjf_check_reads_the_url(node: HttpNode, vm: Vm) -> None:
     # Not bound to a VM's address: the node itself is no VM.
     assert done.returncode != 0
     assert "403" in done.stdout + done.stderr
+
+
+def test_mjf_check_passes_where_a_vm_asks(node: HttpNode, vm: Vm) -> None:
+    """condor_vac mjf-check with the VM's address as its source."""
+    described = features.Vm(
+        uuid=vm.uuid, machinetype="atlas", processors=2, memory_bytes=1 << 31, scratch_bytes=1 << 30,
+        started=int(time.time()), wall_limit_secs=3600, grace_secs=600, hs06=20.0,
+    )  # fmt: skip
+    for where, keys in (
+        ("machinefeatures", features.machine_features(described)),
+        ("jobfeatures", features.job_features(described)),
+    ):
+        for key, value in keys.items():
+            write(vm.sandbox / where / key, value.encode())
+    source = str(Path(mjf_check.__file__).parents[1])
+    route = ["ip", "route", "change", "table", "local", "local", "169.254.169.253", "dev", "lo", "src"]
+    assert node.inside(*route, vm.address).returncode == 0
+    program = f"import sys; sys.path.insert(0, {source!r}); from condor_vac import cli"
+    for place in ([MJF], [f"{MJF}/machinefeatures", f"{MJF}/jobfeatures"]):
+        done = node.inside("python3", "-c", f"{program}; sys.exit(cli.main(['mjf-check', '--strict', *{place!r}]))")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stdout.splitlines()[-1].startswith("0 errors, 0 warnings")
+    node.inside(*route, "169.254.169.253")
 
 
 def test_everybody_else_gets_403(node: HttpNode, vm: Vm) -> None:
