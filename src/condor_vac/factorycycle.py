@@ -169,12 +169,11 @@ class Cycle:
         if self._policy is not None and self._policy.limits == wanted:
             return self._policy, seen
         kept = self.state.policy if self._policy is None else self._policy.state()
-        policy = Policy(wanted)
-        if kept is not None:
-            try:
-                policy = Policy.restore(wanted, kept)
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                self._say(f"what the policy kept cannot be read ({error!r}); judging by queue and history alone")
+        try:
+            policy = Policy(wanted) if kept is None else Policy.restore(wanted, kept)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            self._say(f"what the policy kept cannot be read ({error!r}); judging by queue and history alone")
+            policy = Policy(wanted)
         return policy, replace(seen, ended=tuple((self._past or {}).values()))
 
     def _remember(self, seen: Observation, m: Machinetype, now: float) -> None:

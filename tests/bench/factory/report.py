@@ -7,7 +7,7 @@ from typing import Any
 
 _COLUMNS = (
     *("foreign", "VMs", "ours: wall", "client", "schedd", "seed: wall", "client", "schedd"),
-    *("wall", "CPU", "submit/s", "seed's", "ratio"),
+    *("wall ratio", "CPU ratio", "submit/s: ours", "seed", "wall ratio", "CPU ratio"),
 )
 
 
@@ -22,14 +22,19 @@ def show(result: dict[str, Any]) -> str:
 
 
 def ratios(step: dict[str, Any]) -> dict[str, float]:
-    """The seed's cost divided by ours: wall clock and CPU (client and schedd) of a cycle, time of a submission."""
+    """The seed's cost divided by ours: wall clock and CPU (client and schedd) of a cycle and of a submission."""
     ours, seed = step["cycle"]["ours"], step["cycle"]["seed"]
     submits = step["submit"]
     return {
         "wall": seed["wall"] / ours["wall"],
-        "cpu": (seed["client"] + seed["schedd"]) / (ours["client"] + ours["schedd"]),
+        "cpu": _cpu(seed) / _cpu(ours),
         "submit": submits["seed"]["wall"] / submits["ours"]["wall"],
+        "submit_cpu": _cpu(submits["seed"]) / _cpu(submits["ours"]),
     }
+
+
+def _cpu(cost: dict[str, float]) -> float:
+    return cost["client"] + cost["schedd"]
 
 
 def _row(step: dict[str, Any]) -> list[str]:
@@ -44,6 +49,7 @@ def _row(step: dict[str, Any]) -> list[str]:
         f"{ratio['cpu']:.1f}",
         *rates,
         f"{ratio['submit']:.0f}",
+        f"{ratio['submit_cpu']:.0f}",
     ]
 
 

@@ -199,7 +199,7 @@ def job_id(ad: dict[str, Any]) -> str:
     return f"{ad['ClusterId']}.{ad['ProcId']}"
 
 
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     """The first true value of ``condition``; fails with ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -33,6 +33,12 @@ def python_of(process: subprocess.Popen[str]) -> int | None:
         pid = int(children[0])
 
 
+def stamp(site: Site) -> int:
+    """Which state file it is: a new one replaces the old one."""
+    path = site.kept / "state.json"
+    return path.stat().st_ino if path.exists() else 0
+
+
 def check_batches(site: Site) -> None:
     """Each batch is one cluster, and has each of its jobs once, in the queue or in the history."""
     mine = f'VacMachinetype =?= "{site.name}"'
@@ -65,11 +71,16 @@ def test_killed_at_fifty_random_moments(site: Site) -> None:
     rng = random.Random(20)
     for turn in range(KILLS):
         process = site.factory()
-        # Python starts in 0.1 to 0.2 s here; the first cycle is over soon after, the next comes after 1 s.
-        time.sleep(rng.uniform(0.08, 0.5))
-        pid = python_of(process)
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
+        pid = wait_until(lambda: python_of(process), "the factory's process has begun", 60)  # noqa: B023
+        if turn % 2:
+            # Within a cycle, often between the announcement of a submission and its confirmation.
+            written = stamp(site)
+            wait_until(lambda: stamp(site) != written, "the state is written", 60)  # noqa: B023
+            time.sleep(rng.uniform(0.0, 0.05))
+        else:
+            # Python starts in 0.1 to 0.2 s here; the first cycle is over soon after, the next comes after 1 s.
+            time.sleep(rng.uniform(0.0, 0.5))
+        os.kill(pid, signal.SIGKILL)
         process.wait(timeout=20)
         idle = check_caps(site)
         for number, job in enumerate(idle[:3]):

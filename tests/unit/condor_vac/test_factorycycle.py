@@ -280,12 +280,15 @@ def test_a_policy_whose_vms_did_not_come_is_made_anew(tmp_path: Path, monkeypatc
     Listener.made.clear()
     pool = with_factory()
     factory = cycle(pool, tmp_path)
-    pool.failing.add("submit")
     factory.run(M)
+    for each in pool.ads[1:3]:
+        each.update(JobStatus=RUNNING, JobCurrentStartDate=int(NOW) - 5, NumShadowStarts=1)
+    pool.failing.add("submit")
+    assert factory.run(M)["error"]
     pool.failing.clear()
-    assert factory.run(M)["submit"] == 4
-    assert [len(policy.told) for policy in Listener.made] == [1, 1]
-    assert Listener.made[-1].state() == {"asked": 4}, "not 8"
+    assert factory.run(M)["submit"] == 2
+    assert [len(policy.told) for policy in Listener.made] == [2, 1]
+    assert Listener.made[-1].state() == {"asked": 6}, "not 8"
 
 
 def test_a_full_disk_stops_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
