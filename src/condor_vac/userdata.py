@@ -14,9 +14,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from condor_vac import atomic
+from condor_vac import atomic, urls
 from condor_vac.errors import UsageError, VacError
 
 TEMPLATE_LIMIT = 4 << 20
@@ -136,7 +136,7 @@ def _split(template: bytes, names: set[bytes]) -> Iterator[tuple[bytes, bytes | 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac render-user-data``."""
-    parser.add_argument("template", metavar="TEMPLATE", help="the template's file")
+    parser.add_argument("template", metavar="TEMPLATE", help="the template, a file or an https URL")
     parser.add_argument(
         "--set",
         action="append",
@@ -151,11 +151,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """``condor_vac render-user-data``: the bytes on standard output, or the list of placeholders."""
+    # Hooks use this module as well, and must not load an HTTP client each time.
+    from condor_vac import fetch  # noqa: PLC0415
+
     values = parse_settings(args.settings)
+    limits = fetch.Limits(bytes=TEMPLATE_LIMIT, seconds=30, idle_seconds=10)
     try:
-        template = atomic.read(args.template, TEMPLATE_LIMIT)
+        template = fetch.read(args.template, limits)
     except VacError as error:
         raise UsageError(str(error)) from error
+    if urls.is_url(args.template):
+        # As in a VM's user data, unless --set says otherwise.
+        values = replace(values, platform={"url": args.template.encode(), **values.platform})
     rendered = render(template, values)
     groups = {"used": rendered.used, "unset": rendered.unset, "unknown": rendered.unknown}
     if args.json:
