@@ -117,7 +117,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Com
 from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError, run_module
 
 CLI = "/usr/local/bin/condor_vac"
-SCHEDULER_UNIVERSE, VM_UNIVERSE = 7, 13
+SCHEDULER_UNIVERSE = 7
+VM_UNIVERSE = 13
 STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held"}
 # What the diff shows of a job: the submit command, and the attribute that HTCondor makes of it.
 SHOWN = {
