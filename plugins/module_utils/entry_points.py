@@ -34,13 +34,21 @@ SCRIPT = """\
 # Installed by vacuum.htcondor.job_hooks, which overwrites changes.
 import os
 import sys
-
+{guard}
 sys.path.insert(0, os.path.realpath("{current}"))
 
 from {module} import main  # noqa: E402
 
 sys.exit(main({arguments}))
 """
+
+# libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls say something.
+GUARDS = {
+    "condor_vac.hooks.qemu": """
+if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
+    sys.exit()
+"""
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,10 @@ class EntryPoint:
     def script(self, interpreter: str, current: str) -> str:
         """The text of the program. Isolated (-I), so that nothing of a job's environment counts."""
         arguments = "sys.argv[1:]" if self.module == "condor_vac.cli" else ""
-        return SCRIPT.format(interpreter=interpreter, current=current, module=self.module, arguments=arguments)
+        guard = GUARDS.get(self.module, "")
+        return SCRIPT.format(
+            interpreter=interpreter, current=current, module=self.module, arguments=arguments, guard=guard
+        )
 
 
 def select(names: list[str], root: str = "") -> list[EntryPoint]:
