@@ -35,8 +35,6 @@ class Stage:
 STAGES = (
     Stage("images", ("tests/images",), "machines"),
     Stage("molecule-default", ("molecule", "test", "-s", "default"), "machines"),
-    Stage("molecule-kinds", ("molecule", "test", "-s", "kinds"), "machines"),
-    Stage("molecule-sid", ("molecule", "test", "-s", "sid"), "machines"),
     Stage("artifact", ("tests/artifact",), "machines"),
     Stage("molecule-bare", ("molecule", "test", "-s", "bare"), "machines"),
     Stage("lint", ("tests/lint",), "plain"),
