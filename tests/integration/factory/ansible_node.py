@@ -68,6 +68,7 @@ class Node:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+                "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
                 "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / "collections"),
             },
         )

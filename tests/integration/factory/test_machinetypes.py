@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.integration.chroot import OWNER, Pool
+from tests.integration.chroot import CHECKOUT, OWNER, Pool
 from tests.integration.factory.ansible_node import Node
 
 VM_JOB = """universe = vm
@@ -83,6 +84,21 @@ def test_deployed_checked_and_read_by_the_programs(site: Site) -> None:
     assert (job["name"], job["owner"]) == ("atlas", OWNER)
     other = site.pool.run("cat", path, user="nobody", check=False)
     assert other.returncode != 0, "options may hold secrets"
+
+
+def test_htcondor_accepts_the_examples(site: Site) -> None:
+    wanted: dict[str, Any] = {}
+    for path in sorted((CHECKOUT / "docs" / "examples").glob("*.yml")):
+        wanted.update(yaml.safe_load(path.read_text("utf-8")).get("vacuum_machinetypes", {}))
+    for keys in wanted.values():
+        named = [keys["user_data"], keys.get("root_public_key", ""), *keys.get("user_data_files", {}).values()]
+        for name in named:
+            if name and "://" not in name:
+                site.files.joinpath(name).parent.mkdir(exist_ok=True)
+                site.files.joinpath(name).write_text("of the site\n")
+    done = site.run(machinetypes=wanted)
+    assert not done["failed"], done["msg"]
+    assert done["changed_machinetypes"] == sorted(wanted) == ["atlas-single", "debian", "gridpp", "lhcb"]
 
 
 @pytest.mark.parametrize(
