@@ -11,6 +11,10 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 
+# Keys of the inventory, image_KEY, by which a worker node knows the right image.
+IMAGE_KEYS = ("checksum", "signing_dn", "ca")
+
+
 def _check(machinetypes: object) -> Mapping[str, Mapping[str, Any]]:
     """The machinetypes as a mapping of mappings; raises AnsibleFilterError naming what is not one."""
     if not isinstance(machinetypes, Mapping):
@@ -24,23 +28,19 @@ def _check(machinetypes: object) -> Mapping[str, Mapping[str, Any]]:
 
 
 def images(machinetypes: object) -> dict[str, dict[str, str]]:
-    """File name on the worker node → {source, checksum} of every image that the machinetypes boot.
+    """File name on the worker node → {source, checksum, signing_dn, ca} of every image that machinetypes boot.
 
-    Raises AnsibleFilterError where one file name stands for two sources, or a URL has no checksum.
+    Raises AnsibleFilterError where one file name stands for two images.
     """
     found: dict[str, dict[str, str]] = {}
     for name, machinetype in _check(machinetypes).items():
         source = machinetype["image"]
-        image = {"source": source, "checksum": str(machinetype.get("image_checksum", ""))}
+        image = {"source": source, **{key: str(machinetype.get(f"image_{key}") or "") for key in IMAGE_KEYS}}
         base = posixpath.basename(source)
-        if "://" in source and not image["checksum"]:
-            raise AnsibleFilterError(
-                f"vacuum_machinetypes.{name}.image_checksum: missing; an image from the web needs one"
-            )
         if found.setdefault(base, image) != image:
             raise AnsibleFilterError(
                 f"vacuum_machinetypes.{name}.image: another machinetype has a different image named {base}; "
-                "rename one, or give both the same checksum"
+                "rename one, or give both the same image_checksum, image_signing_dn and image_ca"
             )
     return found
 

@@ -45,6 +45,7 @@ CHECKS: dict[str, fields.Check] = {
     "max_wallclock_seconds": fields.integer(0, _YEAR),
     "heartbeat_file": fields.optional(fields.file_name),
     "heartbeat_seconds": fields.integer(0, _YEAR),
+    "images": fields.list_of(fields.file_name),
 }
 REQUIRED = {"sandbox", "domain", "machinetype", "fizzle_seconds", "max_wallclock_seconds"}
 
@@ -256,6 +257,7 @@ def _new(request: dict[str, Any], who: Caller, settings: Settings, store: Store)
         max_wallclock_seconds=request["max_wallclock_seconds"],
         heartbeat_file=request.get("heartbeat_file"),
         heartbeat_seconds=request.get("heartbeat_seconds", 0),
+        images=request.get("images", ()),
     )
 
 

@@ -34,6 +34,7 @@ _FILE_LIMIT = 1 << 16
 class Lease:
     """One VM's lease. Times are Unix s, those named ``_boottime`` are CLOCK_BOOTTIME s, which never steps.
 
+    ``images`` are the versions of the node's images that the VM runs on (imagestore.version_of).
     ``stopping`` is null or {"cause", "message", "boottime"}: why vac_watch is ending the VM. ``saved`` is
     true while HTCondor keeps the VM suspended on disk.
     """
@@ -63,6 +64,7 @@ class Lease:
     max_wallclock_seconds: int
     heartbeat_file: str | None = None
     heartbeat_seconds: int = 0
+    images: tuple[str, ...] = ()
     started: int | None = None
     started_boottime: float | None = None
     ended: int | None = None
@@ -78,7 +80,8 @@ class Lease:
     def from_mapping(cls, data: Mapping[str, Any]) -> Lease:
         """The lease of ``to_mapping``; fields of another version of ours are left out."""
         known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in data.items() if key in known})
+        values = {key: value for key, value in data.items() if key in known}
+        return cls(**{**values, "images": tuple(values.get("images", ()))})
 
     @property
     def by_http(self) -> bool:

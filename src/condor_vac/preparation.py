@@ -19,6 +19,7 @@ from condor_vac import (
     disks,
     features,
     guestscript,
+    imagestore,
     iso,
     machinetype,
     outputs,
@@ -63,8 +64,17 @@ def machinetype_of(job: JobAd, sandbox: str) -> Machinetype:
     return Machinetype.from_mapping(described, "job ad")
 
 
-def lease_request(job: JobAd, kind: Machinetype, sandbox: str, chirp_config: str | None) -> dict[str, object]:
+def with_images(job: JobAd, settings: Settings) -> JobAd:
+    """The job with the versions that its images have now: a newer one must not come between two steps."""
+    disks = (replace(disk, file=imagestore.resolved(disk.file, settings.image_dir)) for disk in job.disks)
+    return replace(job, disks=tuple(disks))
+
+
+def lease_request(
+    job: JobAd, kind: Machinetype, sandbox: str, chirp_config: str | None, settings: Settings
+) -> dict[str, object]:
     """What vac_lease is asked for."""
+    versions = (imagestore.version_of(disk.file, settings.image_dir) for disk in job.disks)
     return {
         "sandbox": sandbox,
         "domain": job.domain,
@@ -75,6 +85,7 @@ def lease_request(job: JobAd, kind: Machinetype, sandbox: str, chirp_config: str
         "max_wallclock_seconds": kind.max_wallclock_seconds,
         "heartbeat_file": kind.heartbeat_file,
         "heartbeat_seconds": kind.heartbeat_seconds,
+        "images": [version for version in versions if version is not None],
     }
 
 

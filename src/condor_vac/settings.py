@@ -23,6 +23,8 @@ class Settings:
     # HTCondor's EXECUTE: sandboxes are below it, and nothing else is ever shared with a VM.
     execute: str = "/var/lib/condor/execute"
     image_dir: str = "/var/lib/condor_vac/images"
+    # What all images together may take; 0: what the disk has.
+    image_budget_gb: int = 0
     # What follows the host part of a VM's name.
     hostname_domain: str = "vac.internal"
     # How VMs here can find features and outputs.
@@ -58,6 +60,7 @@ CHECKS: dict[str, f.Check] = {
     "filter": _LIBVIRT_NAME,
     "execute": f.absolute_path,
     "image_dir": f.absolute_path,
+    "image_budget_gb": f.integer(0, 1 << 20),
     "hostname_domain": f.line(200),
     "sharing": f.list_of(f.one_of("nfs", "http"), 2),
     "http_group": f.matching(r"[a-z_][a-z0-9_-]{0,31}", "must be the name of a group"),

@@ -56,7 +56,8 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
     if when is not None and when <= time.time():
         raise VacError("this node is being shut down as planned; condor_vac shutdowntime cancel calls that off")
     kind = preparation.machinetype_of(job, sandbox)
-    lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config))
+    job = preparation.with_images(job, settings)
+    lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config, settings))
     try:
         ready = preparation.furnish(job, kind, lease, settings)
         domain_xml.build(ready, lease, settings, Host.here())

@@ -30,6 +30,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "filter": "no-spoof",
         "execute": "/scratch/execute",
         "image_dir": "/scratch/images",
+        "image_budget_gb": 40,
         "hostname_domain": "vms.example.org",
         "sharing": ["http"],
         "http_group": "www-vac",

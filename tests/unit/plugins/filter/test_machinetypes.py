@@ -12,6 +12,7 @@ from ansible_collections.vacuum.htcondor.plugins.filter import machinetypes as f
 ATLAS: dict[str, Any] = {
     "image": "https://cernvm.example/releases/cernvm4.iso",
     "image_checksum": "sha256:00ff",
+    "image_signing_dn": "CN=x",
     "user_data": "files/atlas.user_data",
     "user_data_files": {"hostkey": "secrets/key.pem", "a": "x/y"},
     "max_machines": 7,
@@ -21,8 +22,8 @@ LHCB: dict[str, Any] = {"image": "images/lhcb.raw", "user_data": "u", "root_publ
 
 def test_images_are_named_by_their_base_name() -> None:
     assert filters.images({"atlas": ATLAS, "lhcb": LHCB}) == {
-        "cernvm4.iso": {"source": ATLAS["image"], "checksum": "sha256:00ff"},
-        "lhcb.raw": {"source": "images/lhcb.raw", "checksum": ""},
+        "cernvm4.iso": {"source": ATLAS["image"], "checksum": "sha256:00ff", "signing_dn": "CN=x", "ca": ""},
+        "lhcb.raw": {"source": "images/lhcb.raw", "checksum": "", "signing_dn": "", "ca": ""},
     }
 
 
@@ -36,7 +37,7 @@ def test_two_machinetypes_may_share_an_image() -> None:
         ([], "vacuum_machinetypes"),
         ({"atlas": "x"}, "vacuum_machinetypes.atlas"),
         ({"atlas": {}}, "vacuum_machinetypes.atlas.image"),
-        ({"atlas": {**ATLAS, "image_checksum": ""}}, "vacuum_machinetypes.atlas.image_checksum"),
+        ({"a": ATLAS, "b": {**ATLAS, "image_signing_dn": "CN=y"}}, "vacuum_machinetypes.b.image"),
         ({"a": LHCB, "b": {**LHCB, "image": "other/lhcb.raw"}}, "vacuum_machinetypes.b.image"),
     ],
 )

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vm_image: through the real ``condor_vac image``, in this process, to a directory of the test."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.vacuum.htcondor.plugins.modules import vm_image
+
+from condor_vac import cli, image, imagefetch, leases, settings
+from condor_vac.imagestore import Store
+from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.webserver import reply, web_server
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Node:
+    """A node whose condor_vac is the real one."""
+
+    def __init__(self, base: Path) -> None:
+        self.store = Store(str(base / "images"))
+        self.tools = Tools(self.answer)
+        self.settings = settings.from_mapping({"image_dir": self.store.directory, "image_budget_gb": 1}, "test")
+
+    def answer(self, argv: list[str], _stdin: str | None) -> Answer:
+        assert argv[0] == "/usr/bin//usr/local/bin/condor_vac" or argv[0] == vm_image.CLI
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = cli.main(argv[1:])
+        return code, out.getvalue(), err.getvalue()
+
+    def run(self, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        return run(vm_image, arguments, check=check, tools=self.tools)
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    monkeypatch.setattr(leases.Store.__init__, "__defaults__", (str(tmp_path / "run"),))
+    monkeypatch.setattr(imagefetch, "RESERVE_BYTES", 0)
+    made = Node(tmp_path)
+    monkeypatch.setattr(settings, "load", lambda: made.settings)
+    return made
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_file_of_the_node(node: Node, tmp_path: Path, pinned: bool) -> None:
+    (tmp_path / "worker 9.raw").write_bytes(b"nine" * 9_000)
+    arguments: dict[str, Any] = {
+        "name": "worker-9.raw",
+        "source": str(tmp_path / "worker 9.raw"),
+        "remote_source": True,
+    }
+    if pinned:
+        arguments["checksum"] = "sha256:" + sha256(b"nine" * 9_000)
+    results = four_calls(vm_image, arguments, node.tools)
+    assert results[1]["image"]["sha256"] == sha256(b"nine" * 9_000)
+    assert Path(node.store.directory, "worker-9.raw").read_bytes() == b"nine" * 9_000
+
+
+def test_from_the_web_and_anew(node: Node) -> None:
+    with web_server() as server:
+        server.routes["/x/vm.iso"] = reply(b"one" * 5_000, ETag='"1"')
+        first = node.run(source=server.url + "/x/vm.iso")
+        assert first["image"]["name"] == "vm.iso"
+        server.routes["/x/vm.iso"] = reply(b"two" * 7_000, ETag='"2"')
+        seen = node.run(source=server.url + "/x/vm.iso", check=True)
+        done = node.run(source=server.url + "/x/vm.iso")
+    assert seen["diff"] == done["diff"]
+    assert f"sha256: {sha256(b'one' * 5_000)}" in done["diff"][0]["before"]
+    assert f"sha256: {sha256(b'two' * 7_000)}" in done["diff"][0]["after"]
+    assert done["removed"] == [first["image"]["version"]]
+
+
+def test_a_server_that_fails_is_a_failed_task(node: Node) -> None:
+    with web_server() as server:
+        server.routes["/vm.iso"] = reply(b"x", "500 Oops")
+        result = node.run(source=server.url + "/vm.iso")
+        assert result["failed"]
+        assert "500" in result["msg"]
+        assert node.run(source="http://images.example.org/vm.iso")["msg"].endswith("use https")
+
+
+def test_a_file_of_the_controller_is_sent_once(node: Node, tmp_path: Path) -> None:
+    data = b"controller" * 3_000
+    brought = {"origin": "/srv/images/vm.iso", "sha256": sha256(data)}
+    asked: dict[str, Any] = {"name": "vm.iso", "source": "images/vm.iso", "controller_file": brought}
+    seen = node.run(check=True, **asked)
+    assert (seen["changed"], seen["transfer_needed"]) == (True, False)
+    assert not os.path.exists(node.store.directory)
+    assert node.run(**asked)["transfer_needed"]
+    (tmp_path / "sent").write_bytes(data)
+    done = node.run(**{**asked, "controller_file": {**brought, "path": str(tmp_path / "sent")}})
+    assert done["changed"]
+    assert done["image"]["source"] == "/srv/images/vm.iso"
+    (tmp_path / "sent").unlink()
+    for check in (True, False):
+        again = node.run(check=check, **asked)
+        assert (again["changed"], again["transfer_needed"]) == (False, False)
+    os.truncate(f"{node.store.directory}/vm.iso", 10)
+    assert node.run(**asked)["transfer_needed"], "a damaged image is sent again"
+
+
+def test_what_arrives_must_be_what_was_sent(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "sent").write_bytes(b"damaged on the way")
+    brought = {"origin": "/srv/vm.iso", "sha256": sha256(b"right"), "path": str(tmp_path / "sent")}
+    result = node.run(name="vm.iso", source="vm.iso", controller_file=brought)
+    assert result["failed"]
+    assert "SHA-256 is" in result["msg"]
+
+
+def test_only_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.iso", "b.iso", "c.iso"):
+        (tmp_path / name).write_bytes(name.encode() * 1_000)
+        node.run(source=str(tmp_path / name), remote_source=True)
+    version = f"{sha256(b'b.iso' * 1_000)[:16]}-b.iso"
+    monkeypatch.setattr(image, "users", lambda: {version: ["vac_lab_3.0"]})
+    seen, done = (node.run(state="only", names=["a.iso", "c.iso"], check=check) for check in (True, False))
+    assert seen["changed"]
+    assert seen["diff"] == done["diff"]
+    assert done["in_use"] == {version: ["vac_lab_3.0"]}
+    assert not node.run(state="only", names=["a.iso", "c.iso"])["changed"]
+    assert [node.run(state="absent", name="a.iso")["changed"] for _ in range(2)] == [True, False]
+    assert node.store.names() == ["c.iso"]
+    assert version in node.store.sizes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "source: missing"),
+        ({"state": "absent"}, "name: missing"),
+        ({"source": "images/vm.iso"}, "action plugin"),
+        ({"source": "/i/vm.iso", "remote_source": True, "name": "../vm.iso"}, "image name"),
+        ({"source": "/i/vm.iso", "remote_source": True, "name": "--help"}, "give an image"),
+        ({"source": "/i/vm.iso", "remote_source": True, "checksum": "md5:1"}, "checksum"),
+        ({"source": "file:///etc/passwd"}, "must be https"),
+        ({"source": "/i/vm.iso", "remote_source": True, "signing_dn": "("}, "regular expression"),
+    ],
+)
+def test_wrong_arguments(node: Node, arguments: dict[str, Any], said: str) -> None:
+    result = node.run(**arguments)
+    assert result["failed"]
+    assert said in result["msg"]
+
+
+def test_without_the_programs(tmp_path: Path) -> None:
+    tools = Tools(lambda _argv, _stdin: (0, "", ""), missing=[vm_image.CLI])
+    assert "role runtime" in run(vm_image, {"source": "https://e.org/vm.iso"}, tools=tools)["msg"]
