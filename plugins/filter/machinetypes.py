@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import shares
 
 # Keys of the inventory, image_KEY, by which a worker node knows the right image.
 IMAGE_KEYS = ("checksum", "signing_dn", "ca")
@@ -45,9 +45,17 @@ def images(machinetypes: object) -> dict[str, dict[str, str]]:
     return found
 
 
+def share_quotas(machinetypes: object) -> dict[str, float]:
+    """Accounting group → its part of its parent. Raises AnsibleFilterError naming machinetype and key."""
+    try:
+        return shares.quotas(_check(machinetypes))
+    except ValueError as error:
+        raise AnsibleFilterError(f"vacuum_machinetypes.{error}") from error
+
+
 class FilterModule:
     """Ansible's entry point to the filters."""
 
     def filters(self) -> dict[str, Any]:
         """Name → function of each filter."""
-        return {"images": images}
+        return {"images": images, "share_quotas": share_quotas}

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import shares
 
 VARIABLE = "vacuum_machinetypes"
 SPECS = Path(__file__).resolve().parents[2] / "roles" / "factory" / "meta" / "argument_specs.yml"
@@ -89,6 +90,9 @@ def document(
     made = {**defaults, **data, "name": name}
     for key in SITE_KEYS:
         made.pop(key, None)
+    group = shares.accounting_group(name, data)
+    if group is not None:
+        made["accounting_group"] = group
     made["image"] = f"{image_dir}/{posixpath.basename(data['image'])}"
     for key, suffix in FILE_KEYS.items():
         if data.get(key) and not URL.match(data[key]):

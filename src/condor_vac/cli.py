@@ -28,6 +28,7 @@ COMMANDS = {
     "pipe": ("condor_vac.pipe", "the machinetypes that a vacuum pipe offers"),
     "import": ("condor_vac.importer", "machinetypes from Vac's configuration or a submit file of the seed"),
     "image": ("condor_vac.image", "the images of this worker node: fetch, check, list, remove"),
+    "proxy": ("condor_vac.proxy", "check that a machinetype's proxies can be made, or make one"),
     "outcome": ("condor_vac.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.mjf_check", "machine/job features conformance of a directory or URL"),
     "shutdowntime": ("condor_vac.shutdowntime", "plan a shutdown of this worker node, and tell its VMs"),

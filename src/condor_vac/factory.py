@@ -37,9 +37,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from condor_vac import __version__, atomic, machinetype
+from condor_vac import __version__, atomic, machinetype, proxy
 from condor_vac.errors import UsageError, VacError
-from condor_vac.factorycycle import Cycle, old_directories
+from condor_vac.factorycycle import Cycle, old_directories, outdated_proxies
 from condor_vac.machinetype import Machinetype
 from condor_vac.pool import Pool
 
@@ -157,6 +157,8 @@ class Factory:
         if now - self._cleaned < 3600:
             return
         self._cleaned = now
+        for path in outdated_proxies(self._directory, now - proxy.lifetime(self._source.machinetype)):
+            proxy.remove(path)
         for path in old_directories(self._directory, self._cycle.batches, now - KEEP_DIRECTORIES_SECONDS):
             shutil.rmtree(path, onerror=self._not_removed)
 

@@ -10,6 +10,7 @@ between.
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import time
@@ -18,10 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from condor_vac import factoryrules, factorystate, observe, submitfile, usertemplate
+from condor_vac import factoryrules, factorystate, observe, proxy, submitfile, usertemplate
 from condor_vac.errors import VacError
 from condor_vac.factorystate import Pending, State
-from condor_vac.machinetype import Machinetype
+from condor_vac.machinetype import PROXY_NAME, Machinetype
 from condor_vac.observation import Decision, Ended, Limits, Observation
 from condor_vac.policy import MEMORY_SECONDS, Policy
 from condor_vac.pool import Pool, PoolError
@@ -120,6 +121,7 @@ class Cycle:
     def _run(self, m: Machinetype, now: float) -> dict[str, Any]:
         plan = self.plan(m, now)
         said = [*self._clean(plan), *self._steer(plan)]
+        self._attend_proxies(plan, m, now)
         count, cut = allowed(plan, m)
         if count or any(job.state == observe.IDLE for job in plan.queue.jobs):
             said += usertemplate.refresh(m, self._directory)
@@ -233,11 +235,30 @@ class Cycle:
             self.state = self.state.but(avoid=tuple(avoid))
         return said
 
+    def _attend_proxies(self, plan: Plan, m: Machinetype, now: float) -> None:
+        """Proxies that last for the VMs that wait, and none left of those that have ended. Raises VacError."""
+        mine = {job: self._vm_directory(job) for job in plan.queue.jobs if job.batch is not None}
+        waiting = [directory for job, directory in mine.items() if job.state == observe.IDLE]
+        credential = proxy.of_machinetype(m) if waiting else None
+        if credential is not None:
+            for directory in waiting:
+                proxy.renew(credential, directory, m, now)
+        for job, directory in mine.items():
+            if job.state == observe.COMPLETED:
+                proxy.remove(directory)
+
+    def _vm_directory(self, job: observe.Job) -> str:
+        return os.path.join(self._directory, "vms", os.path.basename(str(job.batch)), job.id.partition(".")[2])
+
     def _submit(self, plan: Plan, m: Machinetype, now: float, count: int) -> int:
         batch = f"{int(now)}-{secrets.token_hex(4)}"
         directory = os.path.join(self._directory, "vms", batch)
         commands = submitfile.for_batch(submitfile.describe(m), batch, directory, self.state.avoid)
+        credential = proxy.of_machinetype(m)
         _make_directories(directory, count)
+        if credential is not None:
+            for number in range(count):
+                proxy.renew(credential, os.path.join(directory, str(number)), m, now)
         pending = Pending(batch, count, now, None, plan.kept)
         factorystate.save(self._directory, self.state.but(pending=pending))
         self.state = self.state.but(pending=pending)
@@ -290,6 +311,12 @@ def _make_directories(directory: str, count: int) -> None:
 
 def _order(name: str) -> tuple[int, ...]:
     return tuple(int(part) for part in name.split("."))
+
+
+def outdated_proxies(directory: str, before: float) -> list[str]:
+    """The VMs' directories with a proxy that was made before that time, which ended with it."""
+    pattern = os.path.join(glob.escape(directory), "vms", "*", "*", PROXY_NAME)
+    return [os.path.dirname(path) for path in glob.glob(pattern) if os.lstat(path).st_mtime < before]
 
 
 def old_directories(directory: str, in_queue: set[str], before: float) -> list[str]:

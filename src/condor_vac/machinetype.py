@@ -25,9 +25,15 @@ FORMAT_BY_SUFFIX = {".iso": "iso", ".qcow2": "qcow2", ".raw": "raw", ".img": "ra
 DEFAULT_MAX_IDLE = 10
 DEFAULT_PROBE_MACHINES = 2
 
+# The proxy that the factory makes for each VM (proxy.py), in its job's sandbox.
+PROXY_NAME = "x509_proxy.pem"
+
 # Names that the prepare hook and HTCondor make in the sandbox beside the transferred files.
 RESERVED_NAMES = frozenset(
-    {"machinefeatures", "jobfeatures", "joboutputs", "metadata", "condor_exec.exe", "_condor_stdout", "_condor_stderr"}
+    {
+        *("machinefeatures", "jobfeatures", "joboutputs", "metadata", PROXY_NAME),
+        *("condor_exec.exe", "_condor_stdout", "_condor_stderr"),
+    }
 )
 
 _YEAR = 366 * 86400
@@ -66,6 +72,9 @@ class Machinetype:
     user_data_options: Mapping[str, str] = field(default_factory=dict)
     user_data_files: Mapping[str, str] = field(default_factory=dict)
     user_data_last_good_seconds: int = 0
+    user_data_proxy: bool = False
+    user_data_proxy_cert: str | None = None
+    user_data_proxy_key: str | None = None
     root_public_key: str | None = None
     space: str | None = None
     max_machines: int = 10
@@ -140,6 +149,9 @@ CHECKS: dict[str, f.Check] = {
     "user_data_last_good_seconds": f.integer(0, _YEAR),
     "user_data_options": f.mapping_of(_OPTION_NAME, f.text(1 << 16)),
     "user_data_files": f.mapping_of(_OPTION_NAME, f.absolute_path),
+    "user_data_proxy": f.boolean,
+    "user_data_proxy_cert": f.optional(f.absolute_path),
+    "user_data_proxy_key": f.optional(f.absolute_path),
     "root_public_key": f.optional(f.absolute_path),
     "space": f.optional(
         f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name")
@@ -253,6 +265,10 @@ def _check_together(machinetype: Machinetype, source: str) -> None:
         (
             m.heartbeat_file is not None or m.heartbeat_seconds == 0,
             "heartbeat_seconds: needs heartbeat_file, the file whose age it limits; add that",
+        ),
+        (
+            not m.user_data_proxy or (m.user_data_proxy_cert and m.user_data_proxy_key),
+            "user_data_proxy: needs user_data_proxy_cert and user_data_proxy_key, files on the access point; add them",
         ),
         (
             m.heartbeat_file != "shutdown_message",

@@ -23,6 +23,7 @@ from condor_vac import (
     iso,
     machinetype,
     outputs,
+    proxy,
     shutdowntime,
     urls,
     userdata,
@@ -191,10 +192,21 @@ def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) 
     }
     values = userdata.Values(
         {key: value.encode() for key, value in platform.items() if value is not None},
-        {key: value.encode() for key, value in kind.user_data_options.items()},
+        {**{key: value.encode() for key, value in kind.user_data_options.items()}, **_proxy(kind, lease.sandbox)},
         _files(kind.user_data_files, lease.sandbox),
     )
     return userdata.render(template, values).data
+
+
+def _proxy(kind: Machinetype, sandbox: str) -> dict[str, bytes]:
+    """The option that holds the VM's proxy; its file is taken away, since it is in the user data from here on."""
+    if not kind.user_data_proxy:
+        return {}
+    path = f"{sandbox}/{machinetype.PROXY_NAME}"
+    data = atomic.read(path, userdata.TEMPLATE_LIMIT)
+    proxy.check_lifetime(data, kind, time.time())
+    os.unlink(path)
+    return {"x509_proxy": data}
 
 
 def _files(paths: Mapping[str, str], sandbox: str) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from condor_vac import sitesubmit
 from condor_vac.errors import UsageError
-from condor_vac.machinetype import Machinetype
+from condor_vac.machinetype import PROXY_NAME, Machinetype
 
 AVOID = "VacAvoidHosts"
 CONSOLE_LOG = "console.log"
@@ -68,6 +68,11 @@ def describe(machinetype: Machinetype, machinetype_file: str | None = None) -> d
     commands = {key: value for key, value in commands.items() if key.lower() not in taken}
     commands.update(marks)
     _group(machinetype, commands)
+    if machinetype.user_data_proxy:
+        # From the VM's own directory (initialdir), and never in the clear, whatever the pool's settings are.
+        files = [commands.get("transfer_input_files", "").strip('"'), PROXY_NAME]
+        commands["transfer_input_files"] = ",".join(name for name in files if name)
+        commands["encrypt_input_files"] = PROXY_NAME
     commands["requirements"] = _requirements(commands.get("requirements"))
     commands["+VacDigest"] = classad_string(digest(commands))
     return commands

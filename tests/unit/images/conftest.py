@@ -10,7 +10,7 @@ import pytest
 
 from condor_vac import imagefetch, leases
 from condor_vac.imagestore import Store
-from tests.unit.images.site import Authority
+from tests.unit.grid import Authority
 from tests.unit.webserver import WebServer, web_server
 
 

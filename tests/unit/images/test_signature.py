@@ -12,7 +12,7 @@ import pytest
 from condor_vac import cli, imagefetch, imagesignature
 from condor_vac.errors import UsageError, VacError
 from condor_vac.imagesignature import BLOCK_BYTES, SignatureError
-from tests.unit.images.site import Authority, openssl
+from tests.unit.grid import Authority, openssl
 
 DN = "/DC=ch/DC=cern/OU=computers/CN=cvm-sign01.cern.ch"
 PATTERN = r"/CN=cvm-sign01\.cern\.ch$"

@@ -21,7 +21,7 @@ from condor_vac.errors import UsageError, VacError
 from condor_vac.imagefetch import Bounds, Outcome, Wanted
 from condor_vac.imagestore import Store, resolved, version_of
 from condor_vac.leases import Lease
-from tests.unit.images.site import Authority
+from tests.unit.grid import Authority
 from tests.unit.webserver import Route, WebServer, redirect, reply, web_server
 
 PATTERN = r"/CN=cvm-sign01\.cern\.ch$"

@@ -132,6 +132,14 @@ def test_does_all_tasks_then_200_with_logs_heartbeat_and_reports(vm: Vm, queue: 
     assert (vm.read("heartbeat") or "").strip().isdecimal()
 
 
+def test_publishes_the_certificates_of_its_proxy_and_not_the_key(vm: Vm, queue: str) -> None:
+    block = "-----BEGIN {0}-----\n{1}\n-----END {0}-----\n"
+    one, two = (block.format("CERTIFICATE", word) for word in ("QUJD", "REVG"))
+    vm.run(option_x509_proxy=one + block.format("RSA PRIVATE KEY", "c2VjcmV0") + two)
+    assert (vm.read("x509_certificates.pem") or "").rstrip("\n") + "\n" == one + two
+    assert "proxy: 2 certificates" in (vm.read("vm-pilot.log") or "")
+
+
 def test_empty_queue_gives_300_and_a_limit_of_tasks_leaves_the_rest(vm: Vm, queue: str) -> None:
     assert vm.run() == "300 No more work in the queue\n"
     taskqueue.add(queue, 3, 0)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From the machinetypes' shares to HTCondor's accounting groups and their quotas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# What can be a part of a configuration variable's name, GROUP_QUOTA_DYNAMIC_<group>.
+_GROUP = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+
+
+def accounting_group(name: str, machinetype: Mapping[str, Any]) -> str | None:
+    """The group of a machinetype's VMs: its own, one named after it if it has a share, or None."""
+    group = machinetype.get("accounting_group")
+    if group:
+        return str(group)
+    return None if machinetype.get("target_share") is None else f"group_{name.replace('-', '_')}"
+
+
+def quotas(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Group → its part of its parent (of the pool, for a top group), parents before their children.
+
+    A machinetype with a group and no share counts as a share of 1; those of one group are added up. Raises
+    ValueError (``NAME.KEY: remedy``) for what is no share, or no name for a group.
+    """
+    shares: dict[str, float] = {}
+    for name, machinetype in machinetypes.items():
+        group = accounting_group(name, machinetype)
+        if group is None:
+            continue
+        if not _GROUP.fullmatch(group):
+            raise ValueError(f"{name}.accounting_group: {group!r} must be letters, digits and _, with . for subgroups")
+        parts = group.split(".")
+        for length in range(1, len(parts) + 1):
+            shares.setdefault(".".join(parts[:length]), 0.0)
+            shares[".".join(parts[:length])] += _share(name, machinetype)
+    totals: dict[str, float] = {}
+    for group, share in shares.items():
+        parent = group.rpartition(".")[0]
+        totals[parent] = totals.get(parent, 0.0) + share
+    return {group: shares[group] / totals[group.rpartition(".")[0]] for group in sorted(shares)}
+
+
+def _share(name: str, machinetype: Mapping[str, Any]) -> float:
+    share = machinetype.get("target_share")
+    if share is None:
+        return 1.0
+    try:
+        value = float(share)
+    except (TypeError, ValueError):
+        value = -1.0
+    if isinstance(share, bool) or not 0 < value <= 1_000_000:
+        raise ValueError(f"{name}.target_share: {share!r} must be a number above 0, such as 2 beside another's 1")
+    return value
