@@ -245,7 +245,7 @@ class Pool:
             time.sleep(0.02)
         raise ChrootError(f"the pool did not start: {(self.local / 'console').read_text()[-2000:]}")
 
-    def wait_for_schedd(self, seconds: float = 40) -> None:
+    def wait_for_schedd(self, seconds: float = 180) -> None:
         """Wait until condor_q answers; raises ChrootError with the daemons' last words."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -13,6 +13,7 @@ from tests.integration.factory.site import Site
 SUITES = ("trixie", "sid")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One version's tests are one worker's, so that ``-n 2 --dist loadgroup`` has one pool for each."""
     for item in items:

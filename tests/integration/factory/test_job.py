@@ -46,6 +46,14 @@ def test_killed_or_vacated_it_is_started_again(site: Site) -> None:
     wait_until(lambda: len(waiting(site)) == 5, "it fills its idle cap", 60)
 
 
+def switch_on(site: Site, *daemons: str) -> None:
+    """Start daemons that were switched off; a busy master may have to be asked again."""
+    for daemon in daemons:
+        command = ("condor_on", "-daemon", daemon)
+        wait_until(lambda: site.pool.run(*command, check=False).returncode == 0, f"{daemon} is on")  # noqa: B023
+    site.pool.wait_for_schedd()
+
+
 def test_exit_code_and_environment(site: Site) -> None:
     job = site.submit_factory()
     pid = wait_until(site.pids, "the factory runs")[0]
@@ -79,9 +87,7 @@ def test_unreachable_collector(site: Site) -> None:
         assert site.run("explain", site.name).returncode == 1
         assert "schedd query failed" in site.run("status").stderr
     finally:
-        site.pool.run("condor_on", "-daemon", "collector")
-        site.pool.run("condor_on", "-daemon", "schedd")
-        site.pool.wait_for_schedd()
+        switch_on(site, "collector", "schedd")
     wait_until(lambda: site.pool.run("condor_status", check=False).returncode == 0, "the collector is back")
     assert len(waiting(site)) == 5
 
@@ -96,8 +102,7 @@ def test_unreachable_schedd(site: Site) -> None:
         assert last["submit"] == 0
         assert "schedd" in last["error"]
     finally:
-        site.pool.run("condor_on", "-daemon", "schedd")
-        site.pool.wait_for_schedd()
+        switch_on(site, "schedd")
     assert site.once().returncode == 0
     assert len(waiting(site)) == 5
 
