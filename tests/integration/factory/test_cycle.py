@@ -155,12 +155,12 @@ def test_vanished_hosts_and_jobs_that_do_not_leave(site: Site) -> None:
     site.jobs(edits={undead: {"JobStatus": "3", "EnteredCurrentStatus": old}})
     site.finish(stale, 200)
     site.jobs(edits={stale: {"LeaveJobInQueue": "True", "EnteredCurrentStatus": old}})
-    there = {job_id(ad) for ad in site.jobs(edits={bounced: {"NumShadowStarts": "5"}})}
+    site.jobs(edits={bounced: {"NumShadowStarts": "5"}})
     site.once()
     said = " ".join(site.last()["reasons"])
     assert "out of touch" in said
-    # HTCondor 25 may have found out by itself that the removed job runs nowhere.
-    for job in {vanished, undead, stale, bounced} & there:
+    # HTCondor 25 finds out by itself, sooner or later, that the removed job runs nowhere.
+    for job in (vanished, stale, bounced):
         assert job in said
     wait_until(lambda: not {undead, stale, bounced} & {job_id(ad) for ad in site.jobs()}, "they leave the queue")
     assert vanished not in of(site.jobs(), RUNNING)
