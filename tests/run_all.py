@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "logs"
 TAIL_LINES = 150
 PROGRESS_SECONDS = 60
+NICE = 10
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+            if stage.lane == "plain":
+                yield_to_machines(process.pid)
             self.running[stage.name] = process
             while self._wait(process) is None:
                 self.say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
@@ -104,6 +107,15 @@ class Runner:
         self.stopping = True
         for process in list(self.running.values()):
             os.killpg(process.pid, signal.SIGINT)
+
+
+def yield_to_machines(pid: int) -> None:
+    """Give a process and its children little of a busy processor: emulated machines that starve time out."""
+    os.setpriority(os.PRIO_PROCESS, pid, NICE)
+    # Where the kernel groups processes by session, niceness counts within a group only (sched(7), autogroup).
+    group = Path(f"/proc/{pid}/autogroup")
+    if group.exists():
+        group.write_text(f"{NICE}\n")
 
 
 def _last_line(log: Path) -> str:
