@@ -43,6 +43,7 @@ STAGES = (
     Stage(
         "integration", ("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "tests/integration"), "plain"
     ),
+    Stage("scenarios", ("python", "-m", "pytest", "-q", "tests/scenarios"), "plain"),
     Stage("sanity", ("tests/sanity/run",), "plain"),
 )
 
