@@ -54,6 +54,10 @@ class Systemd:
         """Start the unit now and with the node."""
         self._run("enable", "--now", unit)
 
+    def disable_now(self, unit: str) -> None:
+        """Stop the unit, and start it with the node no more."""
+        self._run("disable", "--now", unit)
+
     def restart(self, unit: str) -> None:
         """Start the unit, stopping it first if it runs."""
         self._run("restart", unit)

@@ -27,7 +27,15 @@ options:
     default: []
   files:
     description:
-      - Absolute path of each file, and its content. Directories that are missing are made. The mode is C(0644).
+      - Absolute path of each file, and its content, in the order in which they are written. Directories that are
+        missing are made. The mode is C(0644).
+      - What a new file below C(/etc/tmpfiles.d) describes is made before the next file is written.
+    type: dict
+    default: {}
+  validate:
+    description:
+      - For the path of a file, the command that must accept a new content before it replaces the old, as a list of
+        words. V(%s) stands for the name of the file that holds the new content.
     type: dict
     default: {}
   elsewhere:
@@ -42,6 +50,15 @@ options:
     default: []
   enabled_units:
     description: Systemd units that must be enabled, and that others start.
+    type: list
+    elements: str
+    default: []
+  restart:
+    description: For the name of a unit, the paths of files after whose change it is restarted.
+    type: dict
+    default: {}
+  stopped_units:
+    description: Systemd units that must neither run nor start with the node. Those that are not there are well.
     type: list
     elements: str
     default: []
@@ -86,13 +103,19 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
+    FileError,
+    InvalidContent,
+    ModuleError,
+    run_module,
+)
+from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, Validator, write
 from ansible_collections.vacuum.htcondor.plugins.module_utils.systemd import Systemd
 
 ROOT = ""
 OWNER = "root"
 UNITS = "/etc/systemd/system/"
+TMPFILES = "/etc/tmpfiles.d/"
 DIRECTORY_MODE = 0o755
 
 
@@ -104,6 +127,7 @@ class NodeFiles:
         self.params = module.params
         self.files = {_absolute(path): _content(text) for path, text in module.params["files"].items()}
         self.elsewhere = {_absolute(path): _content(text) for path, text in module.params["elsewhere"].items()}
+        self.command = Command(module)
         self.actions: list[str] = []
         self.diff: list[dict[str, str]] = []
 
@@ -113,9 +137,9 @@ class NodeFiles:
             self._directory(ROOT + _absolute(path))
         record = self.params["record"]
         texts = {**self.files, record: self._record()}
-        changes = [self._write(ROOT + path, text) for path, text in sorted(texts.items())]
+        changes = [self._write(path, text) for path, text in texts.items()]
         changed = [change for change in changes if change.changed]
-        self._units(reload=any(change.path.startswith(ROOT + UNITS) for change in changed))
+        self._units([change.path[len(ROOT) :] for change in changed])
         return {
             "changed": bool(changed or self.actions),
             "files": [change.path[len(ROOT) :] for change in changed],
@@ -130,8 +154,29 @@ class NodeFiles:
 
     def _write(self, path: str, text: bytes) -> Change:
         if not self.module.check_mode:
-            os.makedirs(os.path.dirname(path), DIRECTORY_MODE, exist_ok=True)
-        return write(self.module, path, text, owner=OWNER or None, group=OWNER or None)
+            os.makedirs(os.path.dirname(ROOT + path), DIRECTORY_MODE, exist_ok=True)
+        validate = self._validator(path)
+        change = write(self.module, ROOT + path, text, owner=OWNER or None, group=OWNER or None, validate=validate)
+        if change.changed and path.startswith(TMPFILES):
+            program = self.command.require("systemd-tmpfiles", "this module needs a node that systemd manages")
+            create = functools.partial(self.command.run, [program, "--create", ROOT + path])
+            self._do(f"systemd-tmpfiles --create {path}", create)
+        return change
+
+    def _validator(self, path: str) -> Validator | None:
+        """How a new content of the file is tried; not at all in check mode where its program is still to come."""
+        words = [str(word) for word in self.params["validate"].get(path, [])]
+        if not words or (self.module.check_mode and self.command.find(words[0]) is None):
+            return None
+
+        def validate(name: str) -> None:
+            program = self.command.require(words[0], "install its package first")
+            result = self.command.run([program, *(word.replace("%s", name) for word in words[1:])], ok=None)
+            if not result.ok:
+                reason = result.complaint().replace(name, path)
+                raise InvalidContent(f"{words[0]} refuses {path}: {reason}", "nothing was replaced")
+
+        return validate
 
     def _directory(self, path: str) -> None:
         """Raises FileError where something else is in the way."""
@@ -147,30 +192,40 @@ class NodeFiles:
             self._do(f"chmod 0755 {path}", lambda: os.chmod(path, DIRECTORY_MODE))
             self._unless_check(lambda: os.chown(path, owner, owner if OWNER else -1))
 
-    def _units(self, *, reload: bool) -> None:
-        """Let systemd read what is new, then enable and start what is not. Raises CommandError, ModuleError."""
-        running, enabled = self.params["units"], self.params["enabled_units"]
-        if not running and not enabled and not reload:
+    def _units(self, changed: list[str]) -> None:
+        """Let systemd read what is new, then bring the units into their states. Raises CommandError, ModuleError."""
+        running, enabled, stopped = (self.params[name] for name in ("units", "enabled_units", "stopped_units"))
+        reload = any(path.startswith(UNITS) for path in changed)
+        if not [*running, *enabled, *stopped] and not reload:
             return
-        systemd = Systemd(Command(self.module))
+        systemd = Systemd(self.command)
         if reload:
             self._do("daemon-reload", systemd.reload)
-        for name in [*running, *enabled]:
+        for name in stopped:
             state = systemd.show(name)
-            if state.get("LoadState") != "loaded" and not self.module.check_mode:
-                remedy = f"systemctl unmask {name}" if state.get("LoadState") == "masked" else "install its package"
-                raise ModuleError(f"{name} is {state.get('LoadState', 'unknown to systemd')}", remedy)
-            if not systemd.is_enabled(state):
-                self._do(f"enable {name}", functools.partial(systemd.enable, name))
-            if name in running and state.get("ActiveState") != "active":
-                self._do(f"start {name}", functools.partial(systemd.restart, name))
+            if systemd.is_enabled(state) or state.get("ActiveState") == "active":
+                self._do(f"stop and disable {name}", functools.partial(systemd.disable_now, name))
+        for name in [*running, *enabled]:
+            self._unit(systemd, name, name in running, changed)
 
-    def _do(self, text: str, action: Callable[[], None]) -> None:
+    def _unit(self, systemd: Systemd, name: str, running: bool, changed: list[str]) -> None:
+        state = systemd.show(name)
+        if state.get("LoadState") != "loaded" and not self.module.check_mode:
+            remedy = f"systemctl unmask {name}" if state.get("LoadState") == "masked" else "install its package"
+            raise ModuleError(f"{name} is {state.get('LoadState', 'unknown to systemd')}", remedy)
+        if not systemd.is_enabled(state):
+            self._do(f"enable {name}", functools.partial(systemd.enable, name))
+        stale = set(self.params["restart"].get(name, [])) & set(changed)
+        if running and (state.get("ActiveState") != "active" or stale):
+            verb = "restart" if state.get("ActiveState") == "active" else "start"
+            self._do(f"{verb} {name}", functools.partial(systemd.restart, name))
+
+    def _do(self, text: str, action: Callable[[], object]) -> None:
         self.actions.append(text)
         self.diff.append({"before_header": text, "after_header": text, "before": "", "after": f"{text}\n"})
         self._unless_check(action)
 
-    def _unless_check(self, action: Callable[[], None]) -> None:
+    def _unless_check(self, action: Callable[[], object]) -> None:
         if not self.module.check_mode:
             action()
 
@@ -196,6 +251,9 @@ def main() -> None:
             "elsewhere": {"type": "dict", "default": {}},
             "units": {"type": "list", "elements": "str", "default": []},
             "enabled_units": {"type": "list", "elements": "str", "default": []},
+            "stopped_units": {"type": "list", "elements": "str", "default": []},
+            "validate": {"type": "dict", "default": {}},
+            "restart": {"type": "dict", "default": {}},
             "record": {"type": "path", "default": "/etc/condor_vac/files.json"},
         },
         supports_check_mode=True,

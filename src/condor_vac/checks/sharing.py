@@ -22,6 +22,8 @@ _ANY = {"0.0.0.0", "*", "[::]", "::"}  # noqa: S104 - compared with, never bound
 
 def nfs_service(node: Node) -> list[Finding]:
     """Row 3: the NFS server runs now and after a reboot, with rpcbind where version 3 needs it."""
+    if "nfs" not in node.settings.sharing:
+        return []
     found = unit_findings(node, "nfs-server.service")
     if "3" in node.settings.nfs_versions:
         found += unit_findings(node, "rpcbind.socket")
@@ -30,6 +32,8 @@ def nfs_service(node: Node) -> list[Finding]:
 
 def nfs_serving(node: Node) -> list[Finding]:
     """The kernel serves the versions that VMs need, on the VMs' network and nowhere else."""
+    if "nfs" not in node.settings.sharing:
+        return []
     words = node.text("/proc/fs/nfsd/versions").split()
     served = {word[1:].partition(".")[0] for word in words if word.startswith("+")}
     missing = sorted({version.partition(".")[0] for version in node.settings.nfs_versions} - served)
@@ -44,6 +48,13 @@ def nfs_serving(node: Node) -> list[Finding]:
     if others:
         return [Finding(f"NFS is served at {', '.join(others)} as well, to others than the VMs", CONVERGE)]
     return []
+
+
+def http_service(node: Node) -> list[Finding]:
+    """The VMs' web server and its sockets are there now and after a reboot."""
+    if "http" not in node.settings.sharing:
+        return []
+    return unit_findings(node, "vac_http.socket") + unit_findings(node, "vac_http.service")
 
 
 def leases(node: Node) -> list[Finding]:
@@ -141,6 +152,7 @@ def execute(node: Node) -> list[Finding]:
 CHECKS = (
     Check("nfs", "NFS server", nfs_service),
     Check("nfs", "what is served", nfs_serving),
+    Check("http", "web server", http_service),
     Check("nfs", "leases", leases),
     Check("sudoers", "sudo", sudo),
     Check("images", "images", images),

@@ -58,7 +58,7 @@ Sudoers entry: /etc/sudoers.d/condor_vac
 \t/usr/local/libexec/vac_lease
 """
 FILES = {
-    "/etc/condor_vac/worker.json": json.dumps({"network": "vac", "owners": [OWNER]}),
+    "/etc/condor_vac/worker.json": json.dumps({"network": "vac", "owners": [OWNER], "sharing": ["nfs", "http"]}),
     "/etc/systemd/system/vac_watch.timer": "[Timer]\n",
 }
 PROGRAMS = ("/usr/local/libexec/vac_prepare_hook", "/etc/libvirt/hooks/qemu.d/condor_vac")
@@ -240,6 +240,11 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
         "nfs/what is served",
         "0.0.0.0",
     ),
+    "web server": (
+        lambda n: n.units.update({"vac_http.service": {**UNIT, "ActiveState": "failed"}}),
+        "http/web server",
+        "vac_http.service is failed",
+    ),
     "stray VM": (
         lambda n: n.answers.update({"domstats": (0, "Domain: 'vac_9.0'\n  state.state=1\n")}),
         "nfs/leases",
@@ -317,6 +322,13 @@ def test_each_fault_is_named_where_it_is(node: Pretended, name: str) -> None:
     make(node)
     found = findings(node)
     assert any(text in what for what in found[where]), found
+
+
+def test_what_the_node_does_not_share_by_is_not_asked_for(node: Pretended) -> None:
+    text = FILES["/etc/condor_vac/worker.json"].replace('["nfs", "http"]', '["nfs"]')
+    node.write("/etc/condor_vac/worker.json", text)
+    node.units["vac_http.service"] = {"LoadState": "not-found"}
+    assert sorted(findings(node)) == ["hooks/files"]
 
 
 def test_only_what_is_broken_is_named(node: Pretended) -> None:

@@ -58,7 +58,7 @@ def call(tools: Tools, check: bool = False, **changes: Any) -> dict[str, Any]:
 def test_four_calls_write_start_and_then_change_nothing(node: Path) -> None:
     tools = Manager()
     results = four_calls(node_files, ARGUMENTS, tools)
-    assert results[1]["files"] == ["/etc/condor_vac/files.json", SETTINGS, TIMER]
+    assert results[1]["files"] == [SETTINGS, TIMER, "/etc/condor_vac/files.json"]
     assert tools.verbs() == ["daemon-reload", "enable", "restart"]
     assert (node / SETTINGS[1:]).read_text() == '{"network": "vac"}\n'
     assert stat.S_IMODE((node / TIMER[1:]).stat().st_mode) == 0o644
@@ -98,6 +98,51 @@ def test_a_unit_that_others_start_is_only_enabled(node: Path) -> None:
     assert call(tools, units=[], enabled_units=["vac_watch.service"])["actions"][-1] == "enable vac_watch.service"
     assert not call(tools, units=[], enabled_units=["vac_watch.service"])["changed"]
     assert "restart" not in tools.verbs()
+
+
+def test_what_tmpfiles_describe_is_made_before_the_next_file_is_tried(node: Path) -> None:
+    tools = Manager()
+    files = {"/etc/tmpfiles.d/vac.conf": "d /run/vac", "/etc/vac/nginx.conf": "events {}"}
+    arguments: dict[str, Any] = {
+        "files": files,
+        "validate": {"/etc/vac/nginx.conf": ["nginx", "-t", "-c", "%s"]},
+        "units": [],
+    }
+    call(tools, **arguments)
+    assert [words[0].rsplit("/", 1)[-1] for words in tools.calls] == ["systemd-tmpfiles", "nginx"]
+    assert "%s" not in tools.calls[1]
+    tools.calls.clear()
+    assert not call(tools, **arguments)["changed"]
+    assert tools.calls == []
+
+
+def test_a_content_that_its_reader_refuses_replaces_nothing(node: Path) -> None:
+    validate = {SETTINGS: ["nginx", "-t", "-c", "%s"]}
+    call(Manager())
+    tools = Tools(lambda argv, _: (1, "", f"unknown directive in {argv[-1]}:3"))
+    result = call(tools, files={SETTINGS: "x"}, validate=validate, units=[])
+    assert result["failed"]
+    assert f"unknown directive in {SETTINGS}:3" in result["msg"]
+    assert (node / SETTINGS[1:]).read_text() == '{"network": "vac"}\n'
+
+
+def test_a_unit_is_restarted_when_one_of_its_files_changed(node: Path) -> None:
+    tools = Manager()
+    restart = {"vac_watch.timer": [TIMER]}
+    call(tools, restart=restart)
+    (node / SETTINGS[1:]).write_text("{}")
+    assert call(tools, restart=restart)["actions"] == []
+    (node / TIMER[1:]).write_text("")
+    assert call(tools, restart=restart)["actions"] == ["daemon-reload", "restart vac_watch.timer"]
+
+
+def test_a_unit_that_must_not_run_is_stopped_once(node: Path) -> None:
+    tools = Manager(active="active", enabled="enabled")
+    assert call(tools, units=[], stopped_units=["nginx.service"])["actions"][-1] == "stop and disable nginx.service"
+    tools.state = {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}
+    assert not call(tools, units=[], stopped_units=["nginx.service"])["changed"]
+    tools.state = {"LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""}
+    assert not call(tools, units=[], stopped_units=["nginx.service"])["changed"]
 
 
 def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path) -> None:
