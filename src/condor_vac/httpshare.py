@@ -40,7 +40,7 @@ def group_id(name: str) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError as error:
-        raise VacError(f"group {name}: there is none; run the worker role's tag worker_http on this node") from error
+        raise VacError(f"group {name}: there is none; run the worker role on this node") from error
 
 
 def grant(lease: Lease, sandbox: int, gid: int) -> None:

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Values that cannot be right: one clear message that names variable and remedy, and a node that is as before."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import testinfra
+
+from tests.lab import plays
+
+# What a run could change on the node, as one checksum; caches, logs and what VMs do are no part of it.
+STATE = """
+find /etc/condor /etc/condor_vac /etc/sudoers.d /etc/sysctl.d /etc/systemd/system /etc/nfs.conf.d /etc/libvirt/hooks \
+  /usr/local/libexec /usr/local/lib/condor_vac /var/lib/condor_vac/images ! -name '*.pyc' \
+  -printf '%p %m %u %s %T@ %l\\n' | sort | sha256sum
+virsh net-dumpxml vac --inactive | sha256sum
+cat /proc/sys/net/ipv4/ip_forward /proc/fs/nfsd/versions
+"""
+
+CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "syntax error": ({"worker_config": {"if": "defined"}}, ("50-vm-universe.config", "nothing was changed")),
+    "expression": ({"worker_start": "Cpus >> && 4"}, ("START", "no ClassAd expression")),
+    "unknown knob": (
+        {"worker_config": {"STARTER_UPDATE_INTREVAL": 15}},
+        ("STARTER_UPDATE_INTREVAL", "did you mean STARTER_UPDATE_INTERVAL", "allow_unknown"),
+    ),
+    "type": ({"worker_config": {"UPDATE_INTERVAL": "soon"}}, ("UPDATE_INTERVAL", "soon is not a whole number")),
+    "no owner": ({"worker_owners": []}, ("worker_owners", "for instance [vac]")),
+    "no such owner": (
+        {"worker_owners": ["nosuch"], "worker_create_owners": False},
+        ("worker_owners", "no user nosuch", "create the account"),
+    ),
+    "owner that is none": ({"worker_owners": ["ALL, root"]}, ("worker_owners",)),
+    "subnet": ({"worker_subnet": "192.168.300.0/24"}, ("worker_subnet", "write it like 192.168.86.0/24")),
+    "subnet too small": ({"worker_subnet": "192.168.86.0/28"}, ("worker_subnet", "not an IPv4 /24")),
+    "bridge": ({"worker_bridge": "vacuum-bridge-0001"}, ("worker_bridge", "15 characters")),
+    "domain": ({"worker_domain": "Vac_Internal"}, ("worker_domain", "lower-case")),
+    "interval": ({"worker_status_interval": 5}, ("worker_status_interval", "30")),
+    "token lifetime": ({"pool_token_lifetime": 0}, ("pool_token_lifetime", "give seconds")),
+    "NFS version": ({"worker_nfs_versions": [2]}, ("worker_nfs_versions",)),
+    "a word for a number": ({"worker_status_interval": "often"}, ("worker_status_interval",)),
+    "image that is not there": (
+        {"vacuum_machinetypes": {"lab": {"image": "/nowhere/cernvm.iso"}}},
+        ("/nowhere/cernvm.iso",),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def box() -> Any:
+    """The pool in a box."""
+    uri = f"ansible://worker_node?ansible_inventory={os.environ['MOLECULE_INVENTORY_FILE']}"
+    return testinfra.get_hosts([uri])[0]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_bad_value_stops_the_run_before_anything_is_changed(box: Any, name: str) -> None:
+    variables, words = CASES[name]
+    before = box.check_output(STATE)
+    play = plays.run_in_scenario(plays.SITE, variables, "--limit", "worker_node")
+    assert play.status == 2, play.output
+    failures = play.failures()
+    assert len(failures) == 1, play.output
+    for word in words:
+        assert word in failures[0], failures[0]
+    assert play.changed() == set()
+    assert box.check_output(STATE) == before
+
+
+def test_the_node_works_as_before(box: Any) -> None:
+    doctor = box.run("condor_vac doctor")
+    assert doctor.rc == 0, doctor.stdout
+    play = plays.run_in_scenario(plays.SITE)
+    assert (play.status, play.changed()) == (0, set()), play.output

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the scenarios read in a playbook's output."""
+
+from __future__ import annotations
+
+from tests.bench.converge.__main__ import Figure, missed, round_trips
+from tests.lab.plays import Play
+
+OUTPUT = """\
+PLAY [Worker nodes] ************************************************************
+
+TASK [vacuum.htcondor.runtime : Install the programs] **************************
+ok: [box]
+
+TASK [vacuum.htcondor.worker : Write the node's settings and units] ************
+changed: [box]
+
+TASK [vacuum.htcondor.worker : Keep images] ************************************
+ok: [box] => (item=a.iso)
+changed: [box] => (item=b.iso)
+
+TASK [vacuum.htcondor.worker : Stop on values] *********************************
+[ERROR]: Task failed: Action failed: worker_subnet: no
+fatal: [box]: FAILED! => 
+    changed: false
+    msg: 'worker_subnet: ''10.0.0.0/8'' is not an IPv4
+        /24; write it like 192.168.86.0/24'
+failed: [box] (item=x) => 
+    ansible_loop_var: item
+    msg: |-
+        two
+        lines
+    other: 1
+fatal: [box]: UNREACHABLE! => {}
+
+PLAY RECAP *********************************************************************
+"""  # noqa: W291 - the callback prints a blank there
+
+
+def test_changed_tasks_are_those_with_a_changed_host_or_item() -> None:
+    assert Play(0, OUTPUT, 1.0).changed() == {"Write the node's settings and units", "Keep images"}
+
+
+def test_messages_are_one_line_without_quotes() -> None:
+    assert Play(2, OUTPUT, 1.0).failures() == [
+        "worker_subnet: '10.0.0.0/8' is not an IPv4 /24; write it like 192.168.86.0/24",
+        "two lines",
+        "box]: UNREACHABLE! => {}",
+    ]
+
+
+def test_round_trips_are_counted_for_each_role() -> None:
+    output = (
+        "TASK [Gathering Facts] ***\n<127.0.0.1> SSH: EXEC ssh a\n"
+        "TASK [vacuum.htcondor.worker : A] ***\n<127.0.0.1> SSH: EXEC ssh b\n<127.0.0.1> (0, b'')\n"
+        "TASK [vacuum.htcondor.worker : B] ***\n<127.0.0.1> SSH: EXEC ssh b\n<192.0.2.1> SSH: EXEC ssh b\n"
+        "TASK [Count] ***\n<127.0.0.1> SSH: EXEC ssh c\n"
+    )
+    assert round_trips(output, "127.0.0.1") == {"facts": 1, "worker": 2, "builtin": 1}
+
+
+def test_a_goal_that_is_missed_is_named() -> None:
+    good = [Figure("roles", 1, 10.0, {"worker": 15}), Figure("builtin", 1, 30.0, {"builtin": 60})]
+    assert missed(good) == []
+    bad = [Figure("roles", 1, 10.1, {"worker": 16}), Figure("builtin", 1, 30.0, {"builtin": 60})]
+    assert len(missed(bad)) == 2
