@@ -63,7 +63,8 @@ def test_what_a_vm_is(node: Node, job: JobAd, lease: Lease) -> None:
     assert root.find("devices/graphics") is None
     assert root.find("devices/rng") is not None
     assert root.findtext("seclabel/label") == f"+{UID}:+993"
-    assert at(root, "seclabel", "relabel") == ["no"]
+    assert at(root, "seclabel", "relabel") == ["yes"]
+    assert at(root, "devices/disk/source/seclabel", "relabel") == ["no", "no"]
 
 
 def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:

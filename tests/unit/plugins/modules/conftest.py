@@ -27,7 +27,7 @@ def condor_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CondorNode:
     for module in (condor, condor_control):
         monkeypatch.setattr(module.time, "sleep", node.sleep)
         monkeypatch.setattr(module.time, "monotonic", node.monotonic)
-    monkeypatch.setattr(files, "_uid", lambda _name: tmp_path.stat().st_uid)
+    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
     monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
     # No program of HTCondor's is on the controller, in which names without a default would be looked up.
     monkeypatch.setattr(condor_knobs, "_programs", lambda _configuration: [])

@@ -25,7 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for key, value in {**V4, **V6}.items():
         put(tmp_path, f"proc/sys/{key}", value + "\n")
     monkeypatch.setattr(ip_forward, "ROOT", str(tmp_path))
-    monkeypatch.setattr(files, "_uid", lambda _name: tmp_path.stat().st_uid)
+    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
     monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
     return tmp_path
 

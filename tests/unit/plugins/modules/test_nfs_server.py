@@ -100,7 +100,7 @@ class Node:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     (tmp_path / "etc/nfs.conf.d").mkdir(parents=True)
     monkeypatch.setattr(nfs_server, "ROOT", str(tmp_path))
-    monkeypatch.setattr(files, "_uid", lambda _name: tmp_path.stat().st_uid)
+    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
     monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
     return Node(tmp_path)
 

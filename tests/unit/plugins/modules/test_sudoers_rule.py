@@ -44,7 +44,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "etc/sudoers").write_text(DEBIAN)
     (tmp_path / "etc/sudoers.d/README").write_text("# nothing\n")
     monkeypatch.setattr(sudoers_rule, "ROOT", str(tmp_path))
-    monkeypatch.setattr(files, "_uid", lambda _name: tmp_path.stat().st_uid)
+    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
     monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
 
     def getpwnam(name: str) -> Any:
