@@ -53,4 +53,4 @@ def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:
     sizes = [(int(float(row[0])), int(float(row[1]))) for row in rows if len(row) == 2 and "undefined" not in row]
     if not sizes:
         return None, "the pool has no node yet"
-    return {"memory_mb": max(memory for memory, _ in sizes), "processors": max(cpus for _, cpus in sizes)}, ""
+    return {"memory_mb": max(memory for memory, _cpus in sizes), "processors": max(cpus for _memory, cpus in sizes)}, ""

@@ -184,7 +184,7 @@ id:
   returned: when O(state=checked) or O(state=present)
   sample: 7aac566e1ac0242e195a9669fdca34b6
 tokens:
-  description: The tokens, secret, by RV(request.host). Empty in check mode.
+  description: The tokens, secret, by the C(host) of RV(request). Empty in check mode.
   type: dict
   returned: when O(state=minted)
 """

@@ -89,7 +89,7 @@ def download(
     deadline = time.monotonic() + limits.seconds
     first = urls.parse(url)
     current = first
-    for _ in range(limits.redirects + 1):
+    for _hop in range(limits.redirects + 1):
         with contextlib.closing(_Exchange(current, limits, deadline, known, ca)) as exchange:
             if exchange.response.status not in REDIRECTS:
                 return _answer(exchange, write, limits, known, progress)

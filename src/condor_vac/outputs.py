@@ -91,7 +91,7 @@ def usage(sandbox: int) -> tuple[int, int]:
     Counting stops at MOST_ENTRIES. No link is followed; what vanishes meanwhile does not count.
     """
     used = entries = 0
-    for _, directories, files, fd in os.fwalk(NAME, dir_fd=sandbox, onerror=None, follow_symlinks=False):
+    for _path, directories, files, fd in os.fwalk(NAME, dir_fd=sandbox, onerror=None, follow_symlinks=False):
         entries += len(directories) + len(files)
         for name in files[:MOST_ENTRIES]:
             with contextlib.suppress(OSError):

@@ -69,7 +69,7 @@ def carry(
     settings = _settings(parser)
     _note_settings(settings, note)
     for section in parser.sections():
-        kind, _, name = section.lower().partition(" ")
+        kind, _blank, name = section.lower().partition(" ")
         name = name.strip()
         if kind not in {"machinetype", "vmtype", "vacuum_pipe"}:
             if kind != "settings":

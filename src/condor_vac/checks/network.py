@@ -122,7 +122,7 @@ def assignments(text: str) -> Iterator[tuple[str, str, str]]:
         if header:
             path = header.group(1)
         elif line and line[0] not in "#;" and "=" in line:
-            name, _, value = line.lstrip("-").partition("=")
+            name, _equals, value = line.lstrip("-").partition("=")
             yield path, as_path(name.strip()), value.strip()
 
 

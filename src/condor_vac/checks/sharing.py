@@ -85,7 +85,7 @@ def sudo(node: Node) -> list[Finding]:
             continue
         output = tools.run(["sudo", "-n", "-ll", "-U", owner], timeout=TIMEOUT_SECONDS)
         rules = list(permissions(output))
-        if not any(command == LEASE_PROGRAM for _, command in rules):
+        if not any(command == LEASE_PROGRAM for _users, command in rules):
             found.append(Finding(f"sudo does not let {owner} run {LEASE_PROGRAM}", CONVERGE))
         for place, command in rules:
             if command != LEASE_PROGRAM:

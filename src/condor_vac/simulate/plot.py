@@ -67,7 +67,9 @@ def _headline(policy: str, result: Mapping[str, Any]) -> str:
 
 def _panel(panel: Any, scenario: Scenario, policy: str, found: Mapping[str, Any]) -> None:
     hours, bands = slots(scenario, found)
-    panel.stackplot(hours, bands, labels=[label for label, _ in _BANDS], colors=[colour for _, colour in _BANDS])
+    panel.stackplot(
+        hours, bands, labels=[label for label, _colour in _BANDS], colors=[colour for _label, colour in _BANDS]
+    )
     panel.axhline(
         scenario.hosts * scenario.slots, color="black", linewidth=0.8, linestyle=":", label="slots of the pool"
     )
@@ -82,7 +84,7 @@ def _panel(panel: Any, scenario: Scenario, policy: str, found: Mapping[str, Any]
 def slots(scenario: Scenario, found: Mapping[str, Any]) -> tuple[list[float], list[list[int]]]:
     """Hours, and for each band of the picture the slots in it: processors times VMs of every machinetype."""
     hours = [row["seconds"] / 3600 for row in found["timeline"]]
-    bands = [[0] * len(hours) for _ in _BANDS]
+    bands = [[0] * len(hours) for _band in _BANDS]
     for name, figures in found["per_machinetype"].items():
         processors = scenario.by_name[name].processors
         for place, row in enumerate(figures["timeline"]):
