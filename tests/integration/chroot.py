@@ -89,6 +89,8 @@ START_SCHEDULER_UNIVERSE = True
 START = """
 set -e
 root=$1 local=$2 checkout=$3
+# A mount of its own, as the starter needs its root to be to give each job its own mounts.
+mount --bind "$root" "$root"
 mkdir -p "$root/pool" "$root/checkout" "$root/run" "$root/proc" "$root/dev"
 mount --bind "$local" "$root/pool"
 mount --bind "$checkout" "$root/checkout"
