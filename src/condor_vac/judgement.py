@@ -275,8 +275,11 @@ class Judgement:
 
     @property
     def emptied_means_dry(self) -> bool:
-        """Whether early successes have mostly been followed by VMs that found nothing."""
-        return self.emptied_right >= self.emptied_wrong
+        """Whether early successes have mostly been followed by VMs that found nothing.
+
+        Not before that was seen: agents that do one task and end well are common, and leave a full queue behind.
+        """
+        return self.emptied_right > self.emptied_wrong
 
     @property
     def latest_no(self) -> float:

@@ -263,7 +263,11 @@ def _fraction(ad: Mapping[str, Any], name: str, started: float | None, starts: i
     """CPU use as vac_watch publishes it, with a time; else as HTCondor does, without: first run only."""
     if _fresh(ad.get("VacEvidenceTime"), started):
         return _optional(ad, name, "VacCpuFraction")
-    return _optional(ad, name, "JobVMCpuUtilization") if starts <= 1 else None
+    own = ad.get("JobVMCpuUtilization")
+    # -1 until vm-gahp has measured it (seen on 23.9.6).
+    if starts > 1 or (isinstance(own, (int, float)) and own == -1):
+        return None
+    return _optional(ad, name, "JobVMCpuUtilization")
 
 
 def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinetype) -> Ending | None:

@@ -41,7 +41,7 @@ def test_row_17_logs_come_back(access_point: Any, vm: dict[str, Any]) -> None:
 
 def test_row_18_the_vm_found_context_and_disks(access_point: Any, vm: dict[str, Any]) -> None:
     console = output(access_point, vm, "console.log")
-    assert "cernvm_start" in console
+    assert "prolog.sh start: ok" in console
     assert "FAILED" not in console
     for disk in ("vda", "vdb"):
         assert disk in console

@@ -57,10 +57,18 @@ def test_the_answer_to_the_latest_question_counts_not_the_latest_answer() -> Non
     assert judged(end("3", 3000, "no_work", life=200), end("4", 6000, "none", life=2900, works=True)).verdict() == FOUND
 
 
-def test_a_success_long_before_the_wall_clock_means_that_the_queue_ran_out() -> None:
-    limits = Limits(max_wallclock_seconds=86400.0)
-    assert judged(end("1", 5000, "success", 4000), limits=limits).verdict() == DRY
-    assert judged(end("1", 5000, "success", 4000), limits=Limits(max_wallclock_seconds=4100.0)).verdict() == FOUND
+def test_an_early_success_means_an_empty_queue_only_where_that_was_seen() -> None:
+    early, long_lived = Limits(max_wallclock_seconds=86400.0), Limits(max_wallclock_seconds=4100.0)
+    success, in_vain = end("1", 1000, "success", 900), end("2", 1500, "no_work", 200)
+    # An agent that does one task and ends well says nothing of the queue.
+    assert judged(success, limits=early).verdict() == FOUND
+    assert judged(success, in_vain, end("3", 6000, "success", 4000), limits=early).verdict() == DRY
+    assert judged(success, in_vain, end("3", 6000, "success", 4000), limits=long_lived).verdict() == FOUND
+
+
+def test_agents_that_do_one_task_and_end_well_keep_a_full_queue_served() -> None:
+    singles = [end(str(n), 300 * n, "success", 200) for n in range(1, 9)]
+    assert judged(*singles, limits=Limits(max_wallclock_seconds=86400.0)).verdict() == FOUND
 
 
 def test_a_silent_early_end_is_a_failure_where_vms_say_that_there_is_no_work() -> None:

@@ -124,6 +124,12 @@ def test_evidence_is_believed_for_this_run_only() -> None:
     assert not seen(ad("1.0", RUNNING, **{**fresh, "VacCpuFraction": 0.2})).machines[0].works
 
 
+@pytest.mark.parametrize("unknown", [-1, -1.0])
+def test_a_figure_that_htcondor_has_not_measured_yet_is_none(unknown: float) -> None:
+    machine = seen(ad("1.0", RUNNING, JobVMCpuUtilization=unknown)).machines[0]
+    assert (machine.works, machine.measured) == (False, False)
+
+
 def test_htcondors_own_figure_counts_in_a_first_run_only() -> None:
     own = {"JobVMCpuUtilization": 0.9}
     assert seen(ad("1.0", RUNNING, **own)).machines[0].works

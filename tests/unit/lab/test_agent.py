@@ -163,6 +163,13 @@ def test_unreachable_queue_is_a_transient_problem_not_lack_of_work(vm: Vm) -> No
     assert vm.run(option_queue_url="http://127.0.0.1:9/none") == "700 The task queue does not answer\n"
 
 
+def test_all_features_that_there_are_stand_in_the_log(vm: Vm) -> None:
+    (vm.directory / "machinefeatures/vac_space").write_text("site.example.org")
+    vm.run()
+    log = (vm.read("vm-pilot.log") or "").splitlines()
+    assert any("machinefeatures has" in line and "vac_space" in line.split() for line in log)
+
+
 def test_missing_features_are_named_in_the_log(vm: Vm) -> None:
     (vm.directory / "jobfeatures/cpu_limit_secs").unlink()
     vm.run()
