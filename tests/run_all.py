@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs every test of the project in two lanes, one for the virtual machines and one for the rest.
+"""Runs every test of the project, one stage after another: emulated machines need both processors.
 
 ``python -m tests.run_all [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``;
 its end is shown where the stage fails. Exits 0 only if every stage passed.
@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "logs"
 TAIL_LINES = 150
 PROGRESS_SECONDS = 60
-NICE = 10
+PYTEST = ("python", "-m", "pytest", "-q")
 
 
 @dataclass(frozen=True)
@@ -30,21 +29,19 @@ class Stage:
 
     name: str
     argv: tuple[str, ...]
-    lane: str
 
 
+# What tells most in the least time comes first.
 STAGES = (
-    Stage("images", ("tests/images",), "machines"),
-    Stage("molecule-default", ("molecule", "test", "-s", "default"), "machines"),
-    Stage("artifact", ("tests/artifact",), "machines"),
-    Stage("molecule-bare", ("molecule", "test", "-s", "bare"), "machines"),
-    Stage("lint", ("tests/lint",), "plain"),
-    Stage("unit", ("python", "-m", "pytest", "-q", "tests/unit"), "plain"),
-    Stage(
-        "integration", ("python", "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup", "tests/integration"), "plain"
-    ),
-    Stage("scenarios", ("python", "-m", "pytest", "-q", "tests/scenarios"), "plain"),
-    Stage("sanity", ("tests/sanity/run",), "plain"),
+    Stage("lint", ("tests/lint",)),
+    Stage("unit", (*PYTEST, "-n", "2", "tests/unit")),
+    Stage("scenarios", (*PYTEST, "-n", "2", "tests/scenarios")),
+    Stage("sanity", ("tests/sanity/run",)),
+    Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
+    Stage("images", ("tests/images",)),
+    Stage("molecule-default", ("molecule", "test", "-s", "default")),
+    Stage("artifact", ("tests/artifact",)),
+    Stage("molecule-bare", ("molecule", "test", "-s", "bare")),
 )
 
 
@@ -53,28 +50,21 @@ class Runner:
 
     def __init__(self) -> None:
         self.results: dict[str, tuple[bool, float]] = {}
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: subprocess.Popen[bytes] | None = None
         self.stopping = False
-        self.lock = threading.Lock()
 
-    def say(self, text: str) -> None:
-        """One line at a time, whichever lane it comes from."""
-        with self.lock:
-            print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
-
-    def run_lane(self, stages: list[Stage]) -> None:
+    def run(self, stages: list[Stage]) -> None:
         """The stages one after another; a failed one does not stop the others."""
         for stage in stages:
             if not self.stopping:
-                self.run_stage(stage)
+                self._run(stage)
 
-    def run_stage(self, stage: Stage) -> None:
-        """Run one stage to its end and report it."""
+    def _run(self, stage: Stage) -> None:
         log = LOGS / f"{stage.name}.log"
         started = time.monotonic()
-        self.say(f"{stage.name}: started ({' '.join(stage.argv)})")
+        _say(f"{stage.name}: started ({' '.join(stage.argv)})")
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            self.running = subprocess.Popen(
                 stage.argv,
                 cwd=ROOT,
                 stdout=output,
@@ -82,41 +72,33 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            if stage.lane == "plain":
-                yield_to_machines(process.pid)
-            self.running[stage.name] = process
-            while self._wait(process) is None:
-                self.say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
-        del self.running[stage.name]
+            while _wait(self.running) is None:
+                _say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
         seconds = time.monotonic() - started
-        passed = process.returncode == 0
+        passed = self.running.returncode == 0
+        self.running = None
         self.results[stage.name] = (passed, seconds)
-        self.say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
+        _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
             tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
-            self.say(f"{stage.name}: the end of {log.relative_to(ROOT)}\n" + "\n".join(tail))
-
-    @staticmethod
-    def _wait(process: subprocess.Popen[bytes]) -> int | None:
-        try:
-            return process.wait(PROGRESS_SECONDS)
-        except subprocess.TimeoutExpired:
-            return None
+            _say(f"{stage.name}: the end of {log.relative_to(ROOT)}\n" + "\n".join(tail))
 
     def stop(self, *_: object) -> None:
-        """Ask every running stage to end; molecule and the lab clean up after themselves."""
+        """Ask the running stage to end; molecule and the lab clean up after themselves."""
         self.stopping = True
-        for process in list(self.running.values()):
-            os.killpg(process.pid, signal.SIGINT)
+        if self.running is not None:
+            os.killpg(self.running.pid, signal.SIGINT)
 
 
-def yield_to_machines(pid: int) -> None:
-    """Give a process and its children little of a busy processor: emulated machines that starve time out."""
-    os.setpriority(os.PRIO_PROCESS, pid, NICE)
-    # Where the kernel groups processes by session, niceness counts within a group only (sched(7), autogroup).
-    group = Path(f"/proc/{pid}/autogroup")
-    if group.exists():
-        group.write_text(f"{NICE}\n")
+def _say(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(PROGRESS_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _last_line(log: Path) -> str:
@@ -146,15 +128,7 @@ def main() -> int:
     runner = Runner()
     signal.signal(signal.SIGINT, runner.stop)
     signal.signal(signal.SIGTERM, runner.stop)
-    lanes = [
-        threading.Thread(target=runner.run_lane, args=([s for s in wanted if s.lane == lane],))
-        for lane in ("machines", "plain")
-    ]
-    for lane in lanes:
-        lane.start()
-    for lane in lanes:
-        while lane.is_alive():
-            lane.join(0.5)
+    runner.run(wanted)
     return summary(runner.results, wanted)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import syslog
 
-from condor_vac import ending, lease
+from condor_vac import console, ending, lease
 from condor_vac import settings as settings_module
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, Store
@@ -53,7 +53,11 @@ def ended(found: Lease, reason: str, store: Store) -> None:
     if now is None or reason == SAVED:
         return
     settings = settings_module.of_this_node()
-    ending.finish(now, reason, settings.execute)
+    # First: on a busy node the ad takes long to tell, and the job's files may go back before that is done.
+    try:
+        console.hand_over(now, settings.execute)
+    finally:
+        ending.finish(now, reason, settings.execute)
     lease.give_back(now, settings, store)
     syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}), lease given back")
 

@@ -270,6 +270,15 @@ def test_libvirts_hook_notes_start_and_end(node: Node) -> None:
     assert node.called("virsh") == []
 
 
+def test_the_console_is_there_to_go_back_even_if_the_ad_cannot_be_told(node: Node) -> None:
+    lease = started(node)
+    Path(lease.console).write_text("kernel up\n")
+    node.fail("chirp")
+    with pytest.raises(VacError):
+        qemu.handle(lease.domain, "release", "end", "shutdown", store=node.store)
+    assert Path(lease.sandbox, "console.log").read_text() == "kernel up\n"
+
+
 @pytest.mark.parametrize("reason", ["migrated", "from snapshot"])
 def test_a_vm_that_goes_on_has_not_ended(node: Node, reason: str) -> None:
     lease = started(node)
