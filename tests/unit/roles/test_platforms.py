@@ -39,12 +39,13 @@ PLATFORMS = {
 }
 DEBIAN = [
     *("condor", "condor-vm-gahp", "dnsmasq-base", "ebtables", "iptables", "libvirt-clients"),
-    *("libvirt-daemon-system", "nfs-kernel-server", "qemu-system-x86", "qemu-utils", "rpcbind", "sudo", "xorriso"),
+    *("libvirt-daemon-system", "nfs-kernel-server", "openssl", "python3-cryptography", "qemu-system-x86", "qemu-utils"),
+    *("rpcbind", "sudo", "xorriso"),
 ]
 ENTERPRISE = [
     *("condor", "condor-vm-gahp", "dnsmasq", "iptables-nft", "libvirt-client", "libvirt-daemon-kvm", "nfs-utils"),
     *("policycoreutils-python-utils", "python3-condor", "python3-libselinux", "qemu-img", "qemu-kvm", "rpcbind"),
-    *("sudo", "xorriso"),
+    *("openssl", "python3-cryptography", "sudo", "xorriso"),
 ]
 
 
