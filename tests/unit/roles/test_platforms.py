@@ -44,8 +44,8 @@ DEBIAN = [
 ]
 ENTERPRISE = [
     *("condor", "condor-vm-gahp", "dnsmasq", "iptables-nft", "libvirt-client", "libvirt-daemon-kvm", "nfs-utils"),
-    *("policycoreutils-python-utils", "python3-condor", "python3-libselinux", "qemu-img", "qemu-kvm", "rpcbind"),
-    *("openssl", "python3-cryptography", "sudo", "xorriso"),
+    *("openssl", "policycoreutils-python-utils", "python3-condor", "python3-cryptography", "python3-libselinux"),
+    *("qemu-img", "qemu-kvm", "rpcbind", "sudo", "xorriso"),
 ]
 
 
