@@ -22,10 +22,10 @@ from .node import LAB, ROOT, DemoError, Node
 NAME = "box"
 MACHINETYPE = "lab"
 QUEUE_URL = "http://127.0.0.1:8080/lab"
-TASKS = 10
-TASK_SECONDS = 10
+TASKS = 6
+TASK_SECONDS = 5
 LOOK_SECONDS = 10
-LIMIT_SECONDS = 1200
+LIMIT_SECONDS = 1800
 MIN_SUCCESSES = 3
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
 LOG = ROOT / ".cache" / "demo" / "ansible.log"
