@@ -49,8 +49,8 @@ unit: prepare ## unit tests, and those against a real schedd
 sanity: prepare ## ansible-test sanity on a copy of the collection
 	@tests/sanity/run
 
-artifact: prepare ## build the collection's artifact in .cache/artifact
-	@ansible-galaxy collection build --force --output-path .cache/artifact .
+artifact: prepare ## build the collection's artifact in .cache/artifact, and check it
+	@tests/artifact
 
 lab-up: prepare ## start lab machines: make lab-up HOSTS="node1 node2" IMAGE=prepared
 	@$(PYTHON) -m tests.lab up $(or $(HOSTS),node1) --image $(or $(IMAGE),prepared)
