@@ -60,6 +60,13 @@ class Play:
                 Ended(vm.id, vm.submitted, self.now, kind, abort, vm.host, vm.started, vm.works, vm.measured)
             )
 
+    def first_find(self) -> None:
+        """The first VMs asked, and found work."""
+        self.cycle()
+        self.start()
+        self.now += 200
+        self.work()
+
     def emptied(self, kind: str = "no_work") -> None:
         """The first VMs asked, and the answer was `kind`."""
         self.cycle()
@@ -94,10 +101,7 @@ def test_the_administrator_can_say_how_many_ask_first() -> None:
 
 def test_work_from_the_beginning_is_answered_with_all_that_the_caps_allow() -> None:
     play = Play()
-    play.cycle()
-    play.start()
-    play.now += 200
-    play.work()
+    play.first_find()
     for expected in (*[10] * 9, 0):
         assert play.cycle().submit == expected
         play.start()
@@ -145,10 +149,7 @@ def test_one_find_after_a_long_silence_makes_it_grow_again_at_once() -> None:
 
 def test_vms_that_still_work_are_joined_by_scouts_only_once_one_asked_in_vain() -> None:
     play = Play()
-    play.cycle()
-    play.start()
-    play.now += 200
-    play.work()
+    play.first_find()
     play.cycle()
     play.start()
     play.now += 300
@@ -164,10 +165,7 @@ def test_vms_that_still_work_are_joined_by_scouts_only_once_one_asked_in_vain() 
 
 def test_one_host_that_fails_everything_is_avoided_and_stops_nothing_else() -> None:
     play = Play(replace(LIMITS, max_machines=200))
-    play.cycle()
-    play.start()
-    play.now += 200
-    play.work()
+    play.first_find()
     for _ in range(3):
         play.cycle()
         play.start()
@@ -182,10 +180,7 @@ def test_one_host_that_fails_everything_is_avoided_and_stops_nothing_else() -> N
 
 def test_failures_all_over_the_site_blame_no_host_and_are_forgiven_at_the_first_find() -> None:
     play = Play()
-    play.cycle()
-    play.start()
-    play.now += 200
-    play.work()
+    play.first_find()
     play.cycle()
     play.start()
     play.now += 120
