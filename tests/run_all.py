@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "logs"
 TAIL_LINES = 150
 PROGRESS_SECONDS = 60
+COMPLAINTS = 5
+_COMPLAINT = re.compile(r"fatal:|FAILED|ERROR|Error:|^E  ")
 PYTEST = ("python", "-m", "pytest", "-q")
 
 
@@ -80,14 +83,19 @@ class Runner:
         self.results[stage.name] = (passed, seconds)
         _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
-            tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
-            _say(f"{stage.name}: the end of {log.relative_to(ROOT)}\n" + "\n".join(tail))
+            _show_end(stage.name, TAIL_LINES)
 
     def stop(self, *_: object) -> None:
         """Ask the running stage to end; molecule and the lab clean up after themselves."""
         self.stopping = True
         if self.running is not None:
             os.killpg(self.running.pid, signal.SIGINT)
+
+
+def _show_end(name: str, count: int) -> None:
+    log = LOGS / f"{name}.log"
+    tail = log.read_text("utf-8", "replace").splitlines()[-count:]
+    _say(f"{name}: the end of {log.relative_to(ROOT)}\n" + "\n".join(tail))
 
 
 def _say(text: str) -> None:
@@ -107,12 +115,23 @@ def _last_line(log: Path) -> str:
     return lines[-1][:140] if lines else ""
 
 
+def _complaints(log: Path) -> list[str]:
+    """The last lines that tell of a failure, each with the two after it: molecule ends with a clean-up."""
+    lines = [line.rstrip()[:300] for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    said = [number for number, line in enumerate(lines) if _COMPLAINT.search(line)][-COMPLAINTS:]
+    wanted = sorted({number + step for number in said for step in range(3) if number + step < len(lines)})
+    return [lines[number] for number in wanted]
+
+
 def summary(results: dict[str, tuple[bool, float]], wanted: list[Stage]) -> int:
-    """Print the table of stages and return the exit code."""
+    """Print the table of stages, why those that failed did, and return the exit code."""
     print("\nstage                result   seconds")
     for stage in wanted:
         passed, seconds = results.get(stage.name, (False, 0.0))
         print(f"{stage.name:20} {'passed' if passed else 'FAILED':8} {seconds:7.0f}")
+    for stage in wanted:
+        if stage.name in results and not results[stage.name][0]:
+            print(f"\n{stage.name}:", *_complaints(LOGS / f"{stage.name}.log"), sep="\n  ")
     good = sum(1 for passed, _ in results.values() if passed)
     print(f"stages: {good} passed, {len(wanted) - good} failed")
     return 0 if good == len(wanted) else 1

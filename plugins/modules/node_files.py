@@ -25,6 +25,12 @@ options:
     type: list
     elements: str
     default: []
+  modes:
+    description:
+      - Mode, in octal like V("0751"), of each directory here that a package has made. Its owner stays.
+      - In check mode a directory may still be absent.
+    type: dict
+    default: {}
   files:
     description:
       - Absolute path of each file, and its content, in the order in which they are written. Directories that are
@@ -97,6 +103,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from typing import Any
@@ -135,6 +142,8 @@ class NodeFiles:
         """Bring about the state. Raises ModuleError."""
         for path in self.params["directories"]:
             self._directory(ROOT + _absolute(path))
+        for path, mode in self.params["modes"].items():
+            self._mode(ROOT + _absolute(path), _octal(path, mode))
         record = self.params["record"]
         texts = {**self.files, record: self._record()}
         changes = [self._write(path, text) for path, text in texts.items()]
@@ -192,6 +201,19 @@ class NodeFiles:
             self._do(f"chmod 0755 {path}", lambda: os.chmod(path, DIRECTORY_MODE))
             self._unless_check(lambda: os.chown(path, owner, owner if OWNER else -1))
 
+    def _mode(self, path: str, mode: int) -> None:
+        """Raises FileError where there is no such directory."""
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            if self.module.check_mode:
+                return
+            raise FileError(f"{path} is not there", "install the package that makes it") from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise FileError(f"{path} is no directory", "move it away")
+        if stat.S_IMODE(status.st_mode) != mode:
+            self._do(f"chmod {mode:04o} {path}", lambda: os.chmod(path, mode))
+
     def _units(self, changed: list[str]) -> None:
         """Let systemd read what is new, then bring the units into their states. Raises CommandError, ModuleError."""
         running, enabled, stopped = (self.params[name] for name in ("units", "enabled_units", "stopped_units"))
@@ -236,6 +258,12 @@ def _absolute(path: str) -> str:
     return path
 
 
+def _octal(path: str, text: Any) -> int:
+    if not isinstance(text, str) or re.fullmatch("0?[0-7]{3}", text) is None:
+        raise ModuleError(f"modes: {path}: {text!r} is no octal mode", 'write it like "0751"')
+    return int(text, 8)
+
+
 def _content(value: Any) -> bytes:
     """The text as bytes that end in a newline, as `condor_config` writes them too."""
     text = str(value)
@@ -247,6 +275,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directories": {"type": "list", "elements": "str", "default": []},
+            "modes": {"type": "dict", "default": {}},
             "files": {"type": "dict", "default": {}},
             "elsewhere": {"type": "dict", "default": {}},
             "units": {"type": "list", "elements": "str", "default": []},

@@ -1,27 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Attributes of a running job's ad in the schedd, set through the starter by condor_chirp.
+"""Attributes of a running job's ad in the schedd, set through the job's starter by the Chirp protocol.
 
 Works for a job with WantIOProxy while its starter lives. Runs as the job's user, who owns the key to it
-(.chirp.config).
+(.chirp.config: address, port, cookie). One connection for all attributes: a condor_chirp process for each took
+seconds where libvirt and HTCondor wait, and libvirtd's AppArmor profile does not let its hook run it. The
+protocol's lines are read by the starter in src/condor_starter.V6.1/io_proxy_handler.cpp; its error codes are in
+src/condor_chirp/chirp_protocol.h.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
-import shutil
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Union
 
-from condor_vac import tools
 from condor_vac.errors import VacError
 
 Value = Union[str, int, float, bool, None]
 
-# Where HTCondor's packages put it: Debian, Enterprise Linux, HTCondor's own tarball and older Debian.
-LIBEXEC_PATH = "/usr/libexec/condor:/usr/lib/condor/libexec:/usr/local/libexec/condor:/usr/bin"
+# "127.0.0.1 40404 " and a cookie of some 40 characters.
+_CONFIG_LIMIT = 1024
+_CONFIG = re.compile(r"([0-9a-fA-F.:]{2,45}) ([1-9][0-9]{0,4}) (\S{1,255})\s*")
+_ANSWER_LIMIT = 64
+# CHIRP_ERROR_* of chirp_protocol.h that a job's user can meet here.
+_REFUSALS = {
+    -1: "the starter does not know this cookie",
+    -2: "the starter does not let this job change its ad (WantIOProxy)",
+    -3: "no such job or attribute",
+    -8: "the starter takes the request for invalid",
+}
 # The protocol's line and the starter's buffer are longer; this keeps an ad readable as well.
 LITERAL_LIMIT = 900
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -50,19 +62,72 @@ def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: flo
     ``timeout`` is for all together, in seconds. Raises VacError at the first that fails.
     """
     deadline = time.monotonic() + timeout
-    program = shutil.which("condor_chirp", path=LIBEXEC_PATH)
-    if program is None:
-        raise VacError(f"condor_chirp: not found in {LIBEXEC_PATH}; install HTCondor")
-    if not os.path.exists(config):
-        raise VacError(f"{config}: not there; the job needs WantIOProxy = true and a living starter")
-    for name, value in attributes.items():
+    for name in attributes:
         if not _NAME.fullmatch(name):
             raise VacError(f"{name!r}: not an attribute name")
-        tools.run(
-            [program, "set_job_attr", name, literal(value)],
-            timeout=max(deadline - time.monotonic(), 0.1),
-            environment={"_CONDOR_CHIRP_CONFIG": config},
-        )
+    host, port, cookie = _read_config(config)
+    with _connected(host, port, timeout) as link:
+        _ask(link, f"cookie {cookie}", "cookie", deadline)
+        for name, value in attributes.items():
+            _ask(link, f"set_job_attr {name} {_word(literal(value))}", name, deadline)
+
+
+def _read_config(path: str) -> tuple[str, int, str]:
+    """Address, port and cookie; the file is in the job's own hands and may be anything."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            text = os.read(fd, _CONFIG_LIMIT).decode("ascii", "replace")
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise VacError(f"{path}: not there; the job needs WantIOProxy = true and a living starter") from None
+    except OSError as error:
+        raise VacError(f"{path}: {error.strerror}") from error
+    found = _CONFIG.fullmatch(text)
+    if found is None or int(found.group(2)) > 65535:
+        raise VacError(f"{path}: not HTCondor's: wanted are an address, a port and a cookie on one line")
+    return found.group(1), int(found.group(2)), found.group(3)
+
+
+@contextlib.contextmanager
+def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as link:
+            link.settimeout(timeout)
+            link.connect((host, port))
+            yield link
+    except socket.timeout as error:
+        raise VacError(f"the job's starter at {host}:{port}: no answer within {timeout:g} s") from error
+    except OSError as error:
+        raise VacError(f"the job's starter at {host}:{port}: {error.strerror or error}") from error
+
+
+def _ask(link: socket.socket, line: str, what: str, deadline: float) -> None:
+    """One request and its answer, a line with a number, below 0 if it was refused.
+
+    Not the next before the answer is there: the starter looks for one line when its socket wakes it.
+    """
+    link.settimeout(max(deadline - time.monotonic(), 0.01))
+    link.sendall(line.encode() + b"\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        link.settimeout(max(deadline - time.monotonic(), 0.01))
+        chunk = link.recv(_ANSWER_LIMIT)
+        if not chunk or len(answer) > _ANSWER_LIMIT:
+            raise VacError(f"{what}: the job's starter ended the connection")
+        answer += chunk
+    if not re.fullmatch(rb"-?[0-9]{1,9}\s*", answer):
+        raise VacError(f"{what}: the job's starter answered {answer!r}")
+    code = int(answer)
+    if code < 0:
+        raise VacError(f"{what}: {_REFUSALS.get(code, f'the starter refuses with error {code}')}")
+
+
+def _word(text: str) -> str:
+    """``text`` as one word of a line: the starter takes a character after a backslash as it is."""
+    return re.sub(r"([\s\\])", r"\\\1", text)
 
 
 def _safe(char: str) -> str:

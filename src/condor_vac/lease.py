@@ -151,12 +151,13 @@ def acquire(request: dict[str, Any], who: Caller, settings: Settings, store: Sto
     return lease
 
 
-def release(lease: Lease, settings: Settings, store: Store) -> None:
+def release(lease: Lease, settings: Settings, store: Store, *, has_console: bool = False) -> None:
     """Take back everything that the lease grants; the caller holds the lock. Raises VacError.
 
-    The lease goes last, so that whatever fails here is tried again by vac_watch.
+    ``has_console``: the job has its console already. The lease goes last, so that whatever fails here is tried
+    again by vac_watch.
     """
-    if os.path.isdir(lease.sandbox):
+    if not has_console and os.path.isdir(lease.sandbox):
         try:
             console.hand_over(lease, settings.execute)
         except VacError as error:
@@ -169,13 +170,13 @@ def release(lease: Lease, settings: Settings, store: Store) -> None:
     store.delete(lease)
 
 
-def give_back(found: Lease, settings: Settings, store: Store) -> bool:
+def give_back(found: Lease, settings: Settings, store: Store, *, has_console: bool = False) -> bool:
     """``release`` under the lock; False if somebody else has done it meanwhile. Raises VacError."""
     with store.lock():
         current = store.by_uuid(found.uuid)
         if current is None:
             return False
-        release(current, settings, store)
+        release(current, settings, store, has_console=has_console)
         return True
 
 
@@ -269,7 +270,7 @@ def _free_place(taken: set[str], settings: Settings) -> network.Host:
 
 
 def _chirp_config(request: dict[str, Any], execute: str) -> str:
-    """Where condor_chirp finds the starter: read only as the job's user, yet held to the job's directory."""
+    """Where the way to the starter is told: read only as the job's user, yet held to the job's directory."""
     path: str | None = request.get("chirp_config")
     if path is None:
         return f"{request['sandbox']}/.chirp.config"

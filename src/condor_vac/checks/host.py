@@ -24,7 +24,6 @@ _PROGRAMS = (
     (("exportfs",), "sharing directories with VMs"),
     (("xorriso", "genisoimage"), "making context ISOs"),
     (("sudo",), "the hooks' way to vac_lease"),
-    (("condor_chirp",), "telling the job's ad"),
     (("condor_vm-gahp",), "HTCondor's VM universe"),
 )
 

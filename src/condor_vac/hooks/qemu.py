@@ -53,12 +53,12 @@ def ended(found: Lease, reason: str, store: Store) -> None:
     if now is None or reason == SAVED:
         return
     settings = settings_module.of_this_node()
-    # First: on a busy node the ad takes long to tell, and the job's files may go back before that is done.
+    # First: if the ad cannot be told, the job's files may go back before anybody tries again.
     try:
         console.hand_over(now, settings.execute)
     finally:
         ending.finish(now, reason, settings.execute)
-    lease.give_back(now, settings, store)
+    lease.give_back(now, settings, store, has_console=True)
     syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}), lease given back")
 
 

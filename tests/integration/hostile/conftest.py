@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A worker node whose programs run as real processes of real users, for attempts to misuse them.
 
-exportfs, virsh and condor_chirp are stand-ins that write down what they are asked; sudo is one that knows its
+exportfs, virsh and the starter are stand-ins that write down what they are asked; sudo is one that knows its
 caller from the kernel. What needs the real ones is tried by the molecule scenario ``hostile``.
 """
 

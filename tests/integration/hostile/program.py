@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 
-from condor_vac import chirp, classads, console, leases, settings, shutdowntime, tools
+from condor_vac import classads, console, leases, settings, shutdowntime, tools
 from condor_vac.errors import VacError
 
 
@@ -34,7 +34,6 @@ def main() -> int:
     """Point the modules at BASE and run the program; its exit code."""
     base, uid, gid, name = sys.argv[1:5]
     tools.SYSTEM_PATH = f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    chirp.LIBEXEC_PATH = f"{base}/bin"
     settings.load.__defaults__ = (f"{base}/worker.json",)
     leases.Store.__init__.__defaults__ = (f"{base}/run",)
     vars(shutdowntime)["RUN_DIRECTORY"] = f"{base}/run"

@@ -150,7 +150,7 @@ class Pretended:
 
 
 STAND_INS = (
-    "virsh", "exportfs", "sudo", "qemu-system-x86_64", "qemu-img", "dnsmasq", "xorriso", "condor_chirp",
+    "virsh", "exportfs", "sudo", "qemu-system-x86_64", "qemu-img", "dnsmasq", "xorriso",
     "condor_vm-gahp",
 )  # fmt: skip
 

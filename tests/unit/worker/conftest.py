@@ -19,9 +19,10 @@ from typing import Any
 
 import pytest
 
-from condor_vac import chirp, console, domains, httpshare, lease, leases, settings, shutdowntime, tools
+from condor_vac import console, domains, httpshare, lease, leases, settings, shutdowntime, tools
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease, Store
+from tests.unit.worker.starter import Starter
 
 ROOT = os.getuid() == 0
 UID = 12345 if ROOT else os.getuid()
@@ -64,11 +65,6 @@ UMOUNT = """#!/bin/sh
 grep -vF " $2 " @BASE@/mountinfo > @BASE@/new
 mv @BASE@/new @BASE@/mountinfo
 """
-CHIRP = """#!/bin/sh
-[ -e @BASE@/chirp.slow ] && exec sleep 60
-[ -e @BASE@/chirp.fail ] && { echo "chirp: no starter" >&2; exit 1; }
-printf '%s|%s|%s|%s|%s\\n' "$1" "$2" "$3" "$_CONDOR_CHIRP_CONFIG" "$(id -u)" >> @BASE@/open/chirp.log
-"""
 
 
 @dataclass
@@ -78,6 +74,7 @@ class Node:
     base: Path
     settings: settings.Settings
     store: Store
+    starter: Starter
 
     @property
     def execute(self) -> Path:
@@ -90,7 +87,7 @@ class Node:
         for each in (self.execute / f"dir_{number}", path):
             os.chown(each, uid, GID if uid == UID else -1)
             each.chmod(0o755)
-        (path / ".chirp.config").write_text("127.0.0.1 1 x\n")
+        (path / ".chirp.config").write_text(self.starter.config)
         return str(path)
 
     def request(self, **changes: Any) -> dict[str, Any]:
@@ -123,10 +120,8 @@ class Node:
         (self.base / f"{tool}.fail").unlink()
 
     def told(self) -> dict[str, str]:
-        """What condor_chirp set in the job's ad."""
-        log = self.base / "open" / "chirp.log"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return {line.split("|")[1]: line.split("|")[2] for line in lines}
+        """What was set in the job's ad."""
+        return dict(self.starter.asked)
 
     def called(self, tool: str) -> list[str]:
         log = self.base / f"{tool}.log"
@@ -168,7 +163,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     ):
         (base / name).mkdir()
         (base / name).chmod(mode)
-    scripts = {"exportfs": EXPORTFS, "virsh": VIRSH, "condor_chirp": CHIRP, "mount": MOUNT, "umount": UMOUNT}
+    scripts = {"exportfs": EXPORTFS, "virsh": VIRSH, "mount": MOUNT, "umount": UMOUNT}
     for name, text in scripts.items():
         path = base / "bin" / name
         path.write_text(text.replace("@BASE@", str(base)))
@@ -180,7 +175,6 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setattr(httpshare, "MOUNTINFO", f"{base}/mountinfo")
     monkeypatch.setattr(httpshare, "NODE_NAMESPACE", "/proc/self/ns/mnt")
     monkeypatch.setattr(tools, "SYSTEM_PATH", f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-    monkeypatch.setattr(chirp, "LIBEXEC_PATH", f"{base}/bin")
     directory = f"{base}/console"
     monkeypatch.setattr(leases, "CONSOLE_DIRECTORY", directory)
     monkeypatch.setattr(console.path, "__defaults__", (directory,))
@@ -194,7 +188,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     made = settings.from_mapping(described, "test")
     monkeypatch.setattr(settings, "load", lambda: made)
     monkeypatch.setattr(shutdowntime, "RUN_DIRECTORY", f"{base}/run")
-    yield Node(base, made, Store(f"{base}/run"))
+    starter = Starter()
+    yield Node(base, made, Store(f"{base}/run"), starter)
+    starter.stop()
     shutil.rmtree(base)
 
 

@@ -78,7 +78,7 @@ def test_once_whoever_comes_first(node: Node) -> None:
     node.output(lease, "shutdown_message", b"200 ok")
     assert finish(node, lease)
     assert not finish(node, lease, "exit")
-    assert (node.base / "open" / "chirp.log").read_text().count("ShutdownCode") == 1
+    assert [name for name, _ in node.starter.asked].count("ShutdownCode") == 1
 
 
 def _compete(node: Node, lease: Lease, results: Any) -> None:
@@ -101,9 +101,13 @@ def test_once_when_all_come_together(node: Node) -> None:
 def test_the_work_is_done_as_the_jobs_user(node: Node) -> None:
     lease = ended(node)
     finish(node, lease)
-    lines = (node.base / "open" / "chirp.log").read_text().splitlines()
-    assert {line.split("|")[4] for line in lines} == {str(UID)}
-    assert {line.split("|")[3] for line in lines} == {lease.chirp_config}
+    assert node.starter.users == {UID}
+
+
+def test_all_is_told_in_one_connection(node: Node) -> None:
+    finish(node, ended(node))
+    assert node.starter.connections == 1
+    assert len(node.starter.asked) == 7
 
 
 @pytest.mark.parametrize("size", [8, 100 << 20])
@@ -111,11 +115,11 @@ def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) ->
     lease = ended(node)
     node.output(lease, "shutdown_message", b"200 well done\n")
     os.truncate(f"{lease.joboutputs}/shutdown_message", size)
-    node.fail("chirp")
-    with pytest.raises(VacError, match="no starter"):
+    node.starter.answer = ""
+    with pytest.raises(VacError, match="ended the connection"):
         finish(node, lease)
     assert not Path(lease.sandbox, "scratch.raw").exists()
-    node.mend("chirp")
+    node.starter.answer = "0"
     assert finish(node, lease, "exit")
     assert node.told()["ShutdownCode"] == "200"
 
@@ -123,7 +127,7 @@ def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) ->
 def test_a_starter_that_hangs_costs_no_more_than_the_time_there_is(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "_CHIRP_SECONDS", 0.5)
     lease = ended(node)
-    (node.base / "chirp.slow").touch()
+    node.starter.answer = None
     began = time.monotonic()
     with pytest.raises(VacError, match="no answer"):
         finish(node, lease)

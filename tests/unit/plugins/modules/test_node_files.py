@@ -65,6 +65,24 @@ def test_four_calls_write_start_and_then_change_nothing(node: Path) -> None:
     assert (node / "var/lib/images").is_dir()
 
 
+def test_a_packages_directory_gets_its_mode_and_keeps_its_owner(node: Path) -> None:
+    made = node / "var/lib/libvirt/qemu"
+    modes = {"/var/lib/libvirt/qemu": "0751"}
+    assert "chmod" not in str(call(Manager(), check=True, modes=modes)["actions"])
+    assert "install the package" in call(Manager(), modes=modes)["msg"]
+    made.mkdir(parents=True, mode=0o750)
+    assert "chmod 0751" in str(call(Manager(), check=True, modes=modes)["actions"])
+    assert stat.S_IMODE(made.stat().st_mode) == 0o750
+    assert "chmod 0751" in str(call(Manager(), modes=modes)["actions"])
+    assert stat.S_IMODE(made.stat().st_mode) == 0o751
+    assert "chmod" not in str(call(Manager(), modes=modes)["actions"])
+
+
+@pytest.mark.parametrize("mode", ["751x", 751, "0999", "u=rwx", "", "07777"])
+def test_a_mode_is_octal_words(node: Path, mode: Any) -> None:
+    assert 'write it like "0751"' in call(Manager(), modes={"/var": mode})["msg"]
+
+
 def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> None:
     call(Manager())
     table = json.loads((node / "etc/condor_vac/files.json").read_text())
