@@ -6,13 +6,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = (sys.executable, "-m", "tests.lab")
 HISTORY_KEYS = (
-    "ClusterId,ProcId,JobStatus,ShutdownCode,ShutdownMessage,VacKind,VacRuntime,LastRemoteHost,CompletionDate"
+    "ClusterId,ProcId,JobStatus,CompletionDate,LastRemoteHost,"
+    "VacMachinetype,ShutdownCode,ShutdownMessage,VacKind,VacRuntime"
 )
 COMPLETED = 4
 SEPARATOR = "---"
@@ -36,19 +38,21 @@ class Node:
             raise DemoError(f"{script!r} on {self.name} failed: {(done.stderr or done.stdout).strip()[-300:]}")
         return done.stdout
 
-    def observe(self, machinetype: str, queue_url: str) -> dict[str, Any]:
-        """{factory, machines, tasks}: the status of the machinetype's factory, its VMs, the experiment's queue."""
-        # `condor_vac` exits 1 where it has a finding to report; what it reports is what counts here.
-        text = self.run(
-            f"condor_vac status --json || [ $? -eq 1 ]; echo {SEPARATOR}; "
-            f"condor_vac machines --json || [ $? -eq 1 ]; echo {SEPARATOR}; taskqueue status {queue_url}"
-        )
-        status, machines, tasks = (json.loads(part) for part in text.split(f"\n{SEPARATOR}\n"))
-        return {"factory": status["machinetypes"].get(machinetype, {}), "machines": machines, "tasks": tasks}
+    def observe(self, queues: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+        """Machinetype → {factory, tasks}: the status of its factory, and its experiment's queue.
 
-    def ended(self, machinetype: str) -> list[dict[str, Any]]:
+        ``queues`` has the URL of each machinetype's queue.
+        """
+        # `condor_vac` exits 1 where it has a finding to report; what it reports is what counts here.
+        asked = "".join(f"; echo {SEPARATOR}; taskqueue status {url}" for url in queues.values())
+        text = self.run(f"condor_vac status --json || [ $? -eq 1 ]{asked}")
+        status, *tasks = (json.loads(part) for part in text.split(f"\n{SEPARATOR}\n"))
+        factories = status["machinetypes"]
+        return {name: {"factory": factories.get(name, {}), "tasks": tasks[n]} for n, name in enumerate(queues)}
+
+    def ended(self) -> list[dict[str, Any]]:
         """The ads (HISTORY_KEYS) of the VMs that ended, oldest first, from HTCondor's queue and history."""
-        constraint = f"""'JobUniverse == 13 && VacMachinetype == "{machinetype}"'"""
+        constraint = "'JobUniverse == 13 && isString(VacMachinetype)'"
         found: dict[tuple[int, int], dict[str, Any]] = {}
         for tool in ("condor_history", "condor_q -allusers"):
             text = self.run(f"{tool} -constraint {constraint} -json -attributes {HISTORY_KEYS}").strip()
