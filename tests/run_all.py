@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs every test of the project, one stage after another: emulated machines need both processors.
+"""Runs every test of the project, in two lanes: an emulated machine has one processor, this one has two.
 
-``python -m tests.run_all [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``;
-its end is shown where the stage fails. Exits 0 only if every stage passed.
+``python -m tests.run_all [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; what it complained of
+is shown where it fails and again at the end. Exits 0 only if every stage passed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,24 +29,35 @@ PYTEST = ("python", "-m", "pytest", "-q")
 
 @dataclass(frozen=True)
 class Stage:
-    """One command whose exit code says whether the stage passed."""
+    """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed."""
 
     name: str
     argv: tuple[str, ...]
+    needs: str = ""
 
 
-# What tells most in the least time comes first.
-STAGES = (
-    Stage("lint", ("tests/lint",)),
-    Stage("unit", (*PYTEST, "-n", "2", "tests/unit")),
-    Stage("scenarios", (*PYTEST, "-n", "2", "tests/scenarios")),
-    Stage("sanity", ("tests/sanity/run",)),
-    Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
-    Stage("images", ("tests/images",)),
-    Stage("molecule-default", ("molecule", "test", "-s", "default")),
-    Stage("artifact", ("tests/artifact",)),
-    Stage("molecule-bare", ("molecule", "test", "-s", "bare")),
+def on_box(scenario: str) -> Stage:
+    """A molecule scenario on the box that the scenario ``bare`` has converged."""
+    return Stage(f"molecule-{scenario}", ("tests/on_box", scenario), needs="molecule-bare")
+
+
+# In each lane, what tells most in the least time comes first.
+LANES = (
+    (
+        Stage("lint", ("tests/lint",)),
+        Stage("unit", (*PYTEST, "-n", "2", "tests/unit")),
+        Stage("scenarios", (*PYTEST, "-n", "2", "tests/scenarios")),
+        Stage("artifact", ("tests/artifact",)),
+        Stage("sanity", ("tests/sanity/run",)),
+        Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
+        Stage("molecule-default", ("molecule", "test", "-s", "default"), needs="images"),
+    ),
+    (
+        Stage("images", ("tests/images",)),
+        Stage("molecule-bare", ("molecule", "test", "-s", "bare", "--destroy", "never"), needs="images"),
+    ),
 )
+STAGES = tuple(stage for lane in LANES for stage in lane)
 
 
 class Runner:
@@ -53,21 +65,44 @@ class Runner:
 
     def __init__(self) -> None:
         self.results: dict[str, tuple[bool, float]] = {}
-        self.running: subprocess.Popen[bytes] | None = None
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended = {stage.name: threading.Event() for lane in LANES for stage in lane}
         self.stopping = False
 
-    def run(self, stages: list[Stage]) -> None:
-        """The stages one after another; a failed one does not stop the others."""
+    def run(self, wanted: list[Stage]) -> None:
+        """The lanes side by side, each stage after the other; a failed one stops only those that need it."""
+        for stage in STAGES:
+            if stage not in wanted:
+                self.results[stage.name] = (True, 0.0)
+                self.ended[stage.name].set()
+        lanes = [[stage for stage in lane if stage in wanted] for lane in LANES]
+        threads = [threading.Thread(target=self._run_lane, args=(lane,)) for lane in lanes]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _run_lane(self, stages: list[Stage]) -> None:
         for stage in stages:
-            if not self.stopping:
+            if self._may_run(stage):
                 self._run(stage)
+            self.ended[stage.name].set()
+
+    def _may_run(self, stage: Stage) -> bool:
+        """Whether what the stage needs passed, or was not asked for; waits for the other lane."""
+        if stage.needs:
+            self.ended[stage.needs].wait()
+            if not self.results.get(stage.needs, (False, 0.0))[0]:
+                _say(f"{stage.name}: not run, because {stage.needs} did not pass")
+                return False
+        return not self.stopping
 
     def _run(self, stage: Stage) -> None:
         log = LOGS / f"{stage.name}.log"
         started = time.monotonic()
         _say(f"{stage.name}: started ({' '.join(stage.argv)})")
         with log.open("wb") as output:
-            self.running = subprocess.Popen(
+            process = subprocess.Popen(
                 stage.argv,
                 cwd=ROOT,
                 stdout=output,
@@ -75,21 +110,22 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            while _wait(self.running) is None:
+            self.running[stage.name] = process
+            while _wait(process) is None:
                 _say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
         seconds = time.monotonic() - started
-        passed = self.running.returncode == 0
-        self.running = None
+        passed = process.returncode == 0
+        del self.running[stage.name]
         self.results[stage.name] = (passed, seconds)
         _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
             _show_end(stage.name, TAIL_LINES)
 
     def stop(self, *_: object) -> None:
-        """Ask the running stage to end; molecule and the lab clean up after themselves."""
+        """Ask the running stages to end; molecule and the lab clean up after themselves."""
         self.stopping = True
-        if self.running is not None:
-            os.killpg(self.running.pid, signal.SIGINT)
+        for process in list(self.running.values()):
+            os.killpg(process.pid, signal.SIGINT)
 
 
 def _show_end(name: str, count: int) -> None:
@@ -132,7 +168,7 @@ def summary(results: dict[str, tuple[bool, float]], wanted: list[Stage]) -> int:
     for stage in wanted:
         if stage.name in results and not results[stage.name][0]:
             print(f"\n{stage.name}:", *_complaints(LOGS / f"{stage.name}.log"), sep="\n  ")
-    good = sum(1 for passed, _ in results.values() if passed)
+    good = sum(1 for stage in wanted if results.get(stage.name, (False, 0.0))[0])
     print(f"stages: {good} passed, {len(wanted) - good} failed")
     return 0 if good == len(wanted) else 1
 
@@ -147,7 +183,10 @@ def main() -> int:
     runner = Runner()
     signal.signal(signal.SIGINT, runner.stop)
     signal.signal(signal.SIGTERM, runner.stop)
-    runner.run(wanted)
+    try:
+        runner.run(wanted)
+    finally:
+        subprocess.run((sys.executable, "-m", "tests.lab", "down"), cwd=ROOT, check=False)
     return summary(runner.results, wanted)
 
 

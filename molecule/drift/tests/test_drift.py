@@ -32,7 +32,7 @@ class Break:
     repair: str
 
 
-SETTINGS = "Write the node's settings and units, and run libvirt, the watch and the VMs' web server"
+SETTINGS = "Write the node's settings and units, and run libvirt and the watch"
 PROGRAMS = "Install the programs"
 BREAKS = {
     "libvirt disabled": Break(
@@ -97,10 +97,13 @@ BREAKS = {
         "systemctl disable --now vac_watch.timer", "watch", "vac_watch.timer is inactive", SETTINGS
     ),
     "web server stopped": Break(
-        "systemctl disable --now vac_http.service", "web server", "vac_http.service is inactive", SETTINGS
+        "systemctl disable --now vac_http.service",
+        "web server",
+        "vac_http.service is inactive",
+        "Write and run the VMs' web server",
     ),
     "image unreadable": Break(
-        "chmod 0600 /var/lib/condor_vac/images/*.iso", "images", "has mode 0600", "Keep images from the controller"
+        "chmod 0600 /var/lib/condor_vac/images/*.iso", "images", "has mode 0600", "Keep the images that VMs boot"
     ),
     "configuration edited": Break(
         f"echo 'VM_MAX_NUMBER = 4' >> {FRAGMENT}",

@@ -21,6 +21,7 @@ from condor_vac.settings import Settings
 SETTINGS = settings_module.PATH
 CONVERGE = "run the site playbook for this node"
 TIMEOUT_SECONDS = 60.0
+MASTER_TRIES = 3
 _SLOT = "Name,Machine,HasVM,VM_Type,VMOfflineReason,TotalMemory,PartitionableSlot"
 _CONDOR_PATH = "/usr/lib/condor/libexec:/usr/libexec/condor"
 
@@ -115,11 +116,19 @@ class Node:
 
     @functools.cached_property
     def master(self) -> dict[str, str]:
-        """The master's ad of its daemons; empty if no condor_master runs. Raises VacError."""
-        output = tools.run(["condor_who", "-quick"], timeout=TIMEOUT_SECONDS)
-        pairs = (line.partition(" = ") for line in output.splitlines())
-        found = {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}
-        return found if found.get("MASTER") == "Alive" else {}
+        """The master's ad of its daemons; empty if no condor_master runs. Raises VacError.
+
+        On a busy node condor_who gives up before the master has answered.
+        """
+        for _ in range(MASTER_TRIES):
+            output = tools.run(["condor_who", "-quick"], timeout=TIMEOUT_SECONDS)
+            pairs = (line.partition(" = ") for line in output.splitlines())
+            found = {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}
+            if found.get("MASTER") == "Alive":
+                return found
+            if self.unit("condor.service").get("ActiveState") != "active":
+                return {}
+        raise VacError("condor.service is active, but condor_master does not answer condor_who")
 
 
 def ads(*argv: str) -> list[dict[str, Any]]:

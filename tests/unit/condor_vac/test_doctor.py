@@ -295,7 +295,12 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
         "runs each job again",
     ),
     "start": (lambda n: n.knobs.update(START="True"), "condor/configuration", "START is True"),
-    "no master": (lambda n: setattr(n, "master", {}), "ready/daemons", "no condor_master"),
+    "no master": (
+        lambda n: (setattr(n, "master", {}), n.units.update({"condor.service": {**UNIT, "ActiveState": "inactive"}})),
+        "ready/daemons",
+        "no condor_master",
+    ),
+    "silent master": (lambda n: setattr(n, "master", {}), "ready/daemons", "does not answer condor_who"),
     "drained": (lambda n: n.master.update(STARTD="Hold"), "ready/daemons", "STARTD is switched off"),
     "not reread": (
         lambda n: n.answers.update({"condor_config_val -startd START": (0, "False\n")}),

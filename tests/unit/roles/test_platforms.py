@@ -106,3 +106,30 @@ def test_no_role_turns_a_mandatory_access_control_off() -> None:
             words = str(task).lower()
             for tool in ("setenforce", "aa-disable", "aa-complain", "aa-teardown", "--remove", "apparmor.service"):
                 assert tool not in words
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, ()),
+        ({"worker_network": "vac net"}, ("worker_network: 'vac net'", "use letters")),
+        ({"worker_bridge": "vacuum-bridge-0001"}, ("worker_bridge", "15 characters")),
+        ({"worker_subnet": "192.168.300.0/24"}, ("worker_subnet", "write it like 192.168.86.0/24")),
+        ({"worker_subnet": "192.168.86.0/28"}, ("worker_subnet", "not an IPv4 /24")),
+        ({"worker_domain": "Vac_Internal"}, ("worker_domain", "lower-case")),
+        ({"worker_status_interval": 5}, ("worker_status_interval: 5", "set it to 30")),
+        ({"worker_watch_interval": 90}, ("worker_watch_interval: 90",)),
+        ({"worker_owners": []}, ("worker_owners", "for instance [vac]")),
+        ({"worker_owners": ["ALL, root"]}, ("worker_owners",)),
+        (
+            {"worker_images": {"x": {"source": "/nowhere/cernvm.iso"}}},
+            ("/nowhere/cernvm.iso", "correct the machinetype"),
+        ),
+        ({"worker_images": {"x": {"source": "https://example.org/cernvm.iso"}}}, ()),
+    ],
+)
+def test_values_that_no_worker_node_can_have(variables: dict[str, Any], words: tuple[str, ...]) -> None:
+    said = resolve("debian13", "{{ worker_refusals }}", **variables)
+    assert len(said) == (1 if words else 0), said
+    for word in words:
+        assert word in said[0]
