@@ -20,20 +20,24 @@ from condor_vac.leases import Lease
 
 CLAIM = ".vac_ended"
 _DONE = b"done\n"
-# libvirt waits for its hook, and HTCondor for the JOB_EXIT hook (30 s by default).
-BUDGET_SECONDS = 25.0
-_CHIRP_SECONDS = 15.0
+# HTCondor waits for the JOB_EXIT hook for 30 s by default: some for the starter, the rest for the files.
+_STARTER_SECONDS = 15.0
+_FILES_SECONDS = 10.0
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def finish(lease: Lease, reason: str, execute: str) -> bool:
+def finish(lease: Lease, reason: str, execute: str, *, starter_seconds: float = _STARTER_SECONDS) -> bool:
     """Do what a VM's end needs, as the job's user; False if it has been done before.
 
-    ``reason`` is libvirt's shutoff reason or HTCondor's exit reason (``removed`` and the like). Raises
-    VacError when the job's ad could not be told; then somebody else may try again.
+    ``reason`` is libvirt's shutoff reason or HTCondor's exit reason (``removed`` and the like);
+    ``starter_seconds`` is how long the job's starter may take to answer. Raises VacError when the job's ad could
+    not be told; then somebody else may try again.
     """
-    done = privileges.run_as(lease.uid, lease.gid, lambda: _finish(lease, reason, execute), timeout=BUDGET_SECONDS)
-    return bool(done)
+
+    def work() -> bool:
+        return _finish(lease, reason, execute, starter_seconds)
+
+    return bool(privileges.run_as(lease.uid, lease.gid, work, timeout=starter_seconds + _FILES_SECONDS))
 
 
 def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, chirp.Value]:
@@ -69,7 +73,7 @@ def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcom
     return "fizzle" if result.kind == "fizzle" else "none"
 
 
-def _finish(lease: Lease, reason: str, execute: str) -> bool:
+def _finish(lease: Lease, reason: str, execute: str, starter_seconds: float) -> bool:
     with sandbox.opened(lease.sandbox, execute, lease.uid) as fd, _claimed(fd) as mine:
         if not mine:
             return False
@@ -79,7 +83,7 @@ def _finish(lease: Lease, reason: str, execute: str) -> bool:
         with contextlib.ExitStack() as always:
             always.callback(disks.remove, fd)
             always.callback(outputs.keep_safe_files, fd)
-            chirp.set_attributes(lease.chirp_config, told, timeout=_CHIRP_SECONDS)
+            chirp.set_attributes(lease.chirp_config, told, timeout=starter_seconds)
         return True
 
 

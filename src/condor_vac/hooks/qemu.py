@@ -4,12 +4,21 @@
 Called as root: NAME OPERATION SUB-OPERATION EXTRA, with the domain's XML on standard input, which is not
 needed. libvirt waits for it and holds the domain meanwhile, so it never asks libvirt anything, bounds its
 time, and never fails: a VM's end cannot be refused. What it cannot do, vac_watch does later.
+
+A VM's end is told to its starter, and the starter may be waiting for libvirt: it asks vm-gahp for the VM's state
+and does nothing else until the answer is there (BLOCKING requests, src/condor_starter.V6.1/vm_gahp_request.cpp).
+So libvirt is held for HELD_SECONDS at most; then a process of its own goes on, whose request is by then the first
+that the starter reads.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import syslog
+import traceback
+from collections.abc import Callable
 
 from condor_vac import console, ending, lease
 from condor_vac import settings as settings_module
@@ -21,15 +30,53 @@ SAVED = "saved"
 GOES_ON = frozenset({"migrated", "from snapshot"})
 
 
+# In most cases all is done by then, so that HTCondor hears of a VM's end after its ad was told.
+HELD_SECONDS = 3.0
+_STARTER_SECONDS = 60.0
+
+
 def main() -> int:
     """Entry point; always 0, so that libvirt starts and ends domains whatever happens here."""
     arguments = [*sys.argv[1:5], *[""] * 4][:4]
     syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
+    if arguments[1:3] == ["release", "end"]:
+        apart(lambda: report(arguments), HELD_SECONDS)
+    else:
+        report(arguments)
+    return 0
+
+
+def report(arguments: list[str]) -> None:
+    """`handle`, and what goes wrong into the system's log."""
     try:
         handle(*arguments, store=Store())
     except VacError as error:
         syslog.syslog(syslog.LOG_ERR, f"libvirt hook: {' '.join(arguments)}: {error}")
-    return 0
+
+
+def apart(work: Callable[[], None], seconds: float) -> None:
+    """Have ``work`` done by a child in a session of its own, and wait for it for so long only.
+
+    The child keeps none of the streams that the caller of this program reads to their ends.
+    """
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        done = False
+        try:
+            os.setsid()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
+            work()
+            done = True
+        finally:
+            # A programming error: nobody else would see it. Then out, whatever happened.
+            for line in [] if done else traceback.format_exc().splitlines():
+                syslog.syslog(syslog.LOG_ERR, line)
+            os._exit(0)
+    os.close(writer)
+    select.select([reader], [], [], seconds)
+    os.close(reader)
 
 
 def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) -> None:
@@ -57,7 +104,7 @@ def ended(found: Lease, reason: str, store: Store) -> None:
     try:
         console.hand_over(now, settings.execute)
     finally:
-        ending.finish(now, reason, settings.execute)
+        ending.finish(now, reason, settings.execute, starter_seconds=_STARTER_SECONDS)
     lease.give_back(now, settings, store, has_console=True)
     syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}), lease given back")
 

@@ -196,6 +196,11 @@ def hook_directory(node: Pretended) -> None:
     (node.base / "usr/local/libexec").chmod(0o777)
 
 
+def no_master(node: Pretended) -> None:
+    node.master = {}
+    node.units["condor.service"] = {**UNIT, "ActiveState": "inactive"}
+
+
 FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
     "no flag": (lambda n: n.write("/proc/cpuinfo", "flags : fpu\n"), "preflight/processor", "svm or vmx"),
     "one cpu": (
@@ -296,7 +301,7 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
     ),
     "start": (lambda n: n.knobs.update(START="True"), "condor/configuration", "START is True"),
     "no master": (
-        lambda n: (setattr(n, "master", {}), n.units.update({"condor.service": {**UNIT, "ActiveState": "inactive"}})),
+        no_master,
         "ready/daemons",
         "no condor_master",
     ),

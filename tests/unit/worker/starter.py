@@ -54,12 +54,14 @@ class _Client(socketserver.StreamRequestHandler):
             if not known:
                 known = command == "cookie" and words == [COOKIE]
                 self._say("0" if known else "-1")
-            elif self.server.answer is None:
+                continue
+            if self.server.answer is None:
                 self.server.silent.wait(60)
+            if self.server.answer is None:
                 return
-            elif self.server.answer == "":
+            if self.server.answer == "":
                 return
-            elif command != "set_job_attr" or len(words) != 2:
+            if command != "set_job_attr" or len(words) != 2:
                 self._say("-8")
             else:
                 if self.server.answer == "0":

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import syslog
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -305,6 +306,7 @@ def test_libvirts_hook_never_fails(node: Node, monkeypatch: pytest.MonkeyPatch) 
     node.starter.answer = ""
     said: list[str] = []
     monkeypatch.setattr(qemu, "Store", lambda: node.store)
+    monkeypatch.setattr(qemu, "apart", lambda work, _seconds: work())
     monkeypatch.setattr(syslog, "syslog", lambda *words: said.append(str(words[-1])))
     for arguments in ([lease.domain, "release", "end", "shutdown"], [], ["x"], ["a", "b", "c", "d", "e"]):
         monkeypatch.setattr(sys, "argv", ["condor_vac", *arguments])
@@ -315,6 +317,58 @@ def test_libvirts_hook_never_fails(node: Node, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "argv", ["condor_vac", lease.domain, "release", "end", "shutdown"])
     assert qemu.main() == 0
     assert lease_files(node) == []
+
+
+def test_libvirt_waits_for_a_short_end(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+
+    def work() -> None:
+        time.sleep(0.3)
+        done.touch()
+
+    qemu.apart(work, 60)
+    assert done.exists()
+
+
+def test_libvirt_is_not_held_while_the_starter_waits_for_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starter answers only once the hook is over, and is told all the same."""
+    lease = started(node)
+    node.output(lease, "shutdown_message", b"200 ok")
+    node.starter.answer = None
+    monkeypatch.setattr(qemu, "Store", lambda: node.store)
+    monkeypatch.setattr(qemu, "HELD_SECONDS", 0.3)
+    monkeypatch.setattr(sys, "argv", ["condor_vac", lease.domain, "release", "end", "shutdown"])
+    assert qemu.main() == 0
+    assert node.told() == {}
+    node.starter.answer = "0"
+    node.starter.silent.set()
+    end = time.monotonic() + 30
+    while lease_files(node) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert node.told()["ShutdownCode"] == "200"
+    assert lease_files(node) == []
+
+
+def test_what_goes_on_keeps_no_stream_open() -> None:
+    """libvirt reads its hook's output to the end."""
+    code = "import time; from condor_vac.hooks import qemu; print('x'); qemu.apart(lambda: time.sleep(20), 0.1)"
+    environment = {**os.environ, "PYTHONPATH": str(Path(qemu.__file__).parents[2])}
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "x\n"
+    assert time.monotonic() - began < 15
+
+
+def test_a_fault_of_the_program_is_in_the_systems_log(tmp_path: Path) -> None:
+    code = (
+        "import syslog, sys; from condor_vac.hooks import qemu;"
+        "syslog.syslog = lambda level, text: open(sys.argv[1], 'a').write(text + '\\n');"
+        "qemu.apart(lambda: 1 / 0, 60)"
+    )
+    log = tmp_path / "log"
+    environment = {**os.environ, "PYTHONPATH": str(Path(qemu.__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", code, str(log)], check=True, env=environment)
+    assert "ZeroDivisionError" in log.read_text()
 
 
 @pytest.fixture
