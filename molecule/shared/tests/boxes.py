@@ -51,6 +51,12 @@ class Box:
         assert done.rc == 0, done.stderr
         return str(done.stdout).strip()
 
+    def add_task(self, queue: str, seconds: int) -> str:
+        """Add a task to an experiment's queue on the box; returns the queue's address for VMs."""
+        self.run(f"taskqueue add http://127.0.0.1:8080/{queue} 1 {seconds}")
+        address = self.run('ip -4 -o addr show scope global | awk \'!/vac0/ { sub("/.*", "", $4); print $4; exit }\'')
+        return f"http://{address}:8080/{queue}"
+
     def state(self) -> dict[str, Any]:
         """What the node holds (vm_jobs.py)."""
         done = self.host.run(f"python3 {TOOL} state")

@@ -12,7 +12,6 @@ from boxes import COMPLETED, HELD, PLACE, Box
 
 from tests.lab.guest import mjfcheck
 
-QUEUE = "http://127.0.0.1:8080/kinds"
 CLOUD_IMAGE = "/var/lib/condor_vac/images/cloud.qcow2"
 CLOUD = {
     "kind": "cloud-init",
@@ -57,17 +56,15 @@ class Vm:
 def start(box: Box, name: str) -> Vm:
     """Submit one VM of the kind, with a task to do."""
     described, options = KINDS[name]
-    box.run(f"taskqueue add {QUEUE} 1 5")
     check = f"{PLACE}/{name}/mjf_check"
     with tempfile.TemporaryDirectory() as directory:
         mjfcheck.main(Path(directory))
         form = "mjf_check.b64" if described.get("kind") == "cloud-init" else "mjf_check.sh"
         box.put(check, Path(directory, form).read_bytes())
-    address = box.run('ip -4 -o addr show scope global | awk \'!/vac0/ { sub("/.*", "", $4); print $4; exit }\'')
     cluster = box.submit(
         name,
         options={
-            "queue_url": QUEUE.replace("127.0.0.1", address),
+            "queue_url": box.add_task("kinds", 5),
             "tasks_per_vm": "1",
             "idle_seconds": "60",
             **options,
