@@ -139,7 +139,7 @@ def verify(tmp: Path) -> tuple[plays.Play, dict[str, str]]:
 
 def process_of(box: Box, domain: str) -> str:
     """Pid and start time, in clock ticks, of a domain's QEMU."""
-    return box.run(f"cut -d' ' -f1,22 /proc/$(pgrep -f 'guest={domain},')/stat")
+    return box.run(f"cut -d' ' -f1,22 /proc/$(pgrep -f '[g]uest={domain},')/stat")
 
 
 def test_a_running_vm_lives_through_new_hooks_and_configuration(box: Box) -> None:

@@ -9,7 +9,7 @@ import re
 import stat
 from collections.abc import Iterator
 
-from condor_vac import domains, exports, tools
+from condor_vac import domains, exports, imagestore, tools
 from condor_vac import network as addresses
 from condor_vac.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node, replaceable, unit_findings
 from condor_vac.errors import VacError
@@ -126,6 +126,15 @@ def images(node: Node) -> list[Finding]:
     why = replaceable(directory, node.owner)
     if why:
         return [Finding(f"VM images can be replaced: {why}", "chown root and chmod go-w it")]
+    versions = os.path.join(directory, imagestore.VERSIONS)
+    found = _modes(directory) + (_modes(versions) if os.path.isdir(versions) else [])
+    if not os.stat(directory).st_mode & stat.S_IXOTH:
+        found.append(Finding(f"only root can enter {node.settings.image_dir}", "chmod 0755 it"))
+    return found
+
+
+def _modes(directory: str) -> list[Finding]:
+    """What is wrong with the modes of the files in a directory."""
     found = []
     for name in sorted(os.listdir(directory)):
         status = os.lstat(os.path.join(directory, name))
@@ -133,8 +142,6 @@ def images(node: Node) -> list[Finding]:
         if stat.S_ISREG(status.st_mode) and (mode & 0o022 or not mode & stat.S_IROTH):
             what = f"image {name[:80]!r} has mode {mode:04o}: VMs must read it and nobody may write it"
             found.append(Finding(what, "chmod 0644 it"))
-    if not os.stat(directory).st_mode & stat.S_IXOTH:
-        found.append(Finding(f"only root can enter {node.settings.image_dir}", "chmod 0755 it"))
     return found
 
 

@@ -104,7 +104,9 @@ class Pretended:
         self.write("/proc/cpuinfo", "processor : 0\nflags : fpu svm\n\nprocessor : 1\nflags : fpu svm\n")
         self.write("/proc/sys/net/ipv4/ip_forward", "1\n")
         self.write("/proc/fs/nfsd/versions", "-2 +3 +4 +4.1 -4.2\n")
-        self.write("/var/lib/condor_vac/images/cernvm.iso", "iso")
+        self.write("/var/lib/condor_vac/images/.versions/0123-cernvm.iso", "iso")
+        (self.base / "var/lib/condor_vac/images/cernvm.iso").symlink_to(".versions/0123-cernvm.iso")
+        self.write("/var/lib/condor_vac/images/by-hand.qcow2", "image")
         (self.base / "var/lib/condor/execute").mkdir(parents=True)
 
     def run(self, argv: Sequence[str], *, timeout: float, **_options: Any) -> str:
@@ -263,7 +265,12 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
     "sudo none": (lambda n: n.answers.update({"sudo -n -ll": (0, "not allowed\n")}), "sudoers/sudo", "does not let"),
     "sudo tty": (lambda n: n.answers.update({"runuser": (1, "a terminal")}), "sudoers/sudo", "does not run"),
     "image": (
-        lambda n: (n.base / "var/lib/condor_vac/images/cernvm.iso").chmod(0o600),
+        lambda n: (n.base / "var/lib/condor_vac/images/by-hand.qcow2").chmod(0o600),
+        "images/images",
+        "mode 0600",
+    ),
+    "image that the role keeps": (
+        lambda n: (n.base / "var/lib/condor_vac/images/.versions/0123-cernvm.iso").chmod(0o600),
         "images/images",
         "mode 0600",
     ),
