@@ -24,11 +24,14 @@ from .node import LAB, ROOT, DemoError, Node
 NAME = "box"
 # Machinetypes (tests/lab/group_vars: one gets its features by NFS, one by HTTP) and their experiments' queues.
 QUEUES = {name: f"http://127.0.0.1:8080/{name}" for name in ("alpha", "beta")}
-TASKS = 4
+# Work for two VMs and for one.
+TASKS = {"alpha": 4, "beta": 2}
+SUCCESSES = {"alpha": 2, "beta": 1}
 TASK_SECONDS = 5
+# One emulated processor is there for all of them.
+SITE = {"lab_vms": 2, "demo_limits": {"max_machines": 2}}
 LOOK_SECONDS = 10
 LIMIT_SECONDS = 2400
-MIN_SUCCESSES = 2
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
 LOG = ROOT / ".cache" / "demo" / "ansible.log"
 GROUPS = """\
@@ -102,14 +105,16 @@ class Demo:
             ".cache/lab/guest.iso",
         )
         self.step("Start a machine with Debian 13, nothing configured", *LAB, "up", NAME)
-        work = {"lab_queues": list(QUEUES), "lab_tasks": TASKS, "lab_task_seconds": TASK_SECONDS}
+        work = {"lab_queues": TASKS, "lab_task_seconds": TASK_SECONDS}
+        said = " and ".join(f"{count} tasks for {name}" for name, count in TASKS.items())
         self.play(
-            f"The experiments: two task queues, each with {TASKS} tasks of {TASK_SECONDS} s",
+            f"The experiments: two task queues, {said}, each of {TASK_SECONDS} s",
             "tests/lab/experiment.yml",
             "-e",
             json.dumps(work),
         )
-        site = {"vacuum_machinetypes": "{{ lab_two_experiments }}"}
+        kinds = ", ".join(f"'{name}': lab_two_experiments.{name} | combine(demo_limits)" for name in QUEUES)
+        site = {**SITE, "vacuum_machinetypes": f"{{{{ {{{kinds}}} }}}}"}
         self.play("The site: HTCondor, a worker node, two factories", "vacuum.htcondor.site", "-e", json.dumps(site))
 
     def watch(self) -> None:
@@ -149,11 +154,11 @@ class Demo:
             worked, idled = codes.count(200), codes.count(300)
             checks += [
                 (
-                    f"{name}: {worked} VMs did tasks and ended with 200 (at least {MIN_SUCCESSES})",
-                    worked >= MIN_SUCCESSES,
+                    f"{name}: {worked} VMs did tasks and ended with 200 (at least {SUCCESSES[name]})",
+                    worked >= SUCCESSES[name],
                 ),
                 (f"{name}: {idled} VMs found no more work and ended with 300 (at least 1)", idled >= 1),
-                (f"{name}: {done} of {TASKS} tasks are done", done == TASKS),
+                (f"{name}: {done} of {TASKS[name]} tasks are done", done == TASKS[name]),
                 (f"{name}: since then its factory has made no VM", not (factory.get("idle") or factory.get("running"))),
             ]
         print()

@@ -125,9 +125,8 @@ def starter(lease: dict[str, Any]) -> str:
 
 def test_qemu_starter_and_vm_gahp_are_killed(box: Box, four: list[dict[str, Any]]) -> None:
     qemu, by_starter, by_gahp, untouched = four
-    box.run(
-        f"kill -9 $(pgrep -f '[g]uest={qemu['domain']},') {starter(by_starter)} $(pgrep -P {starter(by_gahp)} -f vm-gahp)"
-    )
+    gahp = f"$(pgrep -P {starter(by_gahp)} -f vm-gahp)"
+    box.run(f"kill -9 $(pgrep -f '[g]uest={qemu['domain']},') {starter(by_starter)} {gahp}")
     gone = {lease["uuid"] for lease in (qemu, by_starter, by_gahp)}
     state = box.until(
         "their leases are taken back",
