@@ -128,7 +128,8 @@ def ensure(
         removed += store.prune(in_use)
     elif before is not None and after.version != before.version and before.version not in in_use:
         removed.append(before.version)
-    changed = bool(removed) or before is None or _visible(before) != _visible(after)
+    mended = before is not None and after.version == before.version and store.mend(before, apply=apply)
+    changed = mended or bool(removed) or before is None or _visible(before) != _visible(after)
     return Outcome(changed, before, after, tuple(removed))
 
 

@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +24,8 @@ from condor_vac import fields as f
 from condor_vac.errors import UsageError, VacError
 
 VERSIONS = ".versions"
+# VMs run as their jobs' users.
+MODE = 0o644
 _NAME = re.compile(r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,99}")
 _VERSION = re.compile(r"[0-9a-f]{16}-[A-Za-z0-9._+@=-]{1,100}")
 _RECORD_LIMIT = 1 << 16
@@ -142,7 +145,7 @@ class Store:
         """
         try:
             if part is not None:
-                os.chmod(part, 0o644)
+                os.chmod(part, MODE)
                 os.replace(part, self.path(record))
             data = json.dumps(asdict(record), indent=1, sort_keys=True).encode() + b"\n"
             atomic.write(self._record_path(record.name), data)
@@ -151,6 +154,17 @@ class Store:
             os.replace(link, os.path.join(self.directory, record.name))
         except OSError as error:
             raise VacError(f"{self.directory}/{record.name}: cannot put the image there: {error.strerror}") from error
+
+    def mend(self, record: Record, *, apply: bool) -> bool:
+        """Give the version the mode by which VMs can read it; whether it had another. Raises VacError."""
+        path = self.path(record)
+        try:
+            wrong = stat.S_IMODE(os.lstat(path).st_mode) != MODE
+            if wrong and apply:
+                os.chmod(path, MODE)
+        except OSError as error:
+            raise VacError(f"{path}: cannot change its mode: {error.strerror}") from error
+        return wrong
 
     def forget(self, name: str) -> None:
         """No VM starts on this image any more; its versions go when no VM runs on them. Raises VacError."""

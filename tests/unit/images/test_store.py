@@ -87,6 +87,20 @@ def test_jobs_can_read_images_whatever_roots_umask(store: Store, tmp_path: Path,
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
 
 
+def test_a_mode_that_somebody_changed_is_put_right(store: Store, tmp_path: Path) -> None:
+    source = tmp_path / "vm.iso"
+    source.write_bytes(image(5))
+    wanted = Wanted("vm.iso", str(source), sha256(image(5)))
+    version = store.path(put(store, wanted).after)  # type: ignore[arg-type]
+    for mode in (0o600, 0o666, 0o755):
+        os.chmod(version, mode)
+        assert put(store, wanted, apply=False).changed
+        assert stat.S_IMODE(os.stat(version).st_mode) == mode
+        assert put(store, wanted).changed
+        assert stat.S_IMODE(os.stat(version).st_mode) == 0o644
+        assert not put(store, wanted).changed
+
+
 def test_a_pinned_image_is_fetched_once(store: Store, server: WebServer) -> None:
     server.routes["/a.iso"] = reply(image(2))
     wanted = Wanted("vm.iso", server.url + "/a.iso", "sha256:" + sha256(image(2)).upper())
