@@ -55,6 +55,10 @@ LANES = (
     (
         Stage("images", ("tests/images",)),
         Stage("molecule-bare", ("molecule", "test", "-s", "bare", "--destroy", "never"), needs="images"),
+        on_box("modules"),
+        on_box("bad_input"),
+        on_box("hostile"),
+        on_box("drift"),
     ),
 )
 STAGES = tuple(stage for lane in LANES for stage in lane)
