@@ -14,9 +14,9 @@ from boxes import COMPLETED, Box, of_clusters, working
 
 from tests.lab import plays
 
-WAIT_SECONDS = 600
+WAIT_SECONDS = 700
 # Longer than a run of the playbook on an emulated machine.
-WORK_SECONDS = 300
+WORK_SECONDS = 420
 FRAGMENT = "/etc/condor/config.d/50-vm-universe.config"
 FOREIGN_RULE = "/etc/sudoers.d/90-site"
 

@@ -134,9 +134,9 @@ def images(node: Node) -> list[Finding]:
 
 
 def _modes(directory: str) -> list[Finding]:
-    """What is wrong with the modes of the files in a directory."""
+    """What is wrong with the modes of the images in a directory; a name with a dot first is none."""
     found = []
-    for name in sorted(os.listdir(directory)):
+    for name in sorted(name for name in os.listdir(directory) if not name.startswith(".")):
         status = os.lstat(os.path.join(directory, name))
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISREG(status.st_mode) and (mode & 0o022 or not mode & stat.S_IROTH):

@@ -107,6 +107,8 @@ class Pretended:
         self.write("/var/lib/condor_vac/images/.versions/0123-cernvm.iso", "iso")
         (self.base / "var/lib/condor_vac/images/cernvm.iso").symlink_to(".versions/0123-cernvm.iso")
         self.write("/var/lib/condor_vac/images/by-hand.qcow2", "image")
+        self.write("/var/lib/condor_vac/images/.versions/.lock", "")
+        (self.base / "var/lib/condor_vac/images/.versions/.lock").chmod(0o600)
         (self.base / "var/lib/condor/execute").mkdir(parents=True)
 
     def run(self, argv: Sequence[str], *, timeout: float, **_options: Any) -> str:
