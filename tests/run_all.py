@@ -51,6 +51,7 @@ LANES = (
         Stage("sanity", ("tests/sanity/run",)),
         Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
         Stage("molecule-default", ("molecule", "test", "-s", "default"), needs="images"),
+        Stage("molecule-sid", ("molecule", "test", "-s", "sid"), needs="images"),
     ),
     (
         Stage("images", ("tests/images",)),

@@ -128,9 +128,10 @@ class Demo:
             self.most_at_once = max(self.most_at_once, running)
             for name, each in seen.items():
                 line = screen.row(self.seconds(), name, each)
-                if line.partition("s")[2] != shown.get(name):
+                news = screen.news(line)
+                if news != shown.get(name):
                     print(line, flush=True)
-                    shown[name] = line.partition("s")[2]
+                    shown[name] = news
             if all(self.finished(each) for each in seen.values()):
                 return
             time.sleep(LOOK_SECONDS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Any
 
@@ -27,6 +28,11 @@ def row(seconds: float, name: str, seen: dict[str, Any]) -> str:
     machines = (factory.get(state, 0) for state in ("idle", "running", "works"))
     line = ROW.format(f"{seconds:.0f}s", name, left, busy, done, *machines, ended, f"{made}{reasons}")
     return textwrap.fill(line, WIDTH, subsequent_indent=" " * 66)
+
+
+def news(line: str) -> str:
+    """What of a line of the table is worth another line: not that time passes."""
+    return re.sub(r"\d+ s\b", "", " ".join(line.split()).partition("s ")[2])
 
 
 def summary(ended: list[dict[str, Any]]) -> list[str]:
