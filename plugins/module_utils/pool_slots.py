@@ -62,7 +62,8 @@ def _problem(entry: Mapping[str, Any]) -> str:
     if entry["has_vm"]:
         return "" if entry["vm_type"] else "its startd names no VM_TYPE"
     if entry["offline_reason"]:
-        return f"its VM universe is offline: {entry['offline_reason']}"
+        remedy = "read VMGahpLog, then condor_restart -startd when no VM runs there"
+        return f"its VM universe is offline: {entry['offline_reason']} ({remedy})"
     return "its startd offers no VM universe; run condor_vac doctor there"
 
 
