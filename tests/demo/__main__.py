@@ -28,8 +28,8 @@ QUEUES = {name: f"http://127.0.0.1:8080/{name}" for name in ("alpha", "beta")}
 TASKS = {"alpha": 4, "beta": 2}
 SUCCESSES = {"alpha": 2, "beta": 1}
 TASK_SECONDS = 5
-# One emulated processor is there for all of them.
-SITE = {"lab_vms": 2, "demo_limits": {"max_machines": 2}}
+# One emulated processor is there for all of them: one VM of each at a time.
+SITE = {"lab_vms": 2, "demo_limits": {"max_machines": 1}}
 LOOK_SECONDS = 10
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
