@@ -72,15 +72,11 @@ class Runner:
     def __init__(self) -> None:
         self.results: dict[str, tuple[bool, float]] = {}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.ended = {stage.name: threading.Event() for stage in STAGES}
         self.stopping = False
 
     def run(self, wanted: list[Stage]) -> None:
         """Stage after stage, in the end in lanes side by side; a failed one stops only those that need it."""
-        for stage in STAGES:
-            if stage not in wanted:
-                self.results[stage.name] = (True, 0.0)
-                self.ended[stage.name].set()
+        self.results.update({stage.name: (True, 0.0) for stage in STAGES if stage not in wanted})
         self._run_lane([stage for stage in NATIVE if stage in wanted])
         lanes = [[stage for stage in lane if stage in wanted] for lane in LANES]
         threads = [threading.Thread(target=self._run_lane, args=(lane,)) for lane in lanes]
@@ -93,15 +89,12 @@ class Runner:
         for stage in stages:
             if self._may_run(stage):
                 self._run(stage)
-            self.ended[stage.name].set()
 
     def _may_run(self, stage: Stage) -> bool:
-        """Whether what the stage needs passed, or was not asked for; waits for the other lane."""
-        if stage.needs:
-            self.ended[stage.needs].wait()
-            if not self.results.get(stage.needs, (False, 0.0))[0]:
-                _say(f"{stage.name}: not run, because {stage.needs} did not pass")
-                return False
+        """Whether what the stage needs, which comes before it, passed or was not asked for."""
+        if stage.needs and not self.results.get(stage.needs, (False, 0.0))[0]:
+            _say(f"{stage.name}: not run, because {stage.needs} did not pass")
+            return False
         return not self.stopping
 
     def _run(self, stage: Stage) -> None:
