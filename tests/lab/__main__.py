@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", help="have machines running (those that run are left alone)")
     up.add_argument("names", nargs="+", metavar="NAME")
     up.add_argument("--image", choices=MACHINE_KINDS, default="prepared")
-    up.add_argument("--memory", type=int, default=6144, metavar="MB", help="default %(default)s")
+    up.add_argument("--memory", type=int, default=4096, metavar="MB", help="default %(default)s")
     up.add_argument("--internet", action="store_true", help="with a way out, until `offline`")
 
     offline = verbs.add_parser("offline", help="cut the way out of machines started with --internet")
