@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs every test of the project: first what needs no machine of the lab, then machines in two lanes.
+"""Runs every test of the project, one stage after another: emulated machines need both processors.
 
-An emulated machine has one processor, and this one has two.
-
-``python -m tests.run_all [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; what it complained of
-is shown where it fails and again at the end. Exits 0 only if every stage passed.
+``python -m tests.run_all [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; its end is shown where
+the stage fails, and what it complained of again at the very end. Exits 0 only if every stage passed.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +41,7 @@ def on_box(scenario: str) -> Stage:
 
 
 # What tells most in the least time comes first.
-NATIVE = (
+STAGES = (
     Stage("lint", ("tests/lint",)),
     Stage("unit", (*PYTEST, "-n", "2", "tests/unit")),
     Stage("scenarios", (*PYTEST, "-n", "2", "tests/scenarios")),
@@ -52,18 +49,11 @@ NATIVE = (
     Stage("sanity", ("tests/sanity/run",)),
     Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
     Stage("images", ("tests/images",)),
+    Stage("molecule-default", ("molecule", "test", "-s", "default"), needs="images"),
+    Stage("molecule-bare", ("molecule", "test", "-s", "bare", "--destroy", "never"), needs="images"),
+    on_box("modules"),
+    on_box("bad_input"),
 )
-LANES = (
-    (Stage("molecule-default", ("molecule", "test", "-s", "default"), needs="images"),),
-    (
-        Stage("molecule-bare", ("molecule", "test", "-s", "bare", "--destroy", "never"), needs="images"),
-        on_box("modules"),
-        on_box("bad_input"),
-        on_box("hostile"),
-        on_box("drift"),
-    ),
-)
-STAGES = (*NATIVE, *(stage for lane in LANES for stage in lane))
 
 
 class Runner:
@@ -71,22 +61,13 @@ class Runner:
 
     def __init__(self) -> None:
         self.results: dict[str, tuple[bool, float]] = {}
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: subprocess.Popen[bytes] | None = None
         self.stopping = False
 
     def run(self, wanted: list[Stage]) -> None:
-        """Stage after stage, in the end in lanes side by side; a failed one stops only those that need it."""
+        """The stages one after another; a failed one stops only those that need it."""
         self.results.update({stage.name: (True, 0.0) for stage in STAGES if stage not in wanted})
-        self._run_lane([stage for stage in NATIVE if stage in wanted])
-        lanes = [[stage for stage in lane if stage in wanted] for lane in LANES]
-        threads = [threading.Thread(target=self._run_lane, args=(lane,)) for lane in lanes]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    def _run_lane(self, stages: list[Stage]) -> None:
-        for stage in stages:
+        for stage in wanted:
             if self._may_run(stage):
                 self._run(stage)
 
@@ -102,7 +83,7 @@ class Runner:
         started = time.monotonic()
         _say(f"{stage.name}: started ({' '.join(stage.argv)})")
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            self.running = subprocess.Popen(
                 stage.argv,
                 cwd=ROOT,
                 stdout=output,
@@ -110,22 +91,21 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            self.running[stage.name] = process
-            while _wait(process) is None:
+            while _wait(self.running) is None:
                 _say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
         seconds = time.monotonic() - started
-        passed = process.returncode == 0
-        del self.running[stage.name]
+        passed = self.running.returncode == 0
+        self.running = None
         self.results[stage.name] = (passed, seconds)
         _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
             _show_end(stage.name, TAIL_LINES)
 
     def stop(self, *_: object) -> None:
-        """Ask the running stages to end; molecule and the lab clean up after themselves."""
+        """Ask the running stage to end; molecule and the lab clean up after themselves."""
         self.stopping = True
-        for process in list(self.running.values()):
-            os.killpg(process.pid, signal.SIGINT)
+        if self.running is not None:
+            os.killpg(self.running.pid, signal.SIGINT)
 
 
 def _show_end(name: str, count: int) -> None:
