@@ -29,7 +29,7 @@ TASKS = {"alpha": 4, "beta": 2}
 SUCCESSES = {"alpha": 2, "beta": 1}
 TASK_SECONDS = 5
 # One emulated processor is there for all of them: one VM of each at a time.
-SITE = {"lab_vms": 2, "demo_limits": {"max_machines": 1}}
+SITE = {"lab_vms": 2, "demo_limits": {"max_machines": 1, "max_idle": 1}}
 LOOK_SECONDS = 10
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
