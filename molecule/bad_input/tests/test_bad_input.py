@@ -25,8 +25,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "syntax error": ({"worker_config": {"if": "defined"}}, ("50-vm-universe.config", "nothing was changed")),
     "expression": ({"worker_start": "Cpus >> && 4"}, ("START", "no ClassAd expression")),
     "unknown knob": (
-        {"worker_config": {"STARTER_UPDATE_INTREVAL": 15}},
-        ("STARTER_UPDATE_INTREVAL", "did you mean STARTER_UPDATE_INTERVAL", "allow_unknown"),
+        {"worker_config": {"UPDATE_INTREVAL": 15}},
+        ("UPDATE_INTREVAL", "did you mean UPDATE_INTERVAL", "allow_unknown"),
     ),
     "type of a knob": (
         {"worker_config": {"UPDATE_INTERVAL": "soon"}},
