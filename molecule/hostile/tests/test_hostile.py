@@ -114,7 +114,10 @@ def attack(box: Box) -> dict[str, bool]:
         "execute": "/var/lib/condor/execute",
     }
     cluster = box.submit(
-        "attacker", user_data=ATTACK.read_bytes(), options=options, machinetype={"heartbeat_file": None}
+        "attacker",
+        user_data=ATTACK.read_bytes(),
+        options=options,
+        machinetype={"heartbeat_file": None, "heartbeat_seconds": 0},
     )
     state = box.until(
         "the attack is over", lambda now: now["jobs"][f"{cluster}.0"].get("JobStatus") == COMPLETED, 2 * START_SECONDS
