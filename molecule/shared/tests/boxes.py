@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import testinfra
 
 HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
@@ -82,6 +84,13 @@ class Box:
             self.host.run(f"condor_rm {cluster}")
         self.until("removed VMs are gone", lambda now: not of_clusters(now, *clusters) and nothing_leaked(now))
         self.host.run(f"rm -rf {PLACE}")
+
+
+@pytest.fixture(scope="session")
+def box() -> Box:
+    """The pool in a box of the scenario; its conftest takes this in."""
+    uri = f"ansible://worker_node?ansible_inventory={os.environ['MOLECULE_INVENTORY_FILE']}"
+    return Box(testinfra.get_hosts([uri])[0])
 
 
 def of_clusters(state: dict[str, Any], *clusters: str) -> list[dict[str, Any]]:
