@@ -99,7 +99,7 @@ class Runner:
         self.results[stage.name] = (passed, seconds)
         _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
-            _show_end(stage.name, TAIL_LINES)
+            _show_end(stage.name)
 
     def stop(self, *_: object) -> None:
         """Ask the running stage to end; molecule and the lab clean up after themselves."""
@@ -108,9 +108,9 @@ class Runner:
             os.killpg(self.running.pid, signal.SIGINT)
 
 
-def _show_end(name: str, count: int) -> None:
+def _show_end(name: str) -> None:
     log = LOGS / f"{name}.log"
-    tail = log.read_text("utf-8", "replace").splitlines()[-count:]
+    tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
     _say(f"{name}: the end of {log.relative_to(ROOT)}\n" + "\n".join(tail))
 
 

@@ -29,7 +29,11 @@ TASKS = {"alpha": 4, "beta": 2}
 SUCCESSES = {"alpha": 2, "beta": 1}
 TASK_SECONDS = 5
 # One emulated processor is there for all of them: one VM of each at a time.
-SITE = {"lab_vms": 2, "demo_limits": {"max_machines": 1, "max_idle": 1}}
+SITE = {
+    "lab_vms": 2,
+    "demo_limits": {"max_machines": 1, "max_idle": 1},
+    "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in QUEUES},
+}
 LOOK_SECONDS = 10
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
@@ -113,9 +117,7 @@ class Demo:
             "-e",
             json.dumps(work),
         )
-        kinds = ", ".join(f"'{name}': lab_two_experiments.{name} | combine(demo_limits)" for name in QUEUES)
-        site = {**SITE, "vacuum_machinetypes": f"{{{{ {{{kinds}}} }}}}"}
-        self.play("The site: HTCondor, a worker node, two factories", "vacuum.htcondor.site", "-e", json.dumps(site))
+        self.play("The site: HTCondor, a worker node, two factories", "vacuum.htcondor.site", "-e", json.dumps(SITE))
 
     def watch(self) -> None:
         """Show the table until the VMs have found no more work and the factory has stopped making them."""

@@ -28,8 +28,9 @@ from condor_vac.leases import Lease, Store
 # Shutoff reasons after which the VM goes on elsewhere or later (libvirt's hooks.html, since 9.10).
 SAVED = "saved"
 GOES_ON = frozenset({"migrated", "from snapshot"})
-
-
+# The events that matter: operation and sub-operation.
+STARTED = ("started", "begin")
+GONE = ("release", "end")
 # In most cases all is done by then, so that HTCondor hears of a VM's end after its ad was told.
 HELD_SECONDS = 3.0
 _STARTER_SECONDS = 60.0
@@ -39,7 +40,7 @@ def main() -> int:
     """Entry point; always 0, so that libvirt starts and ends domains whatever happens here."""
     arguments = [*sys.argv[1:5], *[""] * 4][:4]
     syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
-    if arguments[1:3] == ["release", "end"]:
+    if tuple(arguments[1:3]) == GONE:
         apart(lambda: report(arguments), HELD_SECONDS)
     else:
         report(arguments)
@@ -81,12 +82,12 @@ def apart(work: Callable[[], None], seconds: float) -> None:
 
 def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) -> None:
     """Act on one event of one domain; domains that have no lease are none of ours. Raises VacError."""
-    if (operation, part) not in {("started", "begin"), ("release", "end")}:
+    if (operation, part) not in {STARTED, GONE}:
         return
     found = store.by_domain(domain)
     if found is None:
         return
-    if operation == "started":
+    if (operation, part) == STARTED:
         store.update(found.uuid, Lease.with_start)
     else:
         ended(found, extra, store)
