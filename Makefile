@@ -37,8 +37,8 @@ prepare: apt
 demo: prepare ## a pool in a box: watch VMs appear, work, and stop appearing (KEEP=1 leaves it up)
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-test: prepare ## every test
-	@$(PYTHON) -m tests.run_all
+test: prepare ## every test (ONLY=unit: one stage)
+	@$(PYTHON) -m tests.run_all $(ONLY:%=--only %)
 
 lint: prepare ## ruff, mypy, yamllint, ansible-lint
 	@tests/lint

@@ -35,6 +35,8 @@ SITE = {
     "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in QUEUES},
 }
 LOOK_SECONDS = 10
+# Several cycles of a factory, in which it could decide for another VM.
+QUIET_SECONDS = 60
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
 LOG = ROOT / ".cache" / "demo" / "ansible.log"
@@ -124,6 +126,7 @@ class Demo:
         print(f"\n[{self.seconds():4.0f} s] Nobody submits VMs from here on. What the factory sees and does:\n")
         print(screen.HEADER, flush=True)
         shown: dict[str, str] = {}
+        quiet = False
         while self.seconds() < LIMIT_SECONDS:
             seen = self.node.observe(QUEUES)
             running = sum(int(each["factory"].get("running", 0)) for each in seen.values())
@@ -134,9 +137,11 @@ class Demo:
                 if news != shown.get(name):
                     print(line, flush=True)
                     shown[name] = news
-            if all(self.finished(each) for each in seen.values()):
+            finished = all(self.finished(each) for each in seen.values())
+            if finished and quiet:
                 return
-            time.sleep(LOOK_SECONDS)
+            quiet = finished
+            time.sleep(QUIET_SECONDS if quiet else LOOK_SECONDS)
         raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
 
     @staticmethod
