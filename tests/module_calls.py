@@ -57,8 +57,10 @@ def play(inventory: str | Path, host: str, directory: Path, steps: list[Step]) -
 
 def assert_four(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Check, apply, check, apply: changed, changed, unchanged, unchanged; returns *results*."""
-    assert [result.get("msg") for result in results if result["failed"]] == []
-    assert [result["changed"] for result in results] == [True, True, False, False]
+    failures = [result.get("msg") for result in results if result["failed"]]
+    assert not failures, f"failed: {failures}"
+    changed = [result["changed"] for result in results]
+    assert changed == [True, True, False, False], f"check, apply, check, apply changed {changed}: {results}"
     return results
 
 

@@ -21,8 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".cache" / "logs"
 TAIL_LINES = 150
 PROGRESS_SECONDS = 60
-COMPLAINTS = 5
-_COMPLAINT = re.compile(r"fatal:|FAILED|ERROR|Error:|^E  ")
+COMPLAINTS = 3
+COMPLAINT_WIDTH = 250
+# What names a failure: pytest's and Ansible's own words for one, or else whatever speaks of an error.
+_FAILURES = (re.compile(r"^(FAILED (?!- RETRYING)|stderr: |msg: )"), re.compile(r"^E  |[Ee]rror"))
+_DECORATION = re.compile(r"^(\x1b\[[0-9;]*m|[\s│╭╰─])+|\x1b\[[0-9;]*m")
+# Wide enough that neither molecule nor pytest folds or cuts a line that tells why.
+COLUMNS = "400"
 PYTEST = ("python", "-m", "pytest", "-q")
 
 
@@ -90,6 +95,7 @@ class Runner:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                env={**os.environ, "COLUMNS": COLUMNS},
             )
             while _wait(self.running) is None:
                 _say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
@@ -132,11 +138,13 @@ def _last_line(log: Path) -> str:
 
 
 def _complaints(log: Path) -> list[str]:
-    """The last lines that tell of a failure, each with the two after it: molecule ends with a clean-up."""
-    lines = [line.rstrip()[:300] for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
-    said = [number for number, line in enumerate(lines) if _COMPLAINT.search(line)][-COMPLAINTS:]
-    wanted = sorted({number + step for number in said for step in range(3) if number + step < len(lines)})
-    return [lines[number] for number in wanted]
+    """The last lines that tell of a failure, few and short: whoever sees only an output's end sees these."""
+    lines = [_DECORATION.sub("", line) for line in log.read_text("utf-8", "replace").splitlines()]
+    for pattern in _FAILURES:
+        if said := [number for number, line in enumerate(lines) if pattern.search(line)]:
+            # A message may be folded, and YAML begins a long one on the next line.
+            return [" ".join(lines[number : number + 3])[:COMPLAINT_WIDTH] for number in said[-COMPLAINTS:]]
+    return [_last_line(log)]
 
 
 def summary(results: dict[str, tuple[bool, float]], wanted: list[Stage]) -> int:
