@@ -186,7 +186,7 @@ class Condor:
 
         A startd without an address in it has only just been started and has taken no job yet.
         """
-        if ad.get("STARTD") != "Alive" or "STARTD_Addr" not in ad:
+        if "STARTD_Addr" not in ad or not (ad.get("STARTD") == "Alive" or leaves(ad)):
             return []
         return [vm_of(slot) for slot in self.slots(str(ad["STARTD_Addr"])) if is_vm(slot)]
 
@@ -195,6 +195,14 @@ def is_ready(ad: dict[str, Any]) -> bool:
     """Whether the master's ad says that all daemons that should run are up."""
     startd_ready = ad.get("STARTD") != "Alive" or ad.get("STARTD_State") == "Ready"
     return str(ad.get("IsReady")).lower() == "true" and startd_ready
+
+
+def leaves(ad: dict[str, Any], daemon: str = "STARTD") -> bool:
+    """Whether a daemon will end once its jobs have: switched off or restarted, the master's ad does not say which.
+
+    condor_master.V6/masterDaemon.cpp, ``daemon::Stopping``: Shutdown,Peaceful or another manner.
+    """
+    return str(ad.get(daemon)).startswith("Shutdown")
 
 
 def is_vm(slot: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
     Condor,
     is_ready,
+    leaves,
     pids,
     require_master,
 )
@@ -84,7 +85,7 @@ class Control:
         """Restart the daemons in *scope* (MASTER: all), the startd only when its VMs have ended."""
         before = require_master(self.condor.master())
         everything = "MASTER" in scope
-        startd = before.get("STARTD") == "Alive" and (everything or "STARTD" in scope)
+        startd = "STARTD" in pids(before) and (everything or "STARTD" in scope)
         if startd and not self.force:
             waiting = self._restart_peacefully(before)
             if waiting is not None:
@@ -92,7 +93,9 @@ class Control:
         old = pids(before)
         if everything:
             if startd and not self.force:
-                self.drain()  # nothing new may start between the look at the slots and the restart
+                drained = self.drain()  # nothing new may start between the look at the slots and the restart
+                if drained.pending:
+                    return drained
             self.condor.administer("condor_restart", self._manner, "-master")
         for daemon in [] if everything else scope:
             if daemon != "STARTD" or self.force:
@@ -109,23 +112,25 @@ class Control:
     def drain(self) -> Outcome:
         """Take the node out of the pool: no new job, and the startd off when its VMs have ended."""
         before = require_master(self.condor.master())
-        if before.get("STARTD") != "Alive":
+        if "STARTD" not in pids(before):
             return Outcome(before)
         self.condor.administer("condor_off", "-fast" if self.force else "-peaceful", "-startd")
         deadline = time.monotonic() + self.timeout
         while True:
             ad = self.condor.master()
-            if ad.get("STARTD") != "Alive":
+            if "STARTD" not in pids(ad):
                 return Outcome(ad)
             if time.monotonic() >= deadline:
                 return Outcome(ad, self._vms(ad), pending=True)
             time.sleep(1)
 
-    def resume(self) -> None:
-        """Start the daemons that were switched off (they are on hold in the master)."""
-        ad = require_master(self.condor.master())
-        for daemon in held(ad):
+    def resume(self) -> Outcome:
+        """Start the daemons that were switched off, those that still end once they have ended."""
+        before = require_master(self.condor.master())
+        leaving = [name for name in pids(before) if leaves(before, name)]
+        for daemon in [*held(before), *leaving]:
             self.condor.administer("condor_on", f"-{daemon.lower()}")
+        return self._waiting(before, leaving) or self.ready()
 
     @property
     def _manner(self) -> str:
@@ -134,7 +139,11 @@ class Control:
     def _restart_peacefully(self, before: dict[str, Any]) -> Outcome | None:
         """Restart the startd once its VMs have ended; the Outcome only if they still run after the timeout."""
         self.condor.administer("condor_restart", "-peaceful", "-startd")
-        if not self._wait_for_new(pids(before), ["STARTD"], self.timeout):
+        return self._waiting(before, ["STARTD"])
+
+    def _waiting(self, before: dict[str, Any], daemons: Sequence[str]) -> Outcome | None:
+        """Wait until *daemons* run anew; the Outcome only if VMs keep them from it for longer than the timeout."""
+        if not self._wait_for_new(pids(before), daemons, self.timeout):
             return None
         ad = self.condor.master()
         vms = self._vms(ad)

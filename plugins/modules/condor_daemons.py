@@ -25,7 +25,8 @@ attributes:
 options:
   state:
     description:
-      - V(ready) waits until every daemon that should run is up, and starts those that were switched off.
+      - V(ready) waits until every daemon that should run is up, and starts those that were switched off. A drain
+        that still waits for virtual machines cannot be called off; the startd is then started when they have ended.
       - V(applied) does what M(vacuum.htcondor.condor_config) found that the daemons still need, and nothing else.
         It is what handlers and roles use.
       - V(reconfig) lets all daemons read their configuration, and fails if one does not survive it.
@@ -78,7 +79,8 @@ ready:
   type: bool
   returned: success
 daemons:
-  description: State of each daemon as the master sees it, C(Alive), C(Hold) (switched off), C(Dead), and others.
+  description: State of each daemon as the master sees it, C(Alive), C(Hold) (switched off), C(Shutdown,Peaceful) (off or
+    started anew once its virtual machines have ended), C(Dead), and others.
   type: dict
   returned: success
   sample: {"MASTER": "Alive", "STARTD": "Alive"}
@@ -120,7 +122,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils import condor_pending
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import Condor, is_ready, require_master
+from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
+    Condor,
+    is_ready,
+    leaves,
+    pids,
+    require_master,
+)
 from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_control import (
     Control,
     Outcome,
@@ -150,7 +158,7 @@ class CondorDaemons:
         pending = condor_pending.load(before)
         needed = self._needed(before, pending)
         if self.module.check_mode or not needed:
-            settled = Outcome(before, self.condor.running_vms(before))
+            settled = Outcome(before, self.condor.running_vms(before), pending=leaves(before))
             outcome = settled if self.module.check_mode or needed else self._settled(before)
             return self._result(needed, outcome, pending, before)
         outcome = self._act(pending)
@@ -161,17 +169,18 @@ class CondorDaemons:
         """Whether the state asks for anything to be done."""
         state = self.params["state"]
         if state == "ready":
-            return bool(held(ad))
+            return bool(held(ad)) or (leaves(ad) and not pending.restart)
         if state == "applied":
-            return pending.action != "none"
+            under_way = leaves(ad) and pending.scope == ["STARTD"] and not pending.reconfig
+            return pending.action != "none" and not under_way
         if state == "drained":
-            return ad.get("STARTD") not in (None, "Hold")
+            return "STARTD" in pids(ad)
         return True
 
     def _settled(self, ad: dict[str, Any]) -> Outcome:
         """Nothing to do but, unless the startd is meant to be off, to wait for daemons that are still starting."""
         if self.params["state"] == "drained" or is_ready(ad):
-            return Outcome(ad, self.condor.running_vms(ad))
+            return Outcome(ad, self.condor.running_vms(ad), pending=leaves(ad))
         return self.control.ready()
 
     def _act(self, pending: Pending) -> Outcome:
@@ -179,8 +188,7 @@ class CondorDaemons:
         if state == "drained":
             return self.control.drain()
         if state == "ready":
-            self.control.resume()
-            return self.control.ready()
+            return self.control.resume()
         if state == "restarted":
             return self.control.restart([name.upper() for name in self.params["daemons"]])
         if state == "applied" and pending.restart:
@@ -215,7 +223,7 @@ class CondorDaemons:
         if self.module.check_mode and self.params["state"] == "drained":
             return {name: "Hold" if name == "STARTD" else state for name, state in daemons.items()}
         if self.module.check_mode and self.params["state"] == "ready":
-            return {name: "Alive" if state == "Hold" else state for name, state in daemons.items()}
+            return {name: "Alive" if state == "Hold" or leaves(daemons, name) else state for name, state in daemons.items()}
         return daemons
 
     def _text(self, daemons: dict[str, str], due: bool) -> str:

@@ -68,6 +68,9 @@ def daemons(node: Node) -> list[Finding]:
         if state == "Hold":
             remedy = "the node is drained: playbooks/drain.yml with vacuum_drain=undrain takes it back"
             found.append(Finding(f"{name} is switched off", remedy))
+        elif state.startswith("Shutdown"):
+            remedy = "wait for them; then it is off, or starts anew, as it was told"
+            found.append(Finding(f"{name} takes no new job and ends when its jobs have ({state})", remedy))
         elif state != "Alive":
             log = node.knobs.get("log", "HTCondor's log directory")
             found.append(Finding(f"{name} is {state}", f"read its log in {log}"))

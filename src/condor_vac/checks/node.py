@@ -108,9 +108,9 @@ class Node:
     @functools.cached_property
     def slot(self) -> dict[str, Any]:
         """The startd's own ad of its (partitionable) slot, asked directly. Raises VacError."""
-        if self.master.get("STARTD") != "Alive":
-            raise VacError("no startd runs")
         address = self.master.get("STARTD_Addr", "")
+        if not address:
+            raise VacError("no startd runs")
         slots = ads("condor_status", "-direct", address, "-json", "-attributes", _SLOT)
         return next((slot for slot in slots if slot.get("PartitionableSlot") is True), slots[0] if slots else {})
 

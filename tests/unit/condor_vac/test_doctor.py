@@ -316,6 +316,7 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
     ),
     "silent master": (lambda n: setattr(n, "master", {}), "ready/daemons", "does not answer condor_who"),
     "drained": (lambda n: n.master.update(STARTD="Hold"), "ready/daemons", "STARTD is switched off"),
+    "drains": (lambda n: n.master.update(STARTD="Shutdown,Peaceful"), "ready/daemons", "ends when its jobs have"),
     "not reread": (
         lambda n: n.answers.update({"condor_config_val -startd START": (0, "False\n")}),
         "ready/running configuration",

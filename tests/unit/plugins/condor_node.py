@@ -82,6 +82,7 @@ class CondorNode:
             self._startd_goes()
 
     def _startd_goes(self) -> None:
+        """It exits: off if it was switched off, else started anew (masterDaemon.cpp, daemon::Exited)."""
         if self.stopping:
             self.states["STARTD"], self.pids["STARTD"] = "Hold", 0
         else:
@@ -114,13 +115,13 @@ class CondorNode:
     def condor_who(self, _words: list[str]) -> Answer:
         if not self.pids:
             return 1, "", ""
-        up = all(state in ("Alive", "Hold") for state in self.states.values())
+        up = all(state in ("Alive", "Hold", "Shutdown,Peaceful") for state in self.states.values())
         lines = [f"IsReady = {str(up).lower()}"]
         for name, state in self.states.items():
             lines += [f'{name} = "{state}"', f"{name}_PID = {self.pids[name]}"]
-            if state == "Alive":
+            if self.pids[name]:
                 lines.append(f'{name}_Addr = "{ADDRESS.format(name.lower())}"')
-        if self.states.get("STARTD") == "Alive":
+        if self.pids.get("STARTD"):
             lines.append('STARTD_State = "Ready"')
         return 0, "\n".join(lines) + "\n", ""
 
@@ -134,6 +135,8 @@ class CondorNode:
         manner, what = words
         if manner == "-peaceful":
             self.restarting.add("STARTD")
+            self.stopping = False
+            self.states["STARTD"] = "Shutdown,Peaceful"
         elif what == "-master":
             self.vms = []
             for name in [name for name in self.pids if name != "MASTER" and self.states[name] != "Hold"]:
@@ -148,11 +151,17 @@ class CondorNode:
         if words[0] == "-fast":
             self.vms = []
         self.stopping = True
+        self.states["STARTD"] = "Shutdown,Peaceful"
         return 0, "", ""
 
     def condor_on(self, words: list[str]) -> Answer:
         self.log.append(f"on {words[0]}")
-        self.start(words[0][1:].upper())
+        name = words[0][1:].upper()
+        if self.pids[name]:  # it has not ended yet: it will be started anew when it has
+            self.stopping = False
+            self.restarting.add(name)
+        else:
+            self.start(name)
         return 0, f'Sent "Spawn-Daemon" command for "{words[0][1:]}" to local master\n', ""
 
     def classad_eval(self, words: list[str]) -> Answer:

@@ -94,6 +94,43 @@ def test_a_drain_reports_what_still_runs(condor_node: CondorNode) -> None:
     assert (result["pending"], result["vms"]) == (False, [])
 
 
+def test_drained_is_off_only_when_the_vms_have_ended(condor_node: CondorNode) -> None:
+    condor_node.vms, condor_node.vm_seconds = [running_vm(1)], 15
+    results = four_calls(condor_daemons, {"state": "drained", "timeout": 60}, Tools(condor_node))
+    assert [(result["daemons"]["STARTD"], result["pending"]) for result in results[1:]] == [("Hold", False)] * 3
+
+
+def test_a_drain_that_still_waits_can_be_turned_into_a_restart_only(condor_node: CondorNode) -> None:
+    condor_node.vms = [running_vm(1)]
+    run(condor_daemons, {"state": "drained", "timeout": 5}, tools=Tools(condor_node))
+    old = condor_node.pids["STARTD"]
+    back = run(condor_daemons, {"state": "ready", "timeout": 5}, tools=Tools(condor_node))
+    assert (back["changed"], back["pending"], len(back["vms"])) == (True, True, 1)
+    condor_node.vm_seconds = 3
+    results = four_calls(condor_daemons, {"state": "ready", "timeout": 30}, Tools(condor_node))
+    assert (results[1]["daemons"]["STARTD"], results[1]["pending"]) == ("Alive", False)
+    assert condor_node.pids["STARTD"] != old
+
+
+def test_a_restart_that_waits_for_vms_is_not_asked_for_again(condor_node: CondorNode) -> None:
+    run(condor_config, VM, tools=Tools(condor_node))
+    condor_node.vms = [running_vm(1)]
+    first = run(condor_daemons, {"state": "applied", "timeout": 5}, tools=Tools(condor_node))
+    log = list(condor_node.log)
+    for state in ("applied", "ready"):
+        again = run(condor_daemons, {"state": state, "timeout": 5}, tools=Tools(condor_node))
+        assert (again["changed"], again["pending"], len(again["vms"])) == (False, True, 1)
+    assert (first["changed"], first["pending"], condor_node.log) == (True, True, log)
+    condor_node.vms = []
+    condor_node.sleep(1)
+    assert run(condor_daemons, {"state": "applied"}, tools=Tools(condor_node))["action"] == "none"
+
+
+def test_another_restart_joins_the_one_that_waits(condor_node: CondorNode) -> None:
+    condor_node.vms, given = [running_vm(1)], {"state": "restarted", "timeout": 5}
+    assert [run(condor_daemons, given, tools=Tools(condor_node))["pending"] for _ in range(2)] == [True, True]
+
+
 def test_a_daemon_that_does_not_survive_a_reconfig_is_named(condor_node: CondorNode) -> None:
     (condor_node.directory / "60-x.config").write_text("START = deadly\n")
     condor_node.deadly = "deadly"
