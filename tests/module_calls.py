@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT_SECONDS = 600
+TIMEOUT_SECONDS = 900
 # One call: the module's name, its arguments, and whether in check mode.
 Step = tuple[str, dict[str, Any], bool]
 FOUR = (True, False, True, False)

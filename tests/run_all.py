@@ -54,8 +54,8 @@ STAGES = (
     Stage("sanity", ("tests/sanity/run",)),
     Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
     Stage("images", ("tests/images",)),
-    Stage("molecule-default", ("molecule", "test", "-s", "default"), needs="images"),
-    Stage("molecule-bare", ("molecule", "test", "-s", "bare", "--destroy", "never"), needs="images"),
+    Stage("molecule-default", ("tests/molecule", "default"), needs="images"),
+    Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
 )

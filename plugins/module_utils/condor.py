@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import Comm
 
 INSTALL = "install HTCondor on the node first (package condor)"
 VM_UNIVERSE = 13
+MASTER_TRIES = 3
 BY_FILE_SYSTEM = {"_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "FS"}
 SLOT_ATTRIBUTES = "Name,State,Activity,JobUniverse,JobId,GlobalJobId,RemoteOwner,SlotType,EnteredCurrentState"
 
@@ -149,8 +152,15 @@ class Condor:
         return [line.strip() for line in lines if line.startswith("\t")]
 
     def master(self) -> dict[str, Any]:
-        """The master's readiness ad; empty if no condor_master runs."""
-        return parse_master(self.tool("condor_who", "-quick", ok=None).stdout)
+        """The master's readiness ad; empty if no condor_master runs.
+
+        On a busy node condor_who gives up before the master has answered.
+        """
+        for _ in range(MASTER_TRIES):
+            found = parse_master(self.tool("condor_who", "-quick", ok=None).stdout)
+            if found or not master_process():
+                break
+        return found
 
     def wait(self, expression: str, timeout: int) -> dict[str, Any]:
         """The master's ad once *expression* is true in it, or after *timeout* s (the tool exits 0 then)."""
@@ -189,6 +199,16 @@ class Condor:
         if "STARTD_Addr" not in ad or not (ad.get("STARTD") == "Alive" or leaves(ad)):
             return []
         return [vm_of(slot) for slot in self.slots(str(ad["STARTD_Addr"])) if is_vm(slot)]
+
+
+def master_process(proc: str = "/proc") -> bool:
+    """Whether a condor_master is among the node's processes."""
+    for name in os.listdir(proc):
+        if name.isdigit():
+            with contextlib.suppress(OSError), open(os.path.join(proc, name, "comm"), encoding="utf-8") as stream:
+                if stream.read().strip() == "condor_master":
+                    return True
+    return False
 
 
 def is_ready(ad: dict[str, Any]) -> bool:

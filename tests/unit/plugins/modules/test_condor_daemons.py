@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.vacuum.htcondor.plugins.module_utils import condor
 from ansible_collections.vacuum.htcondor.plugins.modules import condor_config, condor_daemons
 
 from tests.unit.plugins.condor_node import CondorNode, running_vm
@@ -139,6 +141,24 @@ def test_a_daemon_that_does_not_survive_a_reconfig_is_named(condor_node: CondorN
     assert "STARTD Dead" in result["msg"]
     assert "/var/log/condor" in result["remedy"]
     assert result["daemons"]["STARTD"] == "Dead"
+
+
+def test_a_busy_master_is_asked_again(condor_node: CondorNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([(0, "", ""), (1, "", "")])
+    patient = condor_node.condor_who
+    monkeypatch.setattr(condor_node, "condor_who", lambda words: next(answers, None) or patient(words))
+    monkeypatch.setattr(condor, "master_process", lambda: True)
+    assert run(condor_daemons, {"state": "ready"}, tools=Tools(condor_node))["ready"]
+
+
+@pytest.mark.parametrize(("names", "runs"), [(["bash", "condor_master"], True), (["condor_startd"], False), ([], False)])
+def test_a_master_is_known_by_its_process(tmp_path: Path, names: list[str], runs: bool) -> None:
+    for pid, name in enumerate(names):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "comm").write_text(f"{name}\n")
+    (tmp_path / "99").mkdir()
+    (tmp_path / "sys").mkdir()
+    assert condor.master_process(str(tmp_path)) == runs
 
 
 @pytest.mark.parametrize("state", ["ready", "applied", "reconfig", "restarted", "drained"])
