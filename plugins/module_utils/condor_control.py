@@ -130,6 +130,9 @@ class Control:
         leaving = [name for name in pids(before) if leaves(before, name)]
         for daemon in [*held(before), *leaving]:
             self.condor.administer("condor_on", f"-{daemon.lower()}")
+        vms = self._vms(before)
+        if "STARTD" in leaving and vms:
+            return Outcome(before, vms, pending=True)  # which may run for days yet
         return self._waiting(before, leaving) or self.ready()
 
     @property

@@ -108,7 +108,7 @@ def test_a_drain_that_still_waits_can_be_turned_into_a_restart_only(condor_node:
     old = condor_node.pids["STARTD"]
     back = run(condor_daemons, {"state": "ready", "timeout": 5}, tools=Tools(condor_node))
     assert (back["changed"], back["pending"], len(back["vms"])) == (True, True, 1)
-    condor_node.vm_seconds = 3
+    condor_node.vms = []
     results = four_calls(condor_daemons, {"state": "ready", "timeout": 30}, Tools(condor_node))
     assert (results[1]["daemons"]["STARTD"], results[1]["pending"]) == ("Alive", False)
     assert condor_node.pids["STARTD"] != old
