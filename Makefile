@@ -37,8 +37,8 @@ prepare: apt
 demo: prepare ## a pool in a box: watch VMs appear, work, and stop appearing (KEEP=1 leaves it up)
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-test: prepare ## every test (ONLY=unit: one stage)
-	@$(PYTHON) -m tests.run_all $(ONLY:%=--only %)
+test: prepare ## every test (ONLY=unit: one stage; ALL=1: also the scenarios that take long)
+	@$(PYTHON) -m tests.run_all $(if $(ALL),--all) $(foreach stage,$(ONLY),--only $(stage))
 
 lint: prepare ## ruff, mypy, yamllint, ansible-lint
 	@tests/lint

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs every test of the project, one stage after another: emulated machines need both processors.
 
-``python -m tests.run_all [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; its end is shown where
+``python -m tests.run_all [--all] [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; its end is shown where
 the stage fails, and what it complained of again at the very end. Exits 0 only if every stage passed.
 """
 
@@ -33,16 +33,20 @@ PYTEST = ("python", "-m", "pytest", "-q")
 
 @dataclass(frozen=True)
 class Stage:
-    """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed."""
+    """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed.
+
+    One that is not for ``every_run`` takes so long that all together would take hours: it runs if it is asked for.
+    """
 
     name: str
     argv: tuple[str, ...]
     needs: str = ""
+    every_run: bool = True
 
 
-def on_box(scenario: str) -> Stage:
-    """A molecule scenario on the box that the scenario ``bare`` has converged."""
-    return Stage(f"molecule-{scenario}", ("tests/on_box", scenario), needs="molecule-bare")
+def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
+    """Steps of a molecule scenario (its tests) on the box that the scenario ``bare`` has converged."""
+    return Stage(f"molecule-{scenario}", ("tests/on_box", scenario, *steps), "molecule-bare", every_run)
 
 
 # What tells most in the least time comes first.
@@ -58,6 +62,12 @@ STAGES = (
     Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
+    on_box("drift"),
+    on_box("hostile"),
+    on_box("kinds", "prepare", "verify", every_run=False),
+    on_box("faults", every_run=False),
+    on_box("two_experiments", "prepare", "converge", "verify", "cleanup", every_run=False),
+    Stage("molecule-sid", ("tests/molecule", "sid"), "images", every_run=False),
 )
 
 
@@ -165,8 +175,9 @@ def main() -> int:
     """Run the stages that the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", metavar="STAGE", choices=[stage.name for stage in STAGES])
+    parser.add_argument("--all", action="store_true", help="the stages that take long as well")
     args = parser.parse_args()
-    wanted = [stage for stage in STAGES if not args.only or stage.name in args.only]
+    wanted = [one for one in STAGES if (one.name in args.only if args.only else one.every_run or args.all)]
     LOGS.mkdir(parents=True, exist_ok=True)
     runner = Runner()
     signal.signal(signal.SIGINT, runner.stop)
