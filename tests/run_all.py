@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs every test of the project, one stage after another: emulated machines need both processors.
 
-``python -m tests.run_all [--all] [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; its end is shown where
-the stage fails, and what it complained of again at the very end. Exits 0 only if every stage passed.
+``python -m tests.run_all [--all] [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; its end is
+shown where the stage fails, and what it complained of again at the very end. Exits 0 only if every stage passed.
 """
 
 from __future__ import annotations

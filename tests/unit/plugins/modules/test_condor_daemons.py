@@ -151,7 +151,9 @@ def test_a_busy_master_is_asked_again(condor_node: CondorNode, monkeypatch: pyte
     assert run(condor_daemons, {"state": "ready"}, tools=Tools(condor_node))["ready"]
 
 
-@pytest.mark.parametrize(("names", "runs"), [(["bash", "condor_master"], True), (["condor_startd"], False), ([], False)])
+@pytest.mark.parametrize(
+    ("names", "runs"), [(["bash", "condor_master"], True), (["condor_startd"], False), ([], False)]
+)
 def test_a_master_is_known_by_its_process(tmp_path: Path, names: list[str], runs: bool) -> None:
     for pid, name in enumerate(names):
         (tmp_path / str(pid)).mkdir()
