@@ -30,9 +30,9 @@ class Domain:
     processors: int
 
 
-def active() -> dict[str, Domain]:
+def active(timeout: float = TIMEOUT_SECONDS) -> dict[str, Domain]:
     """Every domain that has a QEMU process, by name. Raises VacError if libvirt does not answer."""
-    return parse_domstats(_virsh("domstats", "--list-active", "--raw", "--state", "--vcpu"))
+    return parse_domstats(_virsh("domstats", "--list-active", "--raw", "--state", "--vcpu", timeout=timeout))
 
 
 def parse_domstats(text: str) -> dict[str, Domain]:
@@ -89,5 +89,5 @@ def _unless_gone(*arguments: str) -> str:
         return ""
 
 
-def _virsh(*arguments: str) -> str:
-    return tools.run(["virsh", "-q", "-c", URI, *arguments], timeout=TIMEOUT_SECONDS)
+def _virsh(*arguments: str, timeout: float = TIMEOUT_SECONDS) -> str:
+    return tools.run(["virsh", "-q", "-c", URI, *arguments], timeout=timeout)

@@ -59,7 +59,7 @@ def http_service(node: Node) -> list[Finding]:
 
 def leases(node: Node) -> list[Finding]:
     """Each lease whose VM runs has its exports, and no VM of ours runs without a lease."""
-    running = domains.active()
+    running = domains.active(TIMEOUT_SECONDS)
     granted = Store(node.path("/run/condor_vac")).all()
     exported = exports.current() if granted else frozenset()
     found = []
