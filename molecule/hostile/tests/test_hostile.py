@@ -124,6 +124,7 @@ def attack(box: Box) -> dict[str, bool]:
     )
     place = f"{PLACE}/attacker/0/joboutputs"
     lines = box.run(f"cat {place}/attack.log").splitlines()
+    print(box.run(f"cat {place}/said.log"))
     files = box.run(f"ls -ln {place}")
     ad = state["jobs"][f"{cluster}.0"]
     survivor = of_clusters(box.state(), victim)

@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,16 @@ def box() -> Box:
     """The pool in a box of the scenario; its conftest takes this in."""
     uri = f"ansible://worker_node?ansible_inventory={os.environ['MOLECULE_INVENTORY_FILE']}"
     return Box(testinfra.get_hosts([uri])[0])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone(box: Box) -> Iterator[None]:
+    """The factory holds still and its VMs are gone, so that every slot is the tests'; for who takes this in."""
+    box.run("condor_hold -constraint 'JobUniverse == 7'")
+    box.host.run("condor_rm -constraint 'JobUniverse == 13'")
+    box.until("the factory's VMs are gone", lambda now: not now["leases"] and nothing_leaked(now))
+    yield
+    box.run("condor_release -constraint 'JobUniverse == 7'")
 
 
 def of_clusters(state: dict[str, Any], *clusters: str) -> list[dict[str, Any]]:
