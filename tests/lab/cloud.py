@@ -36,7 +36,8 @@ MODULES = ["virtio_blk", "ahci", "sd_mod", "sr_mod", "isofs"]
 # An emulated machine writes to a serial console slowly, and probes nothing that a VM of ours lacks.
 COMMAND_LINE = (
     "root=/dev/vda2 ro console=ttyS0,115200 quiet mitigations=off nokaslr tsc=reliable no_timer_check "
-    "random.trust_cpu=on cryptomgr.notests audit=0 apparmor=0 net.ifnames=0"
+    "random.trust_cpu=on cryptomgr.notests audit=0 apparmor=0 selinux=0 net.ifnames=0 "
+    "systemd.default_timeout_start_sec=900"
 )
 SYSLINUX = f"""DEFAULT linux
 PROMPT 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One VM of each kind, all started at once on the pool in a box."""
+"""One VM of each kind on the pool in a box."""
 
 from __future__ import annotations
 
@@ -19,8 +19,15 @@ __all__ = ["alone", "box", "vms"]
 
 @pytest.fixture(scope="session")
 def vms(box: Box) -> Iterator[dict[str, Vm]]:
-    """Kind to its VM; nothing of them is left afterwards."""
-    started = {name: start(box, name) for name in KINDS}
+    """Kind to its VM; nothing of them is left afterwards.
+
+    The real Debian has the emulated processor to itself first: beside three others its services time out.
+    """
+    started: dict[str, Vm] = {}
+    for name in KINDS:
+        started[name] = start(box, name)
+        if name == "cloud-http":
+            started[name].ended()
     yield started
     box.remove(*(vm.cluster for vm in started.values()))
     box.run("rm -f /var/lib/condor_vac/images/cloud.qcow2")

@@ -28,7 +28,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "cernvm-http": ({"sharing": "http"}, {}),
     "cernvm-both": ({"sharing": "both"}, {}),
 }
-WAIT_SECONDS = 600
+WAIT_SECONDS = 1200
 
 
 @dataclass(frozen=True)

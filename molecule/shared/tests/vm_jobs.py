@@ -47,7 +47,7 @@ def submit(name: str, count: int, changes: dict[str, Any]) -> None:
         "memory_mb": 256,
         "cvmfs_cache_gb": 1,
         "scratch_gb": 1,
-        "fizzle_seconds": 300,
+        "fizzle_seconds": 1200,
         "heartbeat_file": "heartbeat",
         "heartbeat_seconds": 900,
         "job_lease_duration": 60,
