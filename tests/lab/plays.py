@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT_SECONDS = 900
 SITE = "vacuum.htcondor.site"
 VERIFY = "vacuum.htcondor.verify"
+DRAIN = "vacuum.htcondor.drain"
 _TASK = re.compile(r"^TASK \[(?:[\w.]+ : )?(.*?)\] \*+$")
 
 

@@ -15,8 +15,10 @@ from boxes import COMPLETED, Box, of_clusters, working
 from tests.lab import plays
 
 WAIT_SECONDS = 700
-# Longer than a run of the playbook on an emulated machine.
-WORK_SECONDS = 420
+# More than the runs of playbooks take on an emulated machine; what is left of it is taken away then.
+TASKS, TASK_SECONDS = 90, 20
+# The playbook waits for no VM, and the VM is not told to end before its work is done.
+DRAIN = {"vacuum_drain_wait": 1, "vacuum_drain_notice": 7200}
 FRAGMENT = "/etc/condor/config.d/50-vm-universe.config"
 FOREIGN_RULE = "/etc/sudoers.d/90-site"
 FOREIGN = "vac ALL = (root) NOPASSWD: /bin/sh"
@@ -143,18 +145,22 @@ def process_of(box: Box, domain: str) -> str:
     return box.run(f"cut -d' ' -f1,22 /proc/$(pgrep -f '[g]uest={domain},')/stat")
 
 
-def test_a_running_vm_lives_through_new_hooks_and_configuration(box: Box) -> None:
-    options = {"queue_url": box.add_task("survivor", WORK_SECONDS), "tasks_per_vm": "1"}
-    job = box.submit("survivor", options=options)
+def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box: Box) -> None:
+    job = box.submit("survivor", options={"queue_url": box.add_task("survivor", TASK_SECONDS, TASKS)})
     state = box.until("the VM works", lambda now: any(working(one, now) for one in of_clusters(now, job)), WAIT_SECONDS)
     domain = of_clusters(state, job)[0]["domain"]
     before = process_of(box, domain)
+    for what, words in {"drain": "VMs still run", "undrain": "the drain waits for"}.items():
+        play = plays.run_in_scenario(plays.DRAIN, {"vacuum_drain": what, **DRAIN}, "--limit", "worker_node")
+        assert play.status == 0, play.output
+        assert words in " ".join(play.output.split()), play.output
     box.run("echo '# edited' >> /usr/local/libexec/vac_exit_hook")
     box.run("echo '# edited' >> /usr/local/lib/condor_vac/current/condor_vac/ending.py")
     play = site({"worker_status_interval": 45, "worker_watch_interval": 20, "vacuum_manage_pool": False})
     assert play.status == 0, play.output
     assert {PROGRAMS, SETTINGS, CONFIGURATION} <= play.changed()
     assert process_of(box, domain) == before
+    box.take_tasks("survivor")
     jobs = box.until("its end", lambda now: now["jobs"][f"{job}.0"]["JobStatus"] == COMPLETED, WAIT_SECONDS)["jobs"]
     ad = jobs[f"{job}.0"]
     assert (ad["ShutdownCode"], ad["NumJobStarts"]) == (200, 1)
