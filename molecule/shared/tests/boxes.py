@@ -65,6 +65,15 @@ class Box:
         code = f"from urllib.request import urlopen\nwhile urlopen('{url}', data=b'').read() != b'none\\n': pass"
         self.run(f"python3 -c {shlex.quote(code)}")
 
+    def http_status(self, url: str) -> str:
+        """What the VMs' web server answers the node itself, which is no VM; empty if there is no answer."""
+        host, slash, path = url.removeprefix("http://").partition("/")
+        code = (
+            f"import http.client; c = http.client.HTTPConnection('{host}', timeout=10,"
+            f" source_address=('192.168.86.1', 0)); c.request('GET', '{slash}{path}'); print(c.getresponse().status)"
+        )
+        return str(self.host.run(f"python3 -c {shlex.quote(code)}").stdout).strip()
+
     def state(self) -> dict[str, Any]:
         """What the node holds (vm_jobs.py)."""
         done = self.host.run(f"python3 {TOOL} state")
