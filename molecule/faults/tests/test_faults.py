@@ -103,7 +103,7 @@ def test_nginx_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
 
 
 def address_answers(box: Box) -> bool:
-    """Whether nginx is there: it answers each VM, and the host, which is none, with 403."""
+    """Whether nginx is there: who has no lease gets a 403."""
     return box.http_status("http://169.254.169.253/joboutputs/") == "403"
 
 

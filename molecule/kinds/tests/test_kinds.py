@@ -64,7 +64,7 @@ def test_nothing_of_them_is_left(box: Box, vms: dict[str, Vm]) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://169.254.169.254/latest/user-data", "http://169.254.169.253/joboutputs/"])
-def test_the_node_itself_is_no_vm(box: Box, url: str) -> None:
+def test_an_address_without_a_lease_gets_403(box: Box, url: str) -> None:
     assert box.http_status(url) == "403"
 
 

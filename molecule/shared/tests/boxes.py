@@ -20,6 +20,12 @@ AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
 PLACE = "/var/lib/condor_vac/tests"
 TOOL = "/usr/local/lib/vm_jobs.py"
 DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")
+# A host of its own on the VMs' bridge.
+STRANGER = (
+    "ip netns add stranger && ip link add stranger0 type veth peer name eth0 netns stranger"
+    " && ip link set stranger0 master vac0 up && ip -n stranger address add 192.168.86.250/24 dev eth0"
+    " && ip -n stranger link set eth0 up && ip -n stranger route add default via 192.168.86.1"
+)
 RUNNING = 2
 COMPLETED = 4
 HELD = 5
@@ -66,13 +72,17 @@ class Box:
         self.run(f"python3 -c {shlex.quote(code)}")
 
     def http_status(self, url: str) -> str:
-        """What the VMs' web server answers the node itself, which is no VM; empty if there is no answer."""
-        host, slash, path = url.removeprefix("http://").partition("/")
+        """What the VMs' web server answers an address of the VMs' network that no VM has; empty if nothing."""
+        host, _, path = url.removeprefix("http://").partition("/")
         code = (
-            f"import http.client; c = http.client.HTTPConnection('{host}', timeout=10,"
-            f" source_address=('192.168.86.1', 0)); c.request('GET', '{slash}{path}'); print(c.getresponse().status)"
+            f"import http.client; c = http.client.HTTPConnection('{host}', timeout=10);"
+            f" c.request('GET', '/{path}'); print(c.getresponse().status)"
         )
-        return str(self.host.run(f"python3 -c {shlex.quote(code)}").stdout).strip()
+        self.run(STRANGER)
+        try:
+            return str(self.host.run(f"ip netns exec stranger python3 -c {shlex.quote(code)}").stdout).strip()
+        finally:
+            self.run("ip netns del stranger")
 
     def state(self) -> dict[str, Any]:
         """What the node holds (vm_jobs.py)."""
