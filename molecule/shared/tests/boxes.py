@@ -20,11 +20,12 @@ AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
 PLACE = "/var/lib/condor_vac/tests"
 TOOL = "/usr/local/lib/vm_jobs.py"
 DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")
-# A host of its own on the VMs' bridge.
+# A host of its own on the VMs' bridge, with an address that the network may give a VM and has given none.
+STRANGER_ADDRESS = "192.168.86.250"
 STRANGER = (
     "ip netns add stranger && ip link add stranger0 type veth peer name eth0 netns stranger"
-    " && ip link set stranger0 master vac0 up && ip -n stranger address add 192.168.86.250/24 dev eth0"
-    " && ip -n stranger link set eth0 up && ip -n stranger route add default via 192.168.86.1"
+    f" && ip link set stranger0 master vac0 up && ip -n stranger address add {STRANGER_ADDRESS}/24 dev eth0"
+    " && ip -n stranger link set eth0 up && ip -n stranger route add default via 192.168.86.1 && sleep 1"
 )
 RUNNING = 2
 COMPLETED = 4
@@ -78,9 +79,13 @@ class Box:
             f"import http.client; c = http.client.HTTPConnection('{host}', timeout=10);"
             f" c.request('GET', '/{path}'); print(c.getresponse().status)"
         )
+        return str(self.as_stranger(f"python3 -c {shlex.quote(code)}").stdout).strip()
+
+    def as_stranger(self, command: str) -> Any:
+        """What a command ended with on a host of the VMs' network that is no VM."""
         self.run(STRANGER)
         try:
-            return str(self.host.run(f"ip netns exec stranger python3 -c {shlex.quote(code)}").stdout).strip()
+            return self.host.run(f"ip netns exec stranger timeout 60 {command}")
         finally:
             self.run("ip netns del stranger")
 
@@ -121,7 +126,7 @@ def box() -> Box:
 @pytest.fixture(scope="session", autouse=True)
 def alone(box: Box) -> Iterator[None]:
     """The factory holds still and its VMs are gone, so that every slot is the tests'; for who takes this in."""
-    box.run("condor_hold -constraint 'JobUniverse == 7'")
+    box.host.run("condor_hold -constraint 'JobUniverse == 7 && JobStatus != 5'")
     box.host.run("condor_rm -constraint 'JobUniverse == 13'")
     box.until("the factory's VMs are gone", lambda now: not now["leases"] and nothing_leaked(now))
     yield
