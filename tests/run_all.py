@@ -62,11 +62,11 @@ STAGES = (
     Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
-    on_box("drift"),
+    on_box("drift", every_run=False),
     on_box("hostile"),
-    on_box("kinds", "prepare", "verify", every_run=False),
+    on_box("kinds", every_run=False),
     on_box("faults", every_run=False),
-    on_box("two_experiments", "prepare", "converge", "verify", "cleanup", every_run=False),
+    on_box("two_experiments", "converge", "verify", "cleanup", every_run=False),
     Stage("molecule-sid", ("tests/molecule", "sid"), "images", every_run=False),
 )
 
