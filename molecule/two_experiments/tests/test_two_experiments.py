@@ -63,9 +63,11 @@ def test_the_negotiator_knows_the_groups(box: Any) -> None:
 
 def test_vms_are_in_their_groups(box: Any) -> None:
     end = time.monotonic() + START_SECONDS
-    while {ad["VacMachinetype"] for ad in (ads := vms(box))} != set(SHARES):
+    ads = vms(box)
+    while {ad["VacMachinetype"] for ad in ads} != set(SHARES):
         assert time.monotonic() < end, f"no VMs of both: {ads}"
         time.sleep(LOOK_SECONDS)
+        ads = vms(box)
     groups = {(ad["VacMachinetype"], ad["AcctGroup"]) for ad in ads}
     assert groups == {("alpha", "group_alpha"), ("beta", "group_beta")}
 
