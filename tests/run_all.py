@@ -65,7 +65,7 @@ STAGES = (
     on_box("modules"),
     on_box("bad_input"),
     on_box("drift", every_run=False),
-    on_box("hostile"),
+    on_box("hostile", every_run=False),
     on_box("kinds", every_run=False),
     on_box("faults", every_run=False),
     on_box("two_experiments", "converge", "verify", "cleanup", every_run=False),
