@@ -79,8 +79,9 @@ ready:
   type: bool
   returned: success
 daemons:
-  description: State of each daemon as the master sees it, C(Alive), C(Hold) (switched off), C(Shutdown,Peaceful) (off or
-    started anew once its virtual machines have ended), C(Dead), and others.
+  description:
+    - State of each daemon as the master sees it, C(Alive), C(Hold) (switched off), C(Shutdown,Peaceful) (off or started
+      anew once its virtual machines have ended), C(Dead), and others.
   type: dict
   returned: success
   sample: {"MASTER": "Alive", "STARTD": "Alive"}
@@ -223,7 +224,8 @@ class CondorDaemons:
         if self.module.check_mode and self.params["state"] == "drained":
             return {name: "Hold" if name == "STARTD" else state for name, state in daemons.items()}
         if self.module.check_mode and self.params["state"] == "ready":
-            return {name: "Alive" if state == "Hold" or leaves(daemons, name) else state for name, state in daemons.items()}
+            off = [name for name, state in daemons.items() if state == "Hold" or leaves(daemons, name)]
+            return {**daemons, **dict.fromkeys(off, "Alive")}
         return daemons
 
     def _text(self, daemons: dict[str, str], due: bool) -> str:
