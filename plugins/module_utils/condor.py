@@ -156,7 +156,7 @@ class Condor:
 
         On a busy node condor_who gives up before the master has answered.
         """
-        for _ in range(MASTER_TRIES):
+        for _attempt in range(MASTER_TRIES):
             found = parse_master(self.tool("condor_who", "-quick", ok=None).stdout)
             if found or not master_process():
                 break

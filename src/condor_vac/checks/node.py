@@ -120,7 +120,7 @@ class Node:
 
         On a busy node condor_who gives up before the master has answered.
         """
-        for _ in range(MASTER_TRIES):
+        for _attempt in range(MASTER_TRIES):
             output = tools.run(["condor_who", "-quick"], timeout=TIMEOUT_SECONDS)
             pairs = (line.partition(" = ") for line in output.splitlines())
             found = {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}
