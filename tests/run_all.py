@@ -36,14 +36,12 @@ class Stage:
     """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed.
 
     One that is not for ``every_run`` takes so long that all together would take hours: it runs if it is asked for.
-    One with more ``tries`` than one may starve on emulated processors: it is run again, and that it was is said.
     """
 
     name: str
     argv: tuple[str, ...]
     needs: str = ""
     every_run: bool = True
-    tries: int = 1
 
 
 def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
@@ -60,7 +58,7 @@ STAGES = (
     Stage("sanity", ("tests/sanity/run",)),
     Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
     Stage("images", ("tests/images",)),
-    Stage("molecule-default", ("tests/molecule", "default"), needs="images", tries=2),
+    Stage("molecule-default", ("tests/molecule", "default"), needs="images"),
     Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
@@ -85,11 +83,8 @@ class Runner:
         """The stages one after another; a failed one stops only those that need it."""
         self.results.update({stage.name: (True, 0.0) for stage in STAGES if stage not in wanted})
         for stage in wanted:
-            for left in range(stage.tries - 1, -1, -1):
-                if self._may_run(stage) and not self._run(stage) and left:
-                    _say(f"{stage.name}: failed ({'; '.join(_complaints(_log(stage.name)))}), and is run again")
-                else:
-                    break
+            if self._may_run(stage):
+                self._run(stage)
 
     def _may_run(self, stage: Stage) -> bool:
         """Whether what the stage needs, which comes before it, passed or was not asked for."""
@@ -98,8 +93,8 @@ class Runner:
             return False
         return not self.stopping
 
-    def _run(self, stage: Stage) -> bool:
-        log = _log(stage.name)
+    def _run(self, stage: Stage) -> None:
+        log = LOGS / f"{stage.name}.log"
         started = time.monotonic()
         _say(f"{stage.name}: started ({' '.join(stage.argv)})")
         with log.open("wb") as output:
@@ -121,7 +116,6 @@ class Runner:
         _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
             _show_end(stage.name)
-        return passed
 
     def stop(self, *_: object) -> None:
         """Ask the running stage to end; molecule and the lab clean up after themselves."""
@@ -130,12 +124,8 @@ class Runner:
             os.killpg(self.running.pid, signal.SIGINT)
 
 
-def _log(name: str) -> Path:
-    return LOGS / f"{name}.log"
-
-
 def _show_end(name: str) -> None:
-    log = _log(name)
+    log = LOGS / f"{name}.log"
     tail = log.read_text("utf-8", "replace").splitlines()[-TAIL_LINES:]
     _say(f"{name}: the end of {log.relative_to(ROOT)}\n" + "\n".join(tail))
 
@@ -175,7 +165,7 @@ def summary(results: dict[str, tuple[bool, float]], wanted: list[Stage]) -> int:
         print(f"{stage.name:20} {'passed' if passed else 'FAILED':8} {seconds:7.0f}")
     for stage in wanted:
         if stage.name in results and not results[stage.name][0]:
-            print(f"\n{stage.name}:", *_complaints(_log(stage.name)), sep="\n  ")
+            print(f"\n{stage.name}:", *_complaints(LOGS / f"{stage.name}.log"), sep="\n  ")
     good = sum(1 for stage in wanted if results.get(stage.name, (False, 0.0))[0])
     print(f"stages: {good} passed, {len(wanted) - good} failed")
     return 0 if good == len(wanted) else 1
