@@ -46,7 +46,7 @@ class Stage:
 
 def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
     """Steps of a molecule scenario (its tests) on the box that the scenario ``bare`` has converged."""
-    return Stage(f"molecule-{scenario}", ("tests/on_box", scenario, *steps), "molecule-bare", every_run)
+    return Stage(f"molecule-{scenario}", ("tests/on_box", scenario, *steps), needs="molecule-bare", every_run=every_run)
 
 
 # What tells most in the least time comes first.
@@ -67,7 +67,7 @@ STAGES = (
     on_box("kinds", every_run=False),
     on_box("faults", every_run=False),
     on_box("two_experiments", "converge", "verify", "cleanup", every_run=False),
-    Stage("molecule-sid", ("tests/molecule", "sid"), "images", every_run=False),
+    Stage("molecule-sid", ("tests/molecule", "sid"), needs="images", every_run=False),
 )
 
 

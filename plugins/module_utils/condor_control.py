@@ -130,8 +130,7 @@ class Control:
         leaving = [name for name in pids(before) if leaves(before, name)]
         for daemon in [*held(before), *leaving]:
             self.condor.administer("condor_on", f"-{daemon.lower()}")
-        vms = self._vms(before)
-        if "STARTD" in leaving and vms:
+        if "STARTD" in leaving and (vms := self._vms(before)):
             return Outcome(before, vms, pending=True)  # which may run for days yet
         return self._waiting(before, leaving) or self.ready()
 

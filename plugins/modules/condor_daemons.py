@@ -159,9 +159,7 @@ class CondorDaemons:
         pending = condor_pending.load(before)
         needed = self._needed(before, pending)
         if self.module.check_mode or not needed:
-            settled = Outcome(before, self.condor.running_vms(before), pending=leaves(before))
-            outcome = settled if self.module.check_mode or needed else self._settled(before)
-            return self._result(needed, outcome, pending, before)
+            return self._result(needed, self._settled(before), pending, before)
         outcome = self._act(pending)
         self._remember(pending, outcome)
         return self._result(True, outcome, pending, before)
@@ -180,7 +178,7 @@ class CondorDaemons:
 
     def _settled(self, ad: dict[str, Any]) -> Outcome:
         """Nothing to do but, unless the startd is meant to be off, to wait for daemons that are still starting."""
-        if self.params["state"] == "drained" or is_ready(ad):
+        if self.module.check_mode or self.params["state"] == "drained" or is_ready(ad):
             return Outcome(ad, self.condor.running_vms(ad), pending=leaves(ad))
         return self.control.ready()
 

@@ -195,6 +195,9 @@ def test_each_fault_is_named_and_one_run_repairs_all_but_what_is_not_ours(box: B
     assert repair.changed() - ALSO == {item.repair for item in BREAKS.values()}, repair.output
     assert f"{FOREIGN_RULE}:1 widens" in " ".join(repair.output.split())
     assert box.run(f"cat {FOREIGN_RULE}") == FOREIGN
+    _, found = verify(tmp_path)
+    assert list(found) == ["sudo"]
+    assert "/bin/sh" in found["sudo"]
     box.run(f"rm {FOREIGN_RULE}")
     play, found = verify(tmp_path)
     assert (play.status, found) == (0, {})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boxes import COMPLETED, HELD, RUNNING, Box, leaks, nothing_leaked, of_clusters, working
+from boxes import COMPLETED, HELD, RUNNING, Box, cluster_of, job_of, leaks, nothing_leaked, of_clusters, working
 
 ROOT = Path(__file__).resolve().parents[3]
 # Waits for the power button in vain, and writes heartbeats until it is ended.
@@ -37,14 +37,6 @@ def four(box: Box) -> list[dict[str, Any]]:
 
 def count_working(state: dict[str, Any], *clusters: str) -> int:
     return sum(working(lease, state) for lease in of_clusters(state, *clusters))
-
-
-def cluster_of(lease: dict[str, Any]) -> str:
-    return str(lease["domain"]).rpartition("_")[2].partition(".")[0]
-
-
-def job_of(lease: dict[str, Any]) -> str:
-    return str(lease["domain"]).rpartition("_")[2]
 
 
 def all_live_on(box: Box, four: list[dict[str, Any]]) -> None:

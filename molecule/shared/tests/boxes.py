@@ -135,7 +135,17 @@ def alone(box: Box) -> Iterator[None]:
 
 def of_clusters(state: dict[str, Any], *clusters: str) -> list[dict[str, Any]]:
     """The leases of the jobs in these clusters."""
-    return [one for one in state["leases"] if one["domain"].rpartition("_")[2].partition(".")[0] in clusters]
+    return [one for one in state["leases"] if cluster_of(one) in clusters]
+
+
+def job_of(lease: dict[str, Any]) -> str:
+    """The id of the lease's job, CLUSTER.PROC."""
+    return str(lease["domain"]).rpartition("_")[2]
+
+
+def cluster_of(lease: dict[str, Any]) -> str:
+    """The cluster of the lease's job."""
+    return job_of(lease).partition(".")[0]
 
 
 def leaks(state: dict[str, Any]) -> list[str]:

@@ -59,6 +59,6 @@ def test_nothing_of_an_ended_vm_is_left_on_the_node(worker: Any, vm: dict[str, A
     ended = f"{vm['Owner']}_{vm['ClusterId']}.{vm['ProcId']}"
     deadline = time.monotonic() + CLEAN_SECONDS
     # The job's ad tells the code before the node has been tidied.
-    while ended in (left := worker.check_output("/usr/local/libexec/vac_lease list; virsh list --all --name")):
+    while ended in (left := worker.check_output("/usr/local/libexec/vac_lease list && virsh list --all --name")):
         assert time.monotonic() < deadline, left
         time.sleep(2)
