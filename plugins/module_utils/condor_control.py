@@ -86,7 +86,7 @@ class Control:
         before = require_master(self.condor.master())
         everything = "MASTER" in scope
         startd = "STARTD" in pids(before) and (everything or "STARTD" in scope)
-        if startd and not self.force:
+        if startd and not self.force and (not everything or self._vms(before)):
             waiting = self._restart_peacefully(before)
             if waiting is not None:
                 return waiting
@@ -95,7 +95,7 @@ class Control:
             if startd and not self.force:
                 drained = self.drain()  # nothing new may start between the look at the slots and the restart
                 if drained.pending:
-                    return drained
+                    return self.resume()  # a VM came meanwhile: the restart is for the next run
             self.condor.administer("condor_restart", self._manner, "-master")
         for daemon in [] if everything else scope:
             if daemon != "STARTD" or self.force:

@@ -35,8 +35,10 @@ SITE = {
     "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in QUEUES},
 }
 LOOK_SECONDS = 10
-# Several cycles of a factory, in which it could decide for another VM.
-QUIET_SECONDS = 60
+# A look takes an emulated processor seconds: the VMs have three times as long in between.
+REST = 3
+# Three cycles of a factory, in which it could decide for another VM.
+QUIET_SECONDS = 30
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
 LOG = ROOT / ".cache" / "demo" / "ansible.log"
@@ -128,6 +130,7 @@ class Demo:
         shown: dict[str, str] = {}
         quiet = False
         while self.seconds() < LIMIT_SECONDS:
+            began = time.monotonic()
             seen = self.node.observe(QUEUES)
             running = sum(int(each["factory"].get("running", 0)) for each in seen.values())
             self.most_at_once = max(self.most_at_once, running)
@@ -141,7 +144,7 @@ class Demo:
             if finished and quiet:
                 return
             quiet = finished
-            time.sleep(QUIET_SECONDS if quiet else LOOK_SECONDS)
+            time.sleep(QUIET_SECONDS if quiet else max(LOOK_SECONDS, REST * (time.monotonic() - began)))
         raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
 
     @staticmethod

@@ -32,4 +32,7 @@ for profile in "$root"/etc/apparmor.d/*; do
         *) [ ! -f "$profile" ] || ln -s "../$name" "$root/etc/apparmor.d/disable/$name" ;;
     esac
 done
+# Root logs in for each look at the machine: its service manager need not start and end each time.
+mkdir -p "$root/var/lib/systemd/linger"
+: > "$root/var/lib/systemd/linger/root"
 passwd --root "$root" --lock root > /dev/null

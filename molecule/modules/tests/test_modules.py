@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
+from boxes import Box
 
 from tests.module_calls import Step, assert_four, four, play
 
@@ -22,9 +22,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"fragments": {"99-modules-test.config": None}, "apply": "reconfig"},
     ),
     "condor_daemons": ({"state": "drained", "timeout": 300}, {"state": "ready", "timeout": 120}),
+    # It is held while these tests run (`alone`).
     "factory": (
-        {"machinetype": "/etc/condor_vac/machinetypes/lab.json", "state": "held"},
         {"machinetype": "/etc/condor_vac/machinetypes/lab.json"},
+        {"machinetype": "/etc/condor_vac/machinetypes/lab.json", "state": "held"},
     ),
     "ip_forward": ({"state": "absent"}, {"state": "present"}),
     "job_hooks": (
@@ -35,12 +36,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "nfs_server": ({"versions": ["4"], **LISTEN}, {"versions": ["3", "4"], **LISTEN}),
     "sudoers_rule": (RULE, {"name": "modules_test", "state": "absent"}),
 }
-
-
-@pytest.fixture(scope="module")
-def box() -> Any:
-    """The machine, by testinfra."""
-    return testinfra.get_hosts([f"ansible://box?ansible_inventory={os.environ['MOLECULE_INVENTORY_FILE']}"])[0]
 
 
 @pytest.fixture
@@ -73,8 +68,8 @@ def test_pool_info_sees_the_node(call: Any) -> None:
     assert [machine["vm_type"] for machine in seen["machines"]] == ["kvm"]
 
 
-def test_a_token_is_minted_and_given(call: Any, box: Any) -> None:
-    domain = box.check_output("condor_config_val TRUST_DOMAIN")
+def test_a_token_is_minted_and_given(call: Any, box: Box) -> None:
+    domain = box.run("condor_config_val TRUST_DOMAIN")
     wanted = {"identity": f"condor@{domain}", "authorizations": ["READ"], "lifetime": 1000}
     key, minted = call(
         ("condor_token", {"state": "key"}, False),
@@ -84,17 +79,17 @@ def test_a_token_is_minted_and_given(call: Any, box: Any) -> None:
     given = {**wanted, "name": "modules-test", "renew_before": 10, "token": minted["tokens"]["box"]}
     try:
         assert_four(call(*four("condor_token", given)))
-        assert '"scope":"condor:\\/READ"' in box.check_output("condor_token_list")
-        assert box.file("/etc/condor/tokens.d/modules-test").mode == 0o600
+        assert '"scope":"condor:\\/READ"' in box.run("condor_token_list")
+        assert box.host.file("/etc/condor/tokens.d/modules-test").mode == 0o600
     finally:
         box.run("rm -f /etc/condor/tokens.d/modules-test")
         call(("condor_daemons", {"state": "applied"}, False))
 
 
-def test_files_of_a_node(call: Any, box: Any) -> None:
+def test_files_of_a_node(call: Any, box: Box) -> None:
     files = {"files": {"/etc/condor_vac/modules_test": "a line\n"}, "record": "/etc/condor_vac/modules_test.json"}
     try:
         assert_four(call(*four("node_files", files)))
-        assert box.file("/etc/condor_vac/modules_test").content_string == "a line\n"
+        assert box.host.file("/etc/condor_vac/modules_test").content_string == "a line\n"
     finally:
         box.run("rm -f /etc/condor_vac/modules_test /etc/condor_vac/modules_test.json")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import testinfra
+from patience import rest
 
 HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
@@ -100,13 +101,14 @@ class Box:
         """Look until ``wanted`` is true of the state; fails with the last one."""
         deadline = time.monotonic() + seconds
         while True:
+            began = time.monotonic()
             found = self.state()
             if wanted(found):
                 return found
             if time.monotonic() > deadline:
                 log = self.host.run("journalctl -n 40 -o cat -t condor_vac -u vac_watch -u libvirtd -u condor").stdout
                 pytest.fail(f"{what}: not within {seconds:g} s: {json.dumps(found, indent=1)}\n{log}")
-            time.sleep(4)
+            rest(began)
 
     def remove(self, *clusters: str) -> None:
         """Take the jobs away and wait until nothing of them is left on the node."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import testinfra
+from patience import rest
 
 WAIT_SECONDS = 600
 MACHINETYPE = "lab"
@@ -48,10 +49,10 @@ def ended_vms(access_point: Any) -> list[dict[str, Any]]:
 def vm(access_point: Any) -> dict[str, Any]:
     """The job ad of a VM that the factory made, that did tasks and ended with 200."""
     end = time.monotonic() + WAIT_SECONDS
-    while time.monotonic() < end:
+    while (began := time.monotonic()) < end:
         for ad in ended_vms(access_point):
             if ad.get("ShutdownCode") == 200:
                 return ad
-        time.sleep(5)
+        rest(began)
     status = access_point.run("condor_vac status; condor_vac machines; condor_q -allusers -hold").stdout
     pytest.fail(f"no VM ended with ShutdownCode 200 in {WAIT_SECONDS} s:\n{status}")

@@ -9,11 +9,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from patience import rest
 
 VM_UNIVERSE, IDLE, RUNNING, COMPLETED = 13, 1, 2, 4
 SHARES = {"alpha": 2, "beta": 1}
 SLOTS = 4
-LOOK_SECONDS = 5
+LOOK_SECONDS = 15
 # Until both have VMs that wait, so that it is the negotiator who decides, and not the lack of demand.
 START_SECONDS = 600
 MEASURE_SECONDS = 240
@@ -34,9 +35,13 @@ def count(ads: list[dict[str, Any]], status: int) -> Counter[str]:
 def measured(box: Any) -> dict[str, Any]:
     """{running: slot-seconds of each experiment while both had VMs waiting, seconds, looks: the samples}."""
     end = time.monotonic() + START_SECONDS
-    while not (set(count(ads := vms(box), IDLE)) == set(SHARES) and sum(count(ads, RUNNING).values()) == SLOTS):
-        assert time.monotonic() < end, f"no contention: {count(ads, IDLE)} idle, {count(ads, RUNNING)} running"
-        time.sleep(LOOK_SECONDS)
+    while True:
+        began = time.monotonic()
+        ads = vms(box)
+        if set(count(ads, IDLE)) == set(SHARES) and sum(count(ads, RUNNING).values()) == SLOTS:
+            break
+        assert began < end, f"no contention: {count(ads, IDLE)} idle, {count(ads, RUNNING)} running"
+        rest(began)
     running: Counter[str] = Counter()
     looks: list[dict[str, int]] = []
     before = started = time.monotonic()
@@ -65,9 +70,10 @@ def test_vms_are_in_their_groups(box: Any) -> None:
     end = time.monotonic() + START_SECONDS
     ads = vms(box)
     while {ad["VacMachinetype"] for ad in ads} != set(SHARES):
-        assert time.monotonic() < end, f"no VMs of both: {ads}"
-        time.sleep(LOOK_SECONDS)
+        began = time.monotonic()
+        assert began < end, f"no VMs of both: {ads}"
         ads = vms(box)
+        rest(began)
     groups = {(ad["VacMachinetype"], ad["AcctGroup"]) for ad in ads}
     assert groups == {("alpha", "group_alpha"), ("beta", "group_beta")}
 
@@ -87,11 +93,11 @@ def test_the_pool_was_full_meanwhile(measured: dict[str, Any]) -> None:
 def finished(box: Any, name: str) -> dict[str, Any]:
     """A VM of the experiment that did its work."""
     end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
+    while (began := time.monotonic()) < end:
         for ad in vms(box):
             if (ad["VacMachinetype"], ad["JobStatus"], ad.get("ShutdownCode")) == (name, COMPLETED, 200):
                 return ad
-        time.sleep(LOOK_SECONDS)
+        rest(began)
     pytest.fail(f"no VM of {name} ended with 200: {vms(box)}")
 
 

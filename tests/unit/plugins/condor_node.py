@@ -139,8 +139,8 @@ class CondorNode:
             self.states["STARTD"] = "Shutdown,Peaceful"
         elif what == "-master":
             self.vms = []
-            for name in [name for name in self.pids if name != "MASTER" and self.states[name] != "Hold"]:
-                self.start(name)
+            for name in [name for name in self.pids if name != "MASTER"]:
+                self.start(name)  # those that were switched off as well: the new master does not know
         else:
             self.vms = [] if what == "-startd" else self.vms
             self.start(what[1:].upper())

@@ -11,7 +11,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils import condor
 from ansible_collections.vacuum.htcondor.plugins.modules import condor_config, condor_daemons
 
 from tests.unit.plugins.condor_node import CondorNode, running_vm
-from tests.unit.plugins.harness import Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Tools, four_calls, run
 
 VM = {"fragments": {"50-vm.config": "VM_TYPE = kvm\n"}}
 POLICY = {"fragments": {"60-policy.config": "START = False\n"}}
@@ -77,6 +77,32 @@ def test_a_restart_of_everything_still_waits_for_vms(condor_node: CondorNode) ->
     assert result["pending"]
     assert not any("-master" in line for line in condor_node.log)
     assert condor_node.vms
+
+
+def test_a_restart_of_everything_starts_the_startd_once(condor_node: CondorNode) -> None:
+    old = dict(condor_node.pids)
+    result = run(condor_daemons, {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node))
+    assert condor_node.log == ["off -peaceful -startd", "restart -graceful -master"]
+    assert (result["pending"], result["daemons"]["STARTD"]) == (False, "Alive")
+    assert [name for name, pid in old.items() if name != "MASTER" and condor_node.pids[name] == pid] == []
+
+
+def test_a_vm_that_comes_before_a_restart_of_everything_is_waited_for(
+    condor_node: CondorNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condor_off = condor_node.condor_off
+
+    def one_comes_first(words: list[str]) -> Answer:
+        condor_node.vms = [running_vm(1)]
+        return condor_off(words)
+
+    monkeypatch.setattr(condor_node, "condor_off", one_comes_first)
+    result = run(condor_daemons, {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node))
+    assert (result["pending"], [vm["job"] for vm in result["vms"]]) == (True, ["1.0"])
+    assert condor_node.log == ["off -peaceful -startd", "on -startd"]
+    condor_node.vms = []
+    condor_node.sleep(1)
+    assert condor_node.states["STARTD"] == "Alive"
 
 
 def test_drained_and_ready_again(condor_node: CondorNode) -> None:
