@@ -132,7 +132,7 @@ def test_removed_vms_leave_nothing(box: Box, four: list[dict[str, Any]]) -> None
 
 def test_the_prepare_hook_is_killed_half_way(box: Box) -> None:
     box.run(
-        "nohup sh -c 'for i in $(seq 600); do"
+        "nohup sh -c 'for i in $(seq 2400); do"
         " [ -e /run/condor_vac/leases/*.json ] && pkill -9 -f [l]ibexec/vac_prepare_hook && exit; sleep 0.1; done'"
         " > /dev/null 2>&1 &"
     )
