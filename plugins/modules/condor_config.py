@@ -131,6 +131,7 @@ findings:
 """
 
 import os
+import re
 import shutil
 from typing import Any
 
@@ -159,6 +160,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.files import (
 )
 
 OWNER = "root"
+# A line that takes one of HTCondor's own templates in, and with it what that sets.
+TEMPLATE = re.compile(rb"\s*use\s+\w+\s*:", re.IGNORECASE)
 
 
 class CondorConfig:
@@ -281,7 +284,8 @@ class CondorConfig:
         """Raise InvalidContent for variables in our fragments that nobody uses or whose values do not fit."""
         ours = {os.path.join(directory, name) for name, content in self.fragments.items() if content is not None}
         knobs = [knob for knob in staged.knobs.values() if knob.source in ours]
-        strange = condor_knobs.unknown(staged, [knob.name for knob in knobs], self.params["allow_unknown"])
+        written = [knob.name for knob in knobs if not self._by_template(knob)]
+        strange = condor_knobs.unknown(staged, written, self.params["allow_unknown"])
         findings = []
         for knob in sorted(knobs, key=lambda knob: (knob.source, knob.line)):
             problem = self._problem(knob, staged, knob.name in strange)
@@ -293,6 +297,11 @@ class CondorConfig:
                 "correct the fragment, or name the variable in allow_unknown; nothing was changed",
                 findings=findings,
             )
+
+    def _by_template(self, knob: Knob) -> bool:
+        """Whether a template of HTCondor's own set the variable: its line in the fragment is a ``use``."""
+        lines = (self.fragments[os.path.basename(knob.source)] or b"").splitlines()
+        return 0 < knob.line <= len(lines) and TEMPLATE.match(lines[knob.line - 1]) is not None
 
     def _problem(self, knob: Knob, staged: Configuration, strange: bool) -> str:
         if strange:

@@ -203,6 +203,8 @@ class CondorNode:
             setting = re.fullmatch(r"([\w.]+) = ?(.*)", line)
             if include:
                 self._read(Path(include.group(1)), found)
+            elif line == "use role:get_htcondor_execute":  # from HTCondor 24 on, a variable that no program reads
+                found["SECURITY_MODEL"] = ("24.0", str(path), number)
             elif use and use.group(1) != "PartitionableSlot":
                 raise ConfigError(BAD_KNOB.format(knob=use.group(1), file=path, line=number))
             elif setting:

@@ -34,6 +34,14 @@ def test_four_calls(condor_node: CondorNode) -> None:
     assert {"before": "START = True\nVM_MEMORY = 0\nVM_TYPE = \n"}.items() <= results[0]["diff"][-1].items()
 
 
+def test_what_a_template_of_htcondors_sets_is_nobodys_mistake(condor_node: CondorNode) -> None:
+    given = {"fragments": {"10-pool.config": "UPDATE_INTERVAL = 60\nuse role:get_htcondor_execute\n"}}
+    assert run(condor_config, given, tools=Tools(condor_node))["knobs"]["SECURITY_MODEL"]["after"] == "24.0"
+    given["fragments"]["10-pool.config"] += "SECURITY_MODEL = 24.0\n"
+    result = run(condor_config, given, tools=Tools(condor_node))
+    assert "10-pool.config line 3: HTCondor has no SECURITY_MODEL" in result["msg"]
+
+
 def test_a_reconfig_is_enough(condor_node: CondorNode) -> None:
     results = four_calls(condor_config, {"fragments": POLICY, "apply": "reconfig"}, Tools(condor_node))
     assert [result["action"] for result in results] == ["reconfig", "none", "none", "none"]
