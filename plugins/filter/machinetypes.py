@@ -53,9 +53,17 @@ def share_quotas(machinetypes: object) -> dict[str, float]:
         raise AnsibleFilterError(f"vacuum_machinetypes.{error}") from error
 
 
+def share_factors(machinetypes: object) -> dict[str, float]:
+    """Accounting group → its priority factor. Raises AnsibleFilterError naming machinetype and key."""
+    try:
+        return shares.factors(_check(machinetypes))
+    except ValueError as error:
+        raise AnsibleFilterError(f"vacuum_machinetypes.{error}") from error
+
+
 class FilterModule:
     """Ansible's entry point to the filters."""
 
     def filters(self) -> dict[str, Any]:
         """Name → function of each filter."""
-        return {"images": images, "share_quotas": share_quotas}
+        return {"images": images, "share_factors": share_factors, "share_quotas": share_quotas}

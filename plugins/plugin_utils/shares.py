@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # What can be a part of a configuration variable's name, GROUP_QUOTA_DYNAMIC_<group>.
+# Never less than HTCondor's own for a user (DEFAULT_PRIO_FACTOR).
+PRIO_FACTOR = 1000.0
 _GROUP = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
@@ -42,6 +44,19 @@ def quotas(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
         parent = group.rpartition(".")[0]
         totals[parent] = totals.get(parent, 0.0) + share
     return {group: shares[group] / totals[group.rpartition(".")[0]] for group in sorted(shares)}
+
+
+def factors(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Group → the priority factor by which use in the proportion of the shares means equal priority.
+
+    It divides what the quotas leave. The largest top group has 1000, one with half its part of the pool 2000.
+    """
+    parts = quotas(machinetypes)
+    whole: dict[str, float] = {}
+    for group, part in parts.items():  # parents come first
+        whole[group] = part * whole.get(group.rpartition(".")[0], 1.0)
+    largest = max(whole.values(), default=1.0)
+    return {group: PRIO_FACTOR * largest / part for group, part in whole.items()}
 
 
 def _share(name: str, machinetype: Mapping[str, Any]) -> float:

@@ -44,6 +44,7 @@ def fragment(machinetypes: dict[str, Any], percent: int = 100) -> str:
     """The role's configuration for the machinetypes."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["vacuum.htcondor.share_quotas"] = shares.quotas
+    environment.filters["vacuum.htcondor.share_factors"] = shares.factors
     template = environment.from_string((ROOT / "roles/shares/templates/60-vac-shares.config.j2").read_text())
     return template.render(ansible_managed="test", shares_machinetypes=machinetypes, shares_pool_percent=percent)
 
@@ -128,6 +129,17 @@ def test_two_to_one_and_what_one_leaves_the_other_gets(pool: Pool) -> None:
     assert 1.7 <= ratio <= 2.35, used
 
 
+def test_a_fraction_of_a_slot_keeps_none_idle() -> None:
+    """Beta's quota of two slots is two thirds of one, and the negotiator cuts its limit to none."""
+    with Pool("trixie", CONFIG.replace(f"NUM_CPUS = {SLOTS}", "NUM_CPUS = 2") + fragment(MACHINETYPES)) as small:
+        for name in MACHINETYPES:
+            submit(small, name, 1)
+            deadline = time.monotonic() + 20
+            while not running(small)[name]:
+                assert time.monotonic() < deadline, f"{name} waits: {dict(running(small))}"
+                time.sleep(0.5)
+
+
 def test_other_users_keep_their_part() -> None:
     text = fragment({**MACHINETYPES, "gamma": {"accounting_group": "group_alpha.x"}}, 50)
     values = dict(line.split(" = ") for line in text.splitlines() if line.startswith("GROUP_QUOTA"))
@@ -135,3 +147,5 @@ def test_other_users_keep_their_part() -> None:
     assert float(values["GROUP_QUOTA_DYNAMIC_group_alpha.x"]) == pytest.approx(1.0)
     assert float(values["GROUP_QUOTA_DYNAMIC_group_beta"]) == pytest.approx(0.5 / 4, abs=1e-5)
     assert "GROUP" not in fragment({"lab": {}})
+    # They would have to share what the quotas leave.
+    assert "AUTOREGROUP" not in text

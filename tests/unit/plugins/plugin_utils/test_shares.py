@@ -47,6 +47,19 @@ def test_quotas(given_: dict[str, Any], expected: dict[str, float]) -> None:
     assert shares.quotas(given_) == pytest.approx(expected)
 
 
+def test_factors_are_the_other_way_round() -> None:
+    kinds = machinetypes(
+        a={"target_share": 3, "accounting_group": "atlas.prod"},
+        b={"target_share": 1, "accounting_group": "atlas.user"},
+        c={"target_share": 2, "accounting_group": "lhcb"},
+    )
+    expected = {"atlas": 1000.0, "atlas.prod": 4000 / 3, "atlas.user": 4000.0, "lhcb": 2000.0}
+    assert filters.share_factors(kinds) == pytest.approx(expected)
+    assert filters.share_factors(machinetypes(a={})) == {}
+    with pytest.raises(AnsibleFilterError, match=r"^vacuum_machinetypes\.a\.target_share: "):
+        filters.share_factors(machinetypes(a={"target_share": 0}))
+
+
 @given(st.dictionaries(st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,3})?", fullmatch=True), st.floats(0.01, 1000), min_size=1))
 def test_the_parts_of_each_parent_are_all_of_it(groups: dict[str, float]) -> None:
     kinds = {
