@@ -59,17 +59,22 @@ def literal(value: Value) -> str:
 def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: float) -> None:
     """Set each attribute in the job's ad, in order; ``config`` is the job's .chirp.config.
 
-    ``timeout`` is for all together, in seconds. Raises VacError at the first that fails.
+    ``timeout`` is for all together, in seconds. Raises VacError for the first that fails; others may be set.
     """
     deadline = time.monotonic() + timeout
     for name in attributes:
         if not _NAME.fullmatch(name):
             raise VacError(f"{name!r}: not an attribute name")
     host, port, cookie = _read_config(config)
+    requests = {"cookie": f"cookie {cookie}\n"}
+    requests.update({name: f"set_job_attr {name} {_word(literal(value))}\n" for name, value in attributes.items()})
     with _connected(host, port, timeout) as link:
-        _ask(link, f"cookie {cookie}", "cookie", deadline)
-        for name, value in attributes.items():
-            _ask(link, f"set_job_attr {name} {_word(literal(value))}", name, deadline)
+        # All at once (it reads a line at a time, ReliSock::get_line_raw): a starter whose VM is gone ends soon, and
+        # what it is asked after each answer only it may not hear any more.
+        link.sendall("".join(requests.values()).encode())
+        answers = _answers(link, deadline)
+        for what in requests:
+            _judge(what, next(answers, None))
 
 
 def _read_config(path: str) -> tuple[str, int, str]:
@@ -104,20 +109,26 @@ def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
         raise VacError(f"the job's starter at {host}:{port}: {error.strerror or error}") from error
 
 
-def _ask(link: socket.socket, line: str, what: str, deadline: float) -> None:
-    """One request and its answer, a line with a number, below 0 if it was refused.
-
-    Not the next before the answer is there: the starter looks for one line when its socket wakes it.
-    """
-    link.settimeout(max(deadline - time.monotonic(), 0.01))
-    link.sendall(line.encode() + b"\n")
-    answer = b""
-    while not answer.endswith(b"\n"):
+def _answers(link: socket.socket, deadline: float) -> Iterator[bytes]:
+    """The starter's answers, a line for each request in their order; ends where the connection does."""
+    rest = b""
+    while True:
+        line, newline, after = rest.partition(b"\n")
+        if newline:
+            yield line
+            rest = after
+            continue
         link.settimeout(max(deadline - time.monotonic(), 0.01))
         chunk = link.recv(_ANSWER_LIMIT)
-        if not chunk or len(answer) > _ANSWER_LIMIT:
-            raise VacError(f"{what}: the job's starter ended the connection")
-        answer += chunk
+        if not chunk or len(rest) > _ANSWER_LIMIT:
+            return
+        rest += chunk
+
+
+def _judge(what: str, answer: bytes | None) -> None:
+    """Raise VacError unless the answer is a number, which is below 0 if the request was refused."""
+    if answer is None:
+        raise VacError(f"{what}: the job's starter ended the connection")
     if not re.fullmatch(rb"-?[0-9]{1,9}\s*", answer):
         raise VacError(f"{what}: the job's starter answered {answer!r}")
     code = int(answer)

@@ -41,7 +41,10 @@ def finish(lease: Lease, reason: str, execute: str, *, starter_seconds: float = 
 
 
 def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, chirp.Value]:
-    """What the job's ad is told about the VM's end; every attribute is always among them."""
+    """What the job's ad is told about the VM's end; every attribute is always among them.
+
+    Those that cannot be told from others come first: the starter may be about to end.
+    """
     left = message
     if message is None and lease.stopping is not None:
         message = str(lease.stopping["message"]).encode()
@@ -53,10 +56,10 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
     return {
         "ShutdownCode": result.code,
         "ShutdownMessage": result.text,
+        "VacCause": cause,
+        "VacRuntime": int(runtime),
         "VacKind": "none" if taken_away else result.kind,
         "VacAbort": result.abort and not taken_away,
-        "VacRuntime": int(runtime),
-        "VacCause": cause,
         "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
     }
 
@@ -79,11 +82,12 @@ def _finish(lease: Lease, reason: str, execute: str, starter_seconds: float) -> 
             return False
         outputs.open_up(fd)
         told = attributes(lease, _message(fd), reason)
-        # Also when the ad cannot be told: HTCondor may send the sandbox back before anybody tries again.
+        # Files first, while the starter may still be waiting for libvirt: as soon as it hears of the VM's end it
+        # sends the sandbox back. Each is done also if the one before it fails.
         with contextlib.ExitStack() as always:
             always.callback(disks.remove, fd)
-            always.callback(outputs.keep_safe_files, fd)
-            chirp.set_attributes(lease.chirp_config, told, timeout=starter_seconds)
+            always.callback(chirp.set_attributes, lease.chirp_config, told, timeout=starter_seconds)
+            outputs.keep_safe_files(fd)
         return True
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +73,29 @@ def test_a_refusal_names_the_attribute_and_ends_it(starter: Starter, config: str
     with pytest.raises(VacError, match=message):
         chirp.set_attributes(config, {"A": 1, "B": 2}, timeout=10)
     assert starter.asked == []
+
+
+def test_a_starter_that_ends_has_heard_everything() -> None:
+    """It answers nothing before all was said, and then ends."""
+    said: list[bytes] = []
+
+    def listen(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client:
+            while b"".join(said).count(b"\n") < 4:
+                said.append(client.recv(4096))
+            client.sendall(b"0\n0\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile("w") as key:
+        key.write(f"127.0.0.1 {server.getsockname()[1]} {COOKIE}\n")
+        key.flush()
+        thread = threading.Thread(target=listen, args=(server,))
+        thread.start()
+        with pytest.raises(VacError, match="B: the job's starter ended the connection"):
+            chirp.set_attributes(key.name, {"A": 1, "B": "two words", "C": None}, timeout=10)
+        thread.join()
+    wanted = [f"cookie {COOKIE}", "set_job_attr A 1", 'set_job_attr B "two\\ words"', "set_job_attr C undefined"]
+    assert b"".join(said).decode().splitlines() == wanted
 
 
 def test_a_silent_starter_costs_no_more_than_the_timeout(starter: Starter, config: str) -> None:

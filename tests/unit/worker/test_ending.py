@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import ending, outputs
+from condor_vac import chirp, ending, outputs
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, boottime
 from tests.unit.worker.conftest import GID, ROOT, UID, Node
@@ -102,6 +102,21 @@ def test_the_work_is_done_as_the_jobs_user(node: Node) -> None:
     lease = ended(node)
     finish(node, lease)
     assert node.starter.users == {UID}
+
+
+def test_files_are_safe_before_the_starter_hears_of_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it does, it may send them back."""
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 Success")
+    os.symlink("/etc/shadow", f"{lease.joboutputs}/log")
+    seen = Path(lease.sandbox, "seen")
+
+    def hears(*_: object, **__: object) -> None:
+        seen.write_text(" ".join(sorted(os.listdir(lease.joboutputs))))
+
+    monkeypatch.setattr(chirp, "set_attributes", hears)
+    assert finish(node, lease)
+    assert seen.read_text() == "shutdown_message"
 
 
 def test_all_is_told_in_one_connection(node: Node) -> None:
