@@ -10,10 +10,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared" / "tests"))
 
-from boxes import Box, box
+from boxes import Box, alone, box
 from kinds import Vm, start
 
-__all__ = ["box", "vms"]
+__all__ = ["alone", "box", "vms"]
 
 
 @pytest.fixture(scope="session")
