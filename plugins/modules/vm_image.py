@@ -249,10 +249,12 @@ class VmImage:
         argv = [CLI, "image", words[0], "--json", *dry, *words[1:]]
         # `list` ends with 1 where an image is damaged, which is for `put` to mend.
         ok = (0, 1) if words[0] == "list" else (0,)
-        text = self.command.run(argv, ok=ok).stdout
+        called = self.command.run(argv, ok=ok)
         try:
-            result: dict[str, Any] = json.loads(text)
+            result: dict[str, Any] = json.loads(called.stdout)
         except ValueError as error:
+            if not called.ok:  # it failed with the same exit code
+                raise ModuleError(f"{' '.join(argv)}: {called.complaint()}", "see what is wrong on the node") from error
             raise ModuleError(
                 f"{' '.join(argv)} gave no JSON ({error})", "are collection and node of one version?"
             ) from error

@@ -89,6 +89,19 @@ def test_a_server_that_fails_is_a_failed_task(node: Node) -> None:
         assert node.run(source="http://images.example.org/vm.iso")["msg"].endswith("use https")
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [((1, "", "condor_vac: libvirt gives no answer\n"), "libvirt gives no answer"), ((0, "", ""), "gave no JSON")],
+)
+def test_why_the_node_cannot_tell_its_images(
+    node: Node, monkeypatch: pytest.MonkeyPatch, answer: Answer, said: str
+) -> None:
+    monkeypatch.setattr(node, "tools", Tools(lambda _argv, _stdin: answer))
+    result = node.run(name="vm.iso", source="/srv/vm.iso", remote_source=True, check=True)
+    assert result["failed"]
+    assert said in result["msg"]
+
+
 def test_a_file_of_the_controller_is_sent_once(node: Node, tmp_path: Path) -> None:
     data = b"controller" * 3_000
     brought = {"origin": "/srv/images/vm.iso", "sha256": sha256(data)}
