@@ -15,8 +15,8 @@ from boxes import COMPLETED, Box, of_clusters, working
 from tests.lab import plays
 
 WAIT_SECONDS = 700
-# More than the runs of playbooks take on an emulated machine; what is left of it is taken away then.
-TASKS, TASK_SECONDS = 90, 20
+# The VM waits for a task for longer than the runs of playbooks take, and gets one at the end.
+WAITS = {"idle_seconds": "6000"}
 # The playbook waits for no VM, and the VM is not told to end before its work is done.
 DRAIN = {"vacuum_drain_wait": 1, "vacuum_drain_notice": 7200}
 FRAGMENT = "/etc/condor/config.d/50-vm-universe.config"
@@ -149,7 +149,7 @@ def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box:
     # No other VM takes the emulated processor; the run below releases the factory again.
     box.host.run("condor_hold -constraint 'JobUniverse == 7'; condor_rm -constraint 'JobUniverse == 13'")
     box.until("no VM runs", lambda now: not now["domains"], WAIT_SECONDS)
-    job = box.submit("survivor", options={"queue_url": box.add_task("survivor", TASK_SECONDS, TASKS)})
+    job = box.submit("survivor", options={**WAITS, "queue_url": box.queue("survivor")})
     state = box.until("the VM works", lambda now: any(working(one, now) for one in of_clusters(now, job)), WAIT_SECONDS)
     domain = of_clusters(state, job)[0]["domain"]
     before = process_of(box, domain)
@@ -163,7 +163,7 @@ def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box:
     assert play.status == 0, play.output
     assert {PROGRAMS, SETTINGS, CONFIGURATION} <= play.changed()
     assert process_of(box, domain) == before
-    box.take_tasks("survivor")
+    box.add_task("survivor", 5)
     jobs = box.until("its end", lambda now: now["jobs"][f"{job}.0"]["JobStatus"] == COMPLETED, WAIT_SECONDS)["jobs"]
     ad = jobs[f"{job}.0"]
     assert (ad["ShutdownCode"], ad["NumJobStarts"]) == (200, 1)

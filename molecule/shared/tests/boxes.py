@@ -64,14 +64,12 @@ class Box:
     def add_task(self, queue: str, seconds: int, count: int = 1) -> str:
         """Add tasks to an experiment's queue on the box; returns the queue's address for VMs."""
         self.run(f"taskqueue add http://127.0.0.1:8080/{queue} {count} {seconds}")
+        return self.queue(queue)
+
+    def queue(self, queue: str) -> str:
+        """The address, for VMs, of an experiment's queue on the box."""
         address = self.run('ip -4 -o addr show scope global | awk \'!/vac0/ { sub("/.*", "", $4); print $4; exit }\'')
         return f"http://{address}:8080/{queue}"
-
-    def take_tasks(self, queue: str) -> None:
-        """Take what is left in an experiment's queue, so that its VMs find no more work."""
-        url = f"http://127.0.0.1:8080/{queue}/task?vm=nobody"
-        code = f"from urllib.request import urlopen\nwhile urlopen('{url}', data=b'').read() != b'none\\n': pass"
-        self.run(f"python3 -c {shlex.quote(code)}")
 
     def http_status(self, url: str) -> str:
         """What the VMs' web server answers an address of the VMs' network that no VM has; empty if nothing."""
