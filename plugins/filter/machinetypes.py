@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -47,16 +47,19 @@ def images(machinetypes: object) -> dict[str, dict[str, str]]:
 
 def share_quotas(machinetypes: object) -> dict[str, float]:
     """Accounting group → its part of its parent. Raises AnsibleFilterError naming machinetype and key."""
-    try:
-        return shares.quotas(_check(machinetypes))
-    except ValueError as error:
-        raise AnsibleFilterError(f"vacuum_machinetypes.{error}") from error
+    return _of_groups(shares.quotas, machinetypes)
 
 
 def share_factors(machinetypes: object) -> dict[str, float]:
     """Accounting group → its priority factor. Raises AnsibleFilterError naming machinetype and key."""
+    return _of_groups(shares.factors, machinetypes)
+
+
+def _of_groups(
+    figures: Callable[[Mapping[str, Mapping[str, Any]]], dict[str, float]], machinetypes: object
+) -> dict[str, float]:
     try:
-        return shares.factors(_check(machinetypes))
+        return figures(_check(machinetypes))
     except ValueError as error:
         raise AnsibleFilterError(f"vacuum_machinetypes.{error}") from error
 

@@ -86,16 +86,12 @@ class Control:
         before = require_master(self.condor.master())
         everything = "MASTER" in scope
         startd = "STARTD" in pids(before) and (everything or "STARTD" in scope)
-        if startd and not self.force and (not everything or self._vms(before)):
-            waiting = self._restart_peacefully(before)
+        if startd and not self.force:
+            waiting = self._emptied() if everything else self._restart_peacefully(before)
             if waiting is not None:
                 return waiting
         old = pids(before)
         if everything:
-            if startd and not self.force:
-                drained = self.drain()  # nothing new may start between the look at the slots and the restart
-                if drained.pending:
-                    return self.resume()  # a VM came meanwhile: the restart is for the next run
             self.condor.administer("condor_restart", self._manner, "-master")
         for daemon in [] if everything else scope:
             if daemon != "STARTD" or self.force:
@@ -137,6 +133,13 @@ class Control:
     @property
     def _manner(self) -> str:
         return "-fast" if self.force else "-graceful"
+
+    def _emptied(self) -> Outcome | None:
+        """Switch the startd off for a restart of everything; the Outcome only if VMs outlast the timeout.
+
+        Then the startd alone restarts once they have ended, and the rest is for the next run.
+        """
+        return self.resume() if self.drain().pending else None
 
     def _restart_peacefully(self, before: dict[str, Any]) -> Outcome | None:
         """Restart the startd once its VMs have ended; the Outcome only if they still run after the timeout."""

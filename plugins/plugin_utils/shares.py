@@ -8,9 +8,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# What can be a part of a configuration variable's name, GROUP_QUOTA_DYNAMIC_<group>.
-# Never less than HTCondor's own for a user (DEFAULT_PRIO_FACTOR).
+# HTCondor's own for a user (DEFAULT_PRIO_FACTOR): no group of ours has less.
 PRIO_FACTOR = 1000.0
+# What can be a part of a configuration variable's name, GROUP_QUOTA_DYNAMIC_<group>.
 _GROUP = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 

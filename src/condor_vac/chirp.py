@@ -113,16 +113,14 @@ def _answers(link: socket.socket, deadline: float) -> Iterator[bytes]:
     """The starter's answers, a line for each request in their order; ends where the connection does."""
     rest = b""
     while True:
-        line, newline, after = rest.partition(b"\n")
-        if newline:
-            yield line
-            rest = after
-            continue
-        link.settimeout(max(deadline - time.monotonic(), 0.01))
-        chunk = link.recv(_ANSWER_LIMIT)
-        if not chunk or len(rest) > _ANSWER_LIMIT:
-            return
-        rest += chunk
+        while b"\n" not in rest:
+            link.settimeout(max(deadline - time.monotonic(), 0.01))
+            chunk = link.recv(_ANSWER_LIMIT)
+            if not chunk or len(rest) > _ANSWER_LIMIT:
+                return
+            rest += chunk
+        line, rest = rest.split(b"\n", 1)
+        yield line
 
 
 def _judge(what: str, answer: bytes | None) -> None:

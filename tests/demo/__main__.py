@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.lab.patience import rest
+
 from . import screen
 from .node import LAB, ROOT, DemoError, Node
 
@@ -35,8 +37,6 @@ SITE = {
     "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in QUEUES},
 }
 LOOK_SECONDS = 10
-# A look takes an emulated processor seconds: the VMs have three times as long in between.
-REST = 3
 # Three cycles of a factory, in which it could decide for another VM.
 QUIET_SECONDS = 30
 LIMIT_SECONDS = 2400
@@ -144,7 +144,10 @@ class Demo:
             if finished and quiet:
                 return
             quiet = finished
-            time.sleep(QUIET_SECONDS if quiet else max(LOOK_SECONDS, REST * (time.monotonic() - began)))
+            if quiet:
+                time.sleep(QUIET_SECONDS)
+            else:
+                rest(began, least=LOOK_SECONDS, most=LIMIT_SECONDS)
         raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
 
     @staticmethod

@@ -147,8 +147,7 @@ def process_of(box: Box, domain: str) -> str:
 
 def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box: Box) -> None:
     # No other VM takes the emulated processor; the run below releases the factory again.
-    box.host.run("condor_hold -constraint 'JobUniverse == 7'; condor_rm -constraint 'JobUniverse == 13'")
-    box.until("no VM runs", lambda now: not now["domains"], WAIT_SECONDS)
+    box.clear(WAIT_SECONDS)
     job = box.submit("survivor", options={**WAITS, "queue_url": box.queue("survivor")})
     state = box.until("the VM works", lambda now: any(working(one, now) for one in of_clusters(now, job)), WAIT_SECONDS)
     domain = of_clusters(state, job)[0]["domain"]

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import testinfra
-from patience import rest
+
+from tests.lab.patience import rest
 
 HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
@@ -61,9 +62,9 @@ class Box:
         assert done.rc == 0, done.stderr
         return str(done.stdout).strip()
 
-    def add_task(self, queue: str, seconds: int, count: int = 1) -> str:
-        """Add tasks to an experiment's queue on the box; returns the queue's address for VMs."""
-        self.run(f"taskqueue add http://127.0.0.1:8080/{queue} {count} {seconds}")
+    def add_task(self, queue: str, seconds: int) -> str:
+        """Add a task to an experiment's queue on the box; returns the queue's address for VMs."""
+        self.run(f"taskqueue add http://127.0.0.1:8080/{queue} 1 {seconds}")
         return self.queue(queue)
 
     def queue(self, queue: str) -> str:
@@ -108,6 +109,12 @@ class Box:
                 pytest.fail(f"{what}: not within {seconds:g} s: {json.dumps(found, indent=1)}\n{log}")
             rest(began)
 
+    def clear(self, seconds: float = 300) -> None:
+        """Hold the factory and end all VMs; wait until nothing of them is left on the node."""
+        self.host.run("condor_hold -constraint 'JobUniverse == 7 && JobStatus != 5'")
+        self.host.run("condor_rm -constraint 'JobUniverse == 13'")
+        self.until("all VMs are gone", lambda now: not now["leases"] and nothing_leaked(now), seconds)
+
     def remove(self, *clusters: str) -> None:
         """Take the jobs away and wait until nothing of them is left on the node."""
         for cluster in clusters:
@@ -126,9 +133,7 @@ def box() -> Box:
 @pytest.fixture(scope="session", autouse=True)
 def alone(box: Box) -> Iterator[None]:
     """The factory holds still and its VMs are gone, so that every slot is the tests'; for who takes this in."""
-    box.host.run("condor_hold -constraint 'JobUniverse == 7 && JobStatus != 5'")
-    box.host.run("condor_rm -constraint 'JobUniverse == 13'")
-    box.until("the factory's VMs are gone", lambda now: not now["leases"] and nothing_leaked(now))
+    box.clear()
     yield
     box.run("condor_release -constraint 'JobUniverse == 7'")
 

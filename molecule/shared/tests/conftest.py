@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import testinfra
-from patience import rest
+
+from tests.lab.patience import rest
 
 WAIT_SECONDS = 600
 MACHINETYPE = "lab"

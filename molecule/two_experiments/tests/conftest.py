@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import testinfra
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared" / "tests"))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from patience import rest
+
+from tests.lab.patience import rest
 
 VM_UNIVERSE, IDLE, RUNNING, COMPLETED = 13, 1, 2, 4
 SHARES = {"alpha": 2, "beta": 1}

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +74,7 @@ def test_a_refusal_names_the_attribute_and_ends_it(starter: Starter, config: str
     assert starter.asked == []
 
 
-def test_a_starter_that_ends_has_heard_everything() -> None:
+def test_a_starter_that_ends_has_heard_everything(tmp_path: Path) -> None:
     """It answers nothing before all was said, and then ends."""
     said: list[bytes] = []
 
@@ -86,13 +85,13 @@ def test_a_starter_that_ends_has_heard_everything() -> None:
                 said.append(client.recv(4096))
             client.sendall(b"0\n0\n")
 
-    with socket.create_server(("127.0.0.1", 0)) as server, tempfile.NamedTemporaryFile("w") as key:
-        key.write(f"127.0.0.1 {server.getsockname()[1]} {COOKIE}\n")
-        key.flush()
+    key = tmp_path / ".chirp.config"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        key.write_text(f"127.0.0.1 {server.getsockname()[1]} {COOKIE}\n")
         thread = threading.Thread(target=listen, args=(server,))
         thread.start()
         with pytest.raises(VacError, match="B: the job's starter ended the connection"):
-            chirp.set_attributes(key.name, {"A": 1, "B": "two words", "C": None}, timeout=10)
+            chirp.set_attributes(str(key), {"A": 1, "B": "two words", "C": None}, timeout=10)
         thread.join()
     wanted = [f"cookie {COOKIE}", "set_job_attr A 1", 'set_job_attr B "two\\ words"', "set_job_attr C undefined"]
     assert b"".join(said).decode().splitlines() == wanted

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 
 # An emulated processor takes seconds for each look at it: it has three times as long for the VMs in between.
-LEAST_SECONDS, MOST_SECONDS, FACTOR = 4, 30, 3
+FACTOR = 3
 
 
-def rest(look_began: float) -> None:
-    """Sleep after a look that began at ``look_began`` (monotonic), in proportion to what it took."""
-    time.sleep(min(max(LEAST_SECONDS, FACTOR * (time.monotonic() - look_began)), MOST_SECONDS))
+def rest(look_began: float, *, least: float = 4, most: float = 30) -> None:
+    """Sleep after a look that began at ``look_began`` (monotonic), in proportion to what it took; all in seconds."""
+    time.sleep(min(max(least, FACTOR * (time.monotonic() - look_began)), most))
