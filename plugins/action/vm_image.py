@@ -29,7 +29,8 @@ def digest(path: str) -> str:
 class ActionModule(ActionBase):  # type: ignore[misc]
     """One round trip to a node that has the image, two and the file to one that lacks it."""
 
-    TRANSFERS_FILES = True
+    # Most calls transfer nothing; a temporary directory for each would cost three round trips.
+    TRANSFERS_FILES = False
     _requires_connection = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -113,7 +113,7 @@ knobs:
   returned: success
   sample: {"VM_TYPE": {"before": "", "after": "kvm"}}
 files:
-  description: Paths of the fragments that were written or removed.
+  description: Paths of the fragments that were written or removed, or would be in check mode.
   type: list
   elements: str
   returned: success
@@ -160,6 +160,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.files import (
 )
 
 OWNER = "root"
+# Where packages of HTCondor keep fragments.
+DIRECTORY = "/etc/condor/config.d"
 # A line that takes one of HTCondor's own templates in, and with it what that sets.
 TEMPLATE = re.compile(rb"\s*use\s+\w+\s*:", re.IGNORECASE)
 
@@ -326,8 +328,10 @@ class CondorConfig:
         if not self.module.check_mode:
             raise ToolMissing("condor_config_val is not installed on this node", INSTALL)
         self.module.warn("HTCondor is not installed yet, so that the fragments could not be tried out")
-        empty: dict[str, Any] = {"reasons": [], "daemons": [], "knobs": {}, "files": [], "diff": []}
-        return {"changed": True, "action": "none", **empty}
+        directory = self.params["directory"] or DIRECTORY
+        files = [os.path.join(directory, name) for name, content in self.fragments.items() if content is not None]
+        empty: dict[str, Any] = {"reasons": [], "daemons": [], "knobs": {}, "diff": []}
+        return {"changed": True, "action": "none", "files": files, **empty}
 
 
 def _mode(text: str) -> int:

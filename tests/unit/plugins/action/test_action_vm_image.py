@@ -72,6 +72,10 @@ def test_a_file_is_sent_to_a_node_that_lacks_it(file: str, lacks: bool) -> None:
     assert action.calls[-1]["controller_file"].get("path") == ("/tmp/ansible-1/image" if lacks else None)
 
 
+def test_no_round_trip_is_spent_on_a_directory_that_nothing_needs(file: str) -> None:
+    assert Action({"source": file}, lacks=False)._early_needs_tmp_path() is False
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

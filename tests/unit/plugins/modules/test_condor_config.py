@@ -42,6 +42,15 @@ def test_what_a_template_of_htcondors_sets_is_nobodys_mistake(condor_node: Condo
     assert "10-pool.config line 3: HTCondor has no SECURITY_MODEL" in result["msg"]
 
 
+def test_a_node_without_htcondor_is_told_in_check_mode_what_would_be_written(condor_node: CondorNode) -> None:
+    tools = Tools(condor_node, missing=["condor_config_val"])
+    given = {"fragments": {**VM, "20-old.config": None}}
+    result = run(condor_config, given, check=True, tools=tools)
+    assert (result["changed"], result["files"]) == (True, ["/etc/condor/config.d/50-vm.config"])
+    assert run(condor_config, given, tools=tools)["msg"].startswith("condor_config_val is not installed")
+    assert files(condor_node) == {}
+
+
 def test_a_reconfig_is_enough(condor_node: CondorNode) -> None:
     results = four_calls(condor_config, {"fragments": POLICY, "apply": "reconfig"}, Tools(condor_node))
     assert [result["action"] for result in results] == ["reconfig", "none", "none", "none"]
