@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs every test of the project, one stage after another: emulated machines need both processors.
+"""Runs every test of the project: stages with emulated machines one after another, and beside them the others.
 
-``python -m tests.run_all [--all] [--only STAGE]``. A stage's output goes to ``.cache/logs/STAGE.log``; its end is
-shown where the stage fails, and what it complained of again at the very end. Exits 0 only if every stage passed.
+``python -m tests.run_all [--all] [--only STAGE]``. An emulated machine has one processor, so that two are enough for
+both. A stage's output goes to ``.cache/logs/STAGE.log``; its end is shown where the stage fails, and what it
+complained of again at the very end. Exits 0 only if every stage passed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +38,14 @@ class Stage:
     """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed.
 
     One that is not for ``every_run`` takes so long that all together would take hours: it runs if it is asked for.
+    Stages with ``machines`` run one after another, and so do those without, at the same time.
     """
 
     name: str
     argv: tuple[str, ...]
     needs: str = ""
     every_run: bool = True
+    machines: bool = True
 
 
 def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
@@ -51,14 +55,14 @@ def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
 
 # What tells most in the least time comes first.
 STAGES = (
-    Stage("lint", ("tests/lint",)),
-    Stage("unit", (*PYTEST, "-n", "2", "tests/unit")),
-    Stage("scenarios", (*PYTEST, "-n", "2", "tests/scenarios")),
-    Stage("artifact", ("tests/artifact",)),
-    Stage("sanity", ("tests/sanity/run",)),
-    Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration")),
+    Stage("lint", ("tests/lint",), machines=False),
+    Stage("unit", (*PYTEST, "tests/unit"), machines=False),
+    Stage("scenarios", (*PYTEST, "tests/scenarios"), machines=False),
+    Stage("artifact", ("tests/artifact",), machines=False),
+    Stage("sanity", ("tests/sanity/run",), machines=False),
+    # These wait for HTCondor more than they work.
+    Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration"), machines=False),
     Stage("images", ("tests/images",)),
-    Stage("molecule-default", ("tests/molecule", "default"), needs="images"),
     Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
@@ -67,6 +71,8 @@ STAGES = (
     on_box("kinds", every_run=False),
     on_box("faults", every_run=False),
     on_box("two_experiments", "converge", "verify", "cleanup", every_run=False),
+    # It has two machines, and comes when nothing else runs any more.
+    Stage("molecule-default", ("tests/molecule", "default"), needs="images"),
     Stage("molecule-sid", ("tests/molecule", "sid"), needs="images", every_run=False),
 )
 
@@ -76,13 +82,18 @@ class Runner:
 
     def __init__(self) -> None:
         self.results: dict[str, tuple[bool, float]] = {}
-        self.running: subprocess.Popen[bytes] | None = None
+        self.running: set[subprocess.Popen[bytes]] = set()
         self.stopping = False
 
     def run(self, wanted: list[Stage]) -> None:
-        """The stages one after another; a failed one stops only those that need it."""
+        """The stages in their order; a failed one stops only those that need it."""
         self.results.update({stage.name: (True, 0.0) for stage in STAGES if stage not in wanted})
-        for stage in wanted:
+        rows = [[stage for stage in wanted if stage.machines is machines] for machines in (False, True)]
+        with ThreadPoolExecutor(len(rows)) as pool:
+            list(pool.map(self._run_row, rows))
+
+    def _run_row(self, stages: list[Stage]) -> None:
+        for stage in stages:
             if self._may_run(stage):
                 self._run(stage)
 
@@ -98,7 +109,7 @@ class Runner:
         started = time.monotonic()
         _say(f"{stage.name}: started ({' '.join(stage.argv)})")
         with log.open("wb") as output:
-            self.running = subprocess.Popen(
+            process = subprocess.Popen(
                 stage.argv,
                 cwd=ROOT,
                 stdout=output,
@@ -107,21 +118,22 @@ class Runner:
                 start_new_session=True,
                 env={**os.environ, "COLUMNS": COLUMNS},
             )
-            while _wait(self.running) is None:
+            self.running.add(process)
+            while _wait(process) is None:
                 _say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
         seconds = time.monotonic() - started
-        passed = self.running.returncode == 0
-        self.running = None
+        self.running.discard(process)
+        passed = process.returncode == 0
         self.results[stage.name] = (passed, seconds)
         _say(f"{stage.name}: {'passed' if passed else 'FAILED'} in {seconds:.0f} s: {_last_line(log)}")
         if not passed and not self.stopping:
             _show_end(stage.name)
 
     def stop(self, *_: object) -> None:
-        """Ask the running stage to end; molecule and the lab clean up after themselves."""
+        """Ask the running stages to end; molecule and the lab clean up after themselves."""
         self.stopping = True
-        if self.running is not None:
-            os.killpg(self.running.pid, signal.SIGINT)
+        for process in [one for one in self.running if one.poll() is None]:
+            os.killpg(process.pid, signal.SIGINT)
 
 
 def _show_end(name: str) -> None:
