@@ -66,7 +66,7 @@ STAGES = (
     Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
-    on_box("drift", every_run=False),
+    on_box("drift"),
     on_box("hostile", every_run=False),
     on_box("kinds", every_run=False),
     on_box("faults", every_run=False),
