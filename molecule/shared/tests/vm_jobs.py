@@ -22,7 +22,7 @@ from condor_vac import machinetype, submitfile
 PLACE = Path("/var/lib/condor_vac/tests")
 EXECUTE = Path("/var/lib/condor/execute")
 KEYS = (
-    "ClusterId,ProcId,JobStatus,NumJobStarts,ShutdownCode,ShutdownMessage,VacCause,VacRuntime,VacKind,"
+    "ClusterId,ProcId,JobStatus,NumJobStarts,NumShadowStarts,ShutdownCode,ShutdownMessage,VacCause,VacRuntime,VacKind,"
     "HoldReason,HoldReasonCode,HoldReasonSubCode,VacBatch"
 )
 
