@@ -119,6 +119,8 @@ class Runner:
                 env={**os.environ, "COLUMNS": COLUMNS},
             )
             self.running.add(process)
+            if self.stopping:  # told to stop while this one was on its way
+                _interrupt(process)
             while _wait(process) is None:
                 _say(f"{stage.name}: running for {time.monotonic() - started:.0f} s: {_last_line(log)}")
         seconds = time.monotonic() - started
@@ -132,8 +134,13 @@ class Runner:
     def stop(self, *_: object) -> None:
         """Ask the running stages to end; molecule and the lab clean up after themselves."""
         self.stopping = True
-        for process in [one for one in self.running if one.poll() is None]:
-            os.killpg(process.pid, signal.SIGINT)
+        for process in tuple(self.running):
+            _interrupt(process)
+
+
+def _interrupt(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
 
 
 def _show_end(name: str) -> None:

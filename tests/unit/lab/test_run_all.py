@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +110,16 @@ def test_an_interruption_ends_all_that_runs_and_starts_nothing_more(tmp_path: Pa
         "lab": False,
         "unit": False,
     }
+
+
+def test_a_stage_that_starts_just_as_all_is_interrupted_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = Runner()
+    start = subprocess.Popen
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        runner.stop(signal.SIGINT)
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    runner.run([stage("lab", "import time; time.sleep(600)")])
+    assert runner.results["lab"][0] is False
