@@ -21,6 +21,9 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
     ModuleError,
 )
 
+# Where packages of HTCondor keep fragments.
+DIRECTORY = "/etc/condor/config.d"
+
 
 class Staging:
     """The node's configuration as it is, and as it would be."""
@@ -36,7 +39,7 @@ class Staging:
     def directory(self, wanted: str | None) -> str:
         """Where fragments go: *wanted*, else the last directory that HTCondor reads. Raises ModuleError."""
         if not self.directories:
-            raise ModuleError(f"LOCAL_CONFIG_DIR is not set in {self.root}", "set it to /etc/condor/config.d")
+            raise ModuleError(f"LOCAL_CONFIG_DIR is not set in {self.root}", f"set it to {DIRECTORY}")
         if wanted is None:
             return self.directories[-1]
         if wanted.rstrip("/") not in [directory.rstrip("/") for directory in self.directories]:
@@ -130,4 +133,4 @@ def _listed_in(root: str) -> str:
         raise FileError(
             f"cannot read {root} ({error.strerror})", "restore HTCondor's main configuration file"
         ) from error
-    return found[-1] if found else "/etc/condor/config.d"
+    return found[-1] if found else DIRECTORY

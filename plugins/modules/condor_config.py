@@ -144,7 +144,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
     Knob,
 )
 from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_control import Control
-from ansible_collections.vacuum.htcondor.plugins.module_utils.config_staging import Staging
+from ansible_collections.vacuum.htcondor.plugins.module_utils.config_staging import DIRECTORY, Staging
 from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
     InvalidContent,
     ModuleError,
@@ -160,8 +160,6 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.files import (
 )
 
 OWNER = "root"
-# Where packages of HTCondor keep fragments.
-DIRECTORY = "/etc/condor/config.d"
 # A line that takes one of HTCondor's own templates in, and with it what that sets.
 TEMPLATE = re.compile(rb"\s*use\s+\w+\s*:", re.IGNORECASE)
 
