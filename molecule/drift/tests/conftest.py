@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The box on which everything drifts."""
+"""The box on which everything drifts, with no VM but the tests' own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared" / "tests"))
 
-from boxes import box
+from boxes import alone, box
 
-__all__ = ["box"]
+__all__ = ["alone", "box"]

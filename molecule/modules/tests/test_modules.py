@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The four calls of each module on a real node, there and back, after which the node is as the roles want it."""
+"""The four calls of each module on a real node, and the way back to what the roles want."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"fragments": {"99-modules-test.config": None}, "apply": "reconfig"},
     ),
     "condor_daemons": ({"state": "drained", "timeout": 300}, {"state": "ready", "timeout": 120}),
-    # It is held while these tests run (`alone`).
+    # It is held while these tests run (`alone`): one that is released has VMs at once.
     "factory": (
-        {"machinetype": "/etc/condor_vac/machinetypes/lab.json"},
+        {"machinetype": "/etc/condor_vac/machinetypes/lab.json", "state": "absent"},
         {"machinetype": "/etc/condor_vac/machinetypes/lab.json", "state": "held"},
     ),
     "ip_forward": ({"state": "absent"}, {"state": "present"}),
@@ -51,9 +51,9 @@ def call(tmp_path: Path) -> Any:
 @pytest.mark.parametrize("module", CASES)
 def test_there_and_back(call: Any, module: str) -> None:
     there, back = CASES[module]
-    results = call(*four(module, there), *four(module, back))
-    assert_four(results[:4])
-    assert_four(results[4:])
+    *results, returned, again = call(*four(module, there), (module, back, False), (module, back, False))
+    assert_four(results)
+    assert [returned["changed"], again["changed"]] == [True, False], (returned, again)
 
 
 @pytest.mark.parametrize("module", ["pool_info", "virtualization_info"])

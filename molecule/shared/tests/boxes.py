@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +131,9 @@ def box() -> Box:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def alone(box: Box) -> Iterator[None]:
-    """The factory holds still and its VMs are gone, so that every slot is the tests'; for who takes this in."""
+def alone(box: Box) -> None:
+    """The factory holds still, until a run of the roles releases it, and its VMs are gone; for who takes this in."""
     box.clear()
-    yield
-    box.run("condor_release -constraint 'JobUniverse == 7'")
 
 
 def of_clusters(state: dict[str, Any], *clusters: str) -> list[dict[str, Any]]:
