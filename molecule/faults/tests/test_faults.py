@@ -24,8 +24,8 @@ ENDS = {"mode": "error600"}
 # Four VMs boot at once on one emulated processor.
 START_SECONDS = 900
 EXECUTE = "/var/lib/condor/execute"
-# Two runs of the watch, and HTCondor's look at its VMs.
-SETTLE_SECONDS = 180
+# Two runs of the watch, and HTCondor's look at its VMs, on a processor that others may share.
+SETTLE_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def all_live_on(box: Box, four: list[dict[str, Any]]) -> None:
         found = {lease["domain"]: lease["heartbeat"] for lease in now["leases"]}
         return all(found.get(name) and found[name] != beats.get(name) for name in names)
 
-    after = box.until("the four VMs write heartbeats", beating, 90)
+    after = box.until("the four VMs write heartbeats", beating, SETTLE_SECONDS)
     assert {lease["uuid"] for lease in four} <= {lease["uuid"] for lease in after["leases"]}
     assert names <= set(after["domains"])
     assert [after["jobs"][job_of(lease)]["NumJobStarts"] for lease in four] == [1] * 4
@@ -72,7 +72,7 @@ def test_vac_watch_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
 
 def test_libvirtd_is_killed(box: Box, four: list[dict[str, Any]], ids: dict[str, int]) -> None:
     box.run("systemctl kill --signal=KILL libvirtd")
-    box.until("libvirtd is back", lambda now: len(now["domains"]) >= 4, 60)
+    box.until("libvirtd is back", lambda now: len(now["domains"]) >= 4, SETTLE_SECONDS)
     all_live_on(box, four)
     now = box.state()["domains"]
     assert {lease["domain"]: now[lease["domain"]] for lease in four} == ids
@@ -81,14 +81,14 @@ def test_libvirtd_is_killed(box: Box, four: list[dict[str, Any]], ids: dict[str,
 def test_nfs_server_threads_and_daemons_are_killed(box: Box, four: list[dict[str, Any]]) -> None:
     box.run("kill -9 $(pgrep -x nfsd) $(pgrep -x rpc.mountd) $(pgrep -x nfsdcld) 2>/dev/null || true")
     box.run("systemctl restart nfs-server")
-    box.until("everything is exported again", lambda now: count_working(now, cluster_of(four[0])) == 4, 60)
+    box.until("everything is exported again", lambda now: count_working(now, cluster_of(four[0])) == 4, SETTLE_SECONDS)
     all_live_on(box, four)
 
 
 def test_nginx_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
     assert address_answers(box)
     box.run("systemctl kill --signal=KILL vac_http.service")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SETTLE_SECONDS
     while not address_answers(box):
         assert time.monotonic() < deadline, "nginx does not come back by itself"
         time.sleep(2)
@@ -160,6 +160,8 @@ def test_the_disk_of_the_sandboxes_is_full(box: Box) -> None:
         assert "No space left on device" in refusals
     finally:
         box.run(f"umount -l {EXECUTE}")
+    # A try for which not even HTCondor's own files had room is one that HTCondor holds (code 13, subcode 28).
+    box.host.run(f"condor_release {cluster}")
     state = box.until("the VM runs to its end", lambda now: now["jobs"][job].get("ShutdownCode") == 600, START_SECONDS)
     assert state["jobs"][job]["NumJobStarts"] == 1
     assert leaks(box.until("nothing is left of any try", nothing_leaked, SETTLE_SECONDS)) == []
@@ -202,7 +204,7 @@ def test_the_power_is_cut(box: Box, two: str) -> None:
         " qemu.command(state.require(sys.argv[1]).directory, 'system_reset')"
     )
     subprocess.run([sys.executable, "-c", code, box.host.backend.host], cwd=ROOT, check=True, env=dict(os.environ))
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + START_SECONDS
     while boot_id(box) in {"", boot}:
         assert time.monotonic() < deadline, "the machine does not come back"
         time.sleep(5)
@@ -250,5 +252,5 @@ def test_at_the_end_a_vm_runs_to_its_code_and_the_box_is_clean(box: Box, two: st
     state = box.until("a VM ends", lambda now: now["jobs"][job].get("JobStatus") == COMPLETED, START_SECONDS)
     assert state["jobs"][job]["ShutdownCode"] == 600
     assert state["jobs"][job]["NumJobStarts"] == 1
-    assert leaks(box.until("the node is clean", nothing_leaked, 60)) == []
+    assert leaks(box.until("the node is clean", nothing_leaked, SETTLE_SECONDS)) == []
     box.run(f"rm -rf /var/lib/condor_vac/tests {box.tool}")

@@ -13,7 +13,7 @@ import testinfra
 
 from tests.lab.patience import rest
 
-WAIT_SECONDS = 600
+WAIT_SECONDS = 1200
 MACHINETYPE = "lab"
 COMPLETED = 4
 

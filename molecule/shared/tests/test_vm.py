@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 SCHEDULER_UNIVERSE = 7
-CLEAN_SECONDS = 60
+CLEAN_SECONDS = 300
 
 
 def output(access_point: Any, vm: dict[str, Any], name: str) -> str:
