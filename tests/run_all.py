@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs every test of the project: stages with emulated machines one after another, and beside them the others.
+"""Runs every test of the project: two rows of stages beside each other, the first with the machine that most share.
 
 ``python -m tests.run_all [--all] [--only STAGE]``. An emulated machine has one processor, so that two are enough for
 both. A stage's output goes to ``.cache/logs/STAGE.log``; its end is shown where the stage fails, and what it
@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,14 +39,14 @@ class Stage:
     """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed.
 
     One that is not for ``every_run`` takes so long that all together would take hours: it runs if it is asked for.
-    Stages with ``machines`` run one after another, and so do those without, at the same time.
+    Stages run one after another, and those that are ``beside`` do so at the same time.
     """
 
     name: str
     argv: tuple[str, ...]
     needs: str = ""
     every_run: bool = True
-    machines: bool = True
+    beside: bool = False
 
 
 def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
@@ -55,25 +56,25 @@ def on_box(scenario: str, *steps: str, every_run: bool = True) -> Stage:
 
 # What tells most in the least time comes first.
 STAGES = (
-    Stage("lint", ("tests/lint",), machines=False),
-    Stage("unit", (*PYTEST, "tests/unit"), machines=False),
-    Stage("scenarios", (*PYTEST, "tests/scenarios"), machines=False),
-    Stage("artifact", ("tests/artifact",), machines=False),
-    Stage("sanity", ("tests/sanity/run",), machines=False),
-    # These wait for HTCondor more than they work.
-    Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration"), machines=False),
     Stage("images", ("tests/images",)),
     Stage("molecule-bare", ("tests/molecule", "bare", "--destroy", "never"), needs="images"),
     on_box("modules"),
     on_box("bad_input"),
     on_box("drift"),
-    on_box("hostile", every_run=False),
-    on_box("kinds", every_run=False),
+    on_box("hostile"),
+    on_box("kinds", "prepare", "verify"),
     on_box("faults", every_run=False),
     on_box("two_experiments", "converge", "verify", "cleanup", every_run=False),
-    # It has two machines, and comes when nothing else runs any more.
-    Stage("molecule-default", ("tests/molecule", "default"), needs="images"),
     Stage("molecule-sid", ("tests/molecule", "sid"), needs="images", every_run=False),
+    Stage("lint", ("tests/lint",), beside=True),
+    Stage("unit", (*PYTEST, "tests/unit"), beside=True),
+    Stage("scenarios", (*PYTEST, "tests/scenarios"), beside=True),
+    Stage("artifact", ("tests/artifact",), beside=True),
+    Stage("sanity", ("tests/sanity/run",), beside=True),
+    # These wait for HTCondor more than they work.
+    Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration"), beside=True),
+    # Two machines, at a time when no VM runs on the box.
+    Stage("molecule-default", ("tests/molecule", "default"), needs="images", beside=True),
 )
 
 
@@ -82,23 +83,33 @@ class Runner:
 
     def __init__(self) -> None:
         self.results: dict[str, tuple[bool, float]] = {}
+        self.ended: dict[str, threading.Event] = {}
         self.running: set[subprocess.Popen[bytes]] = set()
         self.stopping = False
 
     def run(self, wanted: list[Stage]) -> None:
         """The stages in their order; a failed one stops only those that need it."""
         self.results.update({stage.name: (True, 0.0) for stage in STAGES if stage not in wanted})
-        rows = [[stage for stage in wanted if stage.machines is machines] for machines in (False, True)]
+        self.ended.update({stage.name: threading.Event() for stage in wanted})
+        rows = [[stage for stage in wanted if stage.beside is beside] for beside in (True, False)]
         with ThreadPoolExecutor(len(rows)) as pool:
             list(pool.map(self._run_row, rows))
 
     def _run_row(self, stages: list[Stage]) -> None:
-        for stage in stages:
-            if self._may_run(stage):
-                self._run(stage)
+        try:
+            for stage in stages:
+                if self._may_run(stage):
+                    self._run(stage)
+                self.ended[stage.name].set()
+        finally:
+            # Whatever became of this row, the other one waits for none of its stages.
+            for stage in stages:
+                self.ended[stage.name].set()
 
     def _may_run(self, stage: Stage) -> bool:
-        """Whether what the stage needs, which comes before it, passed or was not asked for."""
+        """Whether what the stage needs, which comes before it or in the other row, passed or was not asked for."""
+        if stage.needs in self.ended:
+            self.ended[stage.needs].wait()
         if stage.needs and not self.results.get(stage.needs, (False, 0.0))[0]:
             _say(f"{stage.name}: not run, because {stage.needs} did not pass")
             return False
@@ -201,10 +212,13 @@ def main() -> int:
     runner = Runner()
     signal.signal(signal.SIGINT, runner.stop)
     signal.signal(signal.SIGTERM, runner.stop)
+    lab_down = (sys.executable, "-m", "tests.lab", "down")
+    # Machines of an earlier run would take the processors.
+    subprocess.run(lab_down, cwd=ROOT, check=True)
     try:
         runner.run(wanted)
     finally:
-        subprocess.run((sys.executable, "-m", "tests.lab", "down"), cwd=ROOT, check=False)
+        subprocess.run(lab_down, cwd=ROOT, check=False)
     return summary(runner.results, wanted)
 
 

@@ -23,8 +23,8 @@ def _logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_all, "ROOT", tmp_path)
 
 
-def stage(name: str, code: str = "", *, machines: bool = True, needs: str = "") -> Stage:
-    return Stage(name, (sys.executable, "-c", code), needs=needs, machines=machines)
+def stage(name: str, code: str = "", *, beside: bool = False, needs: str = "") -> Stage:
+    return Stage(name, (sys.executable, "-c", code), needs=needs, beside=beside)
 
 
 def results(*stages: Stage) -> dict[str, bool]:
@@ -45,15 +45,15 @@ def waits_for(path: Path, makes: Path) -> str:
     )
 
 
-def test_what_needs_machines_and_what_does_not_run_side_by_side(tmp_path: Path) -> None:
+def test_what_is_beside_runs_at_the_same_time(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    assert results(stage("lab", waits_for(one, other)), stage("unit", waits_for(other, one), machines=False)) == {
+    assert results(stage("lab", waits_for(one, other)), stage("unit", waits_for(other, one), beside=True)) == {
         "lab": True,
         "unit": True,
     }
 
 
-def test_stages_of_a_kind_run_one_after_another(tmp_path: Path) -> None:
+def test_stages_of_a_row_run_one_after_another(tmp_path: Path) -> None:
     exclusive = (
         f"import os, time; os.mkdir({str(tmp_path / 'busy')!r}); time.sleep(0.3); os.rmdir({str(tmp_path / 'busy')!r})"
     )
@@ -67,7 +67,7 @@ def test_a_failed_stage_stops_only_what_needs_it(capsys: pytest.CaptureFixture[s
         stage("lab", needs="image"),
         stage("more", needs="lab"),
         stage("sid"),
-        stage("lint", machines=False),
+        stage("lint", beside=True),
     )
     runner = Runner()
     runner.run(list(stages))
@@ -84,15 +84,31 @@ def test_a_failed_stage_stops_only_what_needs_it(capsys: pytest.CaptureFixture[s
     assert printed.endswith("stages: 2 passed, 3 failed\n")
 
 
+def test_a_stage_waits_for_what_it_needs_of_the_other_row(tmp_path: Path) -> None:
+    made = tmp_path / "image"
+    slow = f"import time; time.sleep(0.5); open({str(made)!r}, 'w')"
+    assert results(stage("image", slow), stage("pool", f"open({str(made)!r})", beside=True, needs="image")) == {
+        "image": True,
+        "pool": True,
+    }
+
+
+def test_a_row_that_breaks_off_does_not_keep_the_other_one_waiting() -> None:
+    runner = Runner()
+    with pytest.raises(FileNotFoundError):
+        runner.run([Stage("image", ("/nowhere/program",)), stage("pool", beside=True, needs="image")])
+    assert "pool" not in runner.results
+
+
 def test_an_interruption_ends_all_that_runs_and_starts_nothing_more(tmp_path: Path) -> None:
     marks = [tmp_path / name for name in ("first", "second")]
     sleeps = [f"import time; open({str(mark)!r}, 'w'); time.sleep(600)" for mark in marks]
     runner = Runner()
     stages = [
         stage("lab", sleeps[0]),
-        stage("unit", sleeps[1], machines=False),
+        stage("unit", sleeps[1], beside=True),
         stage("later"),
-        stage("last", machines=False),
+        stage("last", beside=True),
     ]
 
     def interrupt() -> None:
