@@ -39,7 +39,7 @@ class Stage:
     """One command whose exit code says whether the stage passed; it runs only if stage ``needs`` passed.
 
     One that is not for ``every_run`` takes so long that all together would take hours: it runs if it is asked for.
-    Stages run one after another, and those that are ``beside`` do so at the same time.
+    Stages run one after another; those that are ``beside`` are a row of their own, at the same time.
     """
 
     name: str
