@@ -115,7 +115,8 @@ def mirrors(targets: Iterable[str], suite: str) -> tuple[str, ...]:
     return tuple([*lines, f"deb {security} {suite}-security main"] if security else lines)
 
 
-def _host_targets() -> list[str]:
+def host_targets() -> list[str]:
+    """Return what apt on this host fetches package lists from, in the form that `mirrors` reads."""
     if host.find_program("apt-get") is None:
         return []
     listing = subprocess.run(
@@ -140,7 +141,7 @@ def recipe(kind: str) -> Recipe:
     """Return how the image of this kind is built on this host."""
     suites, lists = package_lists()
     overlay = tree_digest(cloud.SOURCES if kind == "cloud" else [SOURCE / "rootfs", SOURCE / "customize.sh"])
-    return Recipe(kind, suites[kind], lists[kind], mirrors(_host_targets(), suites[kind]), overlay)
+    return Recipe(kind, suites[kind], lists[kind], mirrors(host_targets(), suites[kind]), overlay)
 
 
 def build(kind: str) -> Image:
@@ -158,16 +159,16 @@ def build(kind: str) -> Image:
 
 
 def _build_locked(wanted: Recipe, image: Image) -> None:
-    _remove_leftovers(wanted.kind)
+    remove_leftovers(wanted.kind)
     work = Path(tempfile.mkdtemp(dir=images_dir(), prefix=f".{wanted.kind}-"))
     log = images_dir() / f"{wanted.kind}.log"
     try:
-        _run_build(wanted, work, log)
+        run_build(f"{wanted.kind} image", build_script(wanted, work), log)
         (work / "recipe.json").write_text(json.dumps(wanted.__dict__, indent=1) + "\n", "utf-8")
         os.chmod(work, 0o755)  # noqa: S103 - other users read the images
         os.replace(work, image.directory)
     finally:
-        _remove_tree(work)
+        remove_tree(work)
 
 
 def build_script(wanted: Recipe, work: Path) -> str:
@@ -201,16 +202,17 @@ def _disk_script(root: Path, work: Path) -> str:
     ])  # fmt: skip
 
 
-def _run_build(wanted: Recipe, work: Path, log: Path) -> None:
+def run_build(what: str, script: str, log: Path) -> None:
+    """Run a shell script as root that builds `what`, showing mmdebstrap's progress; raises LabError if it fails."""
     # In a mount and process namespace of its own: when it ends, however it ends, the kernel takes
     # every process and mount of the build with it.
     # unshare itself ignores SIGTERM, and sudo passes no SIGKILL on: hence the shell around it.
-    command = ["sh", "-c", _KILLABLE, "sh", *_NAMESPACE, "sh", "-c", build_script(wanted, work)]
+    command = ["sh", "-c", _KILLABLE, "sh", *_NAMESPACE, "sh", "-c", script]
     if os.geteuid() != 0:
         subprocess.run(["sudo", "--validate"], check=True)
         command = ["sudo", "--non-interactive", *command]
     start = time.monotonic()
-    with open(log, "w", encoding="utf-8") as stream, Progress(f"building the {wanted.kind} image") as progress:
+    with open(log, "w", encoding="utf-8") as stream, Progress(f"building the {what}") as progress:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
         try:
             while process.poll() is None:
@@ -221,17 +223,18 @@ def _run_build(wanted: Recipe, work: Path, log: Path) -> None:
                 process.terminate()
                 process.wait()
     if process.returncode != 0:
-        raise LabError(f"building the {wanted.kind} image failed, see {log}:\n" + "\n".join(tail(log, 15)))
-    progress.done(f"{wanted.kind} image built in {time.monotonic() - start:.0f} s")
+        raise LabError(f"building the {what} failed, see {log}:\n" + "\n".join(tail(log, 15)))
+    progress.done(f"{what} built in {time.monotonic() - start:.0f} s")
 
 
-def _remove_leftovers(kind: str) -> None:
+def remove_leftovers(kind: str) -> None:
     """Remove what a killed build of this kind left; the caller holds the lock, so none runs."""
     for path in images_dir().glob(f".{kind}-*"):
-        _remove_tree(path)
+        remove_tree(path)
 
 
-def _remove_tree(path: Path) -> None:
+def remove_tree(path: Path) -> None:
+    """Remove a directory that root may have filled; one that is not there is fine."""
     if not path.exists():
         return
     if os.geteuid() == 0:
@@ -245,5 +248,5 @@ def prune(in_use: Iterable[str]) -> list[str]:
     keep = {*in_use, *(f"{kind}-{recipe(kind).key()}" for kind in KINDS)}
     stale = [path for path in images_dir().glob("*-*") if path.is_dir() and path.name not in keep]
     for path in stale:
-        _remove_tree(path)
+        remove_tree(path)
     return sorted(path.name for path in stale)

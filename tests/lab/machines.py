@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 
-from . import host, images, network, qemu, ssh, state
+from . import emulator, host, images, network, qemu, ssh, state
 from .paths import LabError, locked
 from .progress import Progress, tail
 from .state import Machine
@@ -76,7 +76,9 @@ def _free_port(used: set[int]) -> int:
 
 def _power_on(machine: Machine, image: images.Image) -> Machine:
     qemu.create_disk(machine, image)
-    command = qemu.arguments(machine, image, host.acceleration(), ssh.public_key(), state.segment_port())
+    accel = host.acceleration()
+    program = emulator.command(accel)
+    command = qemu.command_line(program, machine, image, accel, ssh.public_key(), state.segment_port())
     running = dataclasses.replace(machine, process=qemu.start(command, machine.directory))
     running.save()
     return running

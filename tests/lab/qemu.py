@@ -9,11 +9,12 @@ import os
 import socket
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import network
-from .host import Acceleration, find_program
+from .host import Acceleration
 from .images import Image
 from .paths import CHECKOUT, LabError
 from .progress import tail
@@ -32,9 +33,12 @@ def _credential(name: str, text: str) -> str:
     return f"io.systemd.credential.binary:{name}={base64.b64encode(text.encode()).decode()}"
 
 
-def arguments(machine: Machine, image: Image, accel: Acceleration, public_key: str, segment_port: int) -> list[str]:
+def command_line(
+    program: Sequence[str], machine: Machine, image: Image, accel: Acceleration, public_key: str, segment_port: int
+) -> list[str]:
     """Return the command that runs the machine; it must be started in the machine's directory.
 
+    `program` is the words that start QEMU.
     systemd takes key and address from SMBIOS strings, so the disk needs no change before it boots.
     """
     identity = f"systemd.hostname={machine.name} systemd.machine_id={machine_id(machine.name)}"
@@ -43,7 +47,7 @@ def arguments(machine: Machine, image: Image, accel: Acceleration, public_key: s
         "value=" + _credential("network.network.10-lab-segment", network.segment_unit(machine.number)),
     ])  # fmt: skip
     return [
-        find_program("qemu-system-x86_64") or "qemu-system-x86_64",
+        *program,
         "-name", f"lab-{machine.name}", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "pc",
         *accel.arguments, "-smp", str(accel.processors), "-m", str(machine.memory),
         "-uuid", str(uuid.UUID(machine_id(machine.name))),

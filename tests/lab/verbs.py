@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-from . import images, inventory, machines, ssh, state
+from . import emulator, images, inventory, machines, ssh, state
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,7 +45,8 @@ def _image(arguments: argparse.Namespace) -> None:
 
 
 def _prune(arguments: argparse.Namespace) -> None:
-    for name in images.prune(machine.image for machine in state.load_all()):
+    in_use = [emulator.name(), *(machine.image for machine in state.load_all())]
+    for name in images.prune(in_use):
         print(name)
 
 
