@@ -4,23 +4,24 @@
 Every export squashes all ids to the job's user: whatever happens to the path, a VM never does more on the
 host than that user could (man exports). ``subtree_check`` stays on, so that a VM which makes up file handles
 does not leave its directory. Each export has an fsid of its own: without one the kernel cannot export a
-file system that has no UUID, and two directories of one file system would depend on blkid's answer.
+file system that has no UUID, and two directories of one file system would depend on blkid's answer. It is the
+directory's device and inode, which no other directory has and which last as long as it does.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from condor_vac import tools
-from condor_vac.errors import UsageError
+from condor_vac.errors import UsageError, VacError
 
 TIMEOUT_SECONDS = 20.0
 # Only what exportfs, its table and the kernel's export cache read alike, without any quoting.
 _PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+")
-_FSID_SPACE = uuid.UUID("6d0d6f7e-7e0e-5d5c-9d3f-7a1f5f0f3c11")
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,21 @@ def add(export: Export, uid: int, gid: int, *, writable: bool) -> None:
         f"anongid={gid}",
         "subtree_check",
         "sec=sys",
-        f"fsid={uuid.uuid5(_FSID_SPACE, export.directory)}",
+        f"fsid={_fsid(export.directory)}",
     ]
     _exportfs(["-o", ",".join(options), _target(export)])
 
 
-def remove(export: Export) -> None:
-    """End the export; one that does not exist is fine. Raises VacError."""
-    _check(export)
-    if export in current():
-        _exportfs(["-u", _target(export)])
+def remove(*exports: Export) -> None:
+    """End the exports, by one call of exportfs; one that does not exist is fine. Raises VacError."""
+    for export in exports:
+        _check(export)
+    try:
+        _end(exports)
+    except VacError:
+        # It ends all that there are, and fails if one was not there.
+        known = current()
+        _end([export for export in exports if export in known])
 
 
 def current() -> frozenset[Export]:
@@ -65,6 +71,21 @@ def current() -> frozenset[Export]:
         if directory.startswith("/") and _is_address(client):
             found.add(Export(directory, client))
     return frozenset(found)
+
+
+def _end(exports: Sequence[Export]) -> None:
+    if exports:
+        _exportfs(["-u", *map(_target, exports)])
+
+
+def _fsid(directory: str) -> str:
+    """In a UUID's form, the one of 128 bits that exportfs knows."""
+    try:
+        status = os.lstat(directory)
+    except OSError as error:
+        raise VacError(f"{directory}: cannot be exported: {error.strerror}") from error
+    device, inode = f"{status.st_dev:016x}", f"{status.st_ino:016x}"
+    return f"{device[:8]}-{device[8:12]}-{device[12:]}-{inode[:4]}-{inode[4:]}"
 
 
 def _exportfs(arguments: list[str]) -> str:

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
 
 from condor_vac import atomic
 from condor_vac.errors import VacError
@@ -163,4 +162,8 @@ def _integer(value: int | None) -> str | None:
 
 def _decimal(value: float | None) -> str | None:
     """Decimal digits without an exponent, which shell scripts cannot read."""
-    return None if value is None else format(Decimal(repr(value)), "f")
+    if value is None:
+        return None
+    from decimal import Decimal  # noqa: PLC0415 - only for nodes that were measured
+
+    return format(Decimal(repr(value)), "f")

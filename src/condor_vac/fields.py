@@ -20,6 +20,9 @@ Check = Callable[[Any], Any]
 # A settings file is written by hand or by Ansible; anything near this is not one.
 FILE_LIMIT = 1 << 20
 
+# A machinetype is a part of file names, accounting groups and attributes of ads.
+MACHINETYPE_NAME = r"[a-z0-9-]{1,64}"
+
 # Without what a submit description (`,` `$` quotes blank), vm_disk (`:` `,`) or /etc/exports reads otherwise
 _PATH = re.compile(r"(/[A-Za-z0-9._+@=-]+)+")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,127}")

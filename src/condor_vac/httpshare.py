@@ -14,7 +14,6 @@ import grp
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from condor_vac import tools
 from condor_vac.errors import UsageError, VacError
@@ -74,8 +73,8 @@ def revoke(address: str) -> None:
         _run("umount", "-l", target)
     # Never rmtree: should something still be mounted there, it is a VM's.
     with contextlib.suppress(FileNotFoundError):
-        for path in (*Path(top).iterdir(), Path(top)):
-            path.rmdir()
+        for path in (*(f"{top}/{name}" for name in os.listdir(top)), top):
+            os.rmdir(path)
 
 
 def addresses() -> set[str]:

@@ -17,7 +17,6 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 from condor_vac import atomic
 from condor_vac import fields as f
@@ -170,7 +169,7 @@ class Store:
         """No VM starts on this image any more; its versions go when no VM runs on them. Raises VacError."""
         link = os.path.join(self.directory, name)
         try:
-            if Path(link).is_symlink():
+            if os.path.islink(link):
                 os.unlink(link)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._record_path(name))

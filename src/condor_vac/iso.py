@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from condor_vac import tools
 from condor_vac.errors import VacError
@@ -31,11 +30,9 @@ def make(path: str, files: Mapping[str, bytes], label: str, mode: int = 0o600) -
         raise VacError(f"{label!a}: not a volume label; use letters, digits, _ and -")
     directory, name = os.path.split(os.path.abspath(path))
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=directory) as work:
-            tree = os.path.join(work, "tree")
-            os.makedirs(tree)
+        with _work_directory(os.path.join(directory, f".{name}.work"), files) as work:
+            tree, image = f"{work}/tree", f"{work}/image"
             _write_tree(tree, files)
-            image = os.path.join(work, "image")
             argv = [*_tool(), "-quiet", "-no-pad", "-o", image, "-V", label, "-r", "-J", tree]
             tools.run(argv, timeout=_TIMEOUT_SECONDS, environment={"SOURCE_DATE_EPOCH": str(_EPOCH)})
             os.chmod(image, mode)
@@ -44,15 +41,31 @@ def make(path: str, files: Mapping[str, bytes], label: str, mode: int = 0o600) -
         raise VacError(f"{path}: cannot make the image: {error.strerror}; check space and quota") from error
 
 
+@contextlib.contextmanager
+def _work_directory(path: str, files: Iterable[str]) -> Iterator[str]:
+    """A new directory for a tree with these files and an image, which is gone with them afterwards."""
+    os.mkdir(path, 0o700)
+    try:
+        yield path
+    finally:
+        for file in (*(f"tree/{name}" for name in files), "image"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{path}/{file}")
+        for directory in (f"{path}/tree", path):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(directory)
+
+
 def _tool() -> tuple[str, ...]:
     for tool in _TOOLS:
-        if shutil.which(tool[0], path=tools.SYSTEM_PATH):
+        if tools.find(tool[0]):
             return tool
     names = ", ".join(tool[0] for tool in _TOOLS)
     raise VacError(f"none of {names} is in {tools.SYSTEM_PATH}; install xorriso or genisoimage")
 
 
 def _write_tree(tree: str, files: Mapping[str, bytes]) -> None:
+    os.mkdir(tree)
     for name, data in files.items():
         if not _NAME.fullmatch(name):
             raise VacError(f"{name!a}: not a name for a file on an ISO; use letters, digits and _ . -")

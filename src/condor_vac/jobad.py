@@ -15,7 +15,6 @@ from typing import Any
 from condor_vac import fields as f
 from condor_vac.classads import Ad
 from condor_vac.errors import VacError
-from condor_vac.machinetype import NAME_PATTERN
 
 _DISK_FORMATS = ("raw", "qcow2")
 _DEVICE = re.compile(r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}")
@@ -137,7 +136,9 @@ def from_ad(ad: Ad) -> JobAd:
         user_data=_get(ad, "UserData", f.file_name),
         public_key=_get(ad, "PublicKey", f.file_name),
         space=_get(ad, "VacSpace", f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be like a host name")),
-        machinetype=_get(ad, "VacMachinetype", f.matching(NAME_PATTERN, "must be lower-case letters, digits and -")),
+        machinetype=_get(
+            ad, "VacMachinetype", f.matching(f.MACHINETYPE_NAME, "must be lower-case letters, digits and -")
+        ),
         machinetype_file=_get(ad, "VacMachinetypeFile", f.file_name),
         requires_vac=_flag(ad, "RequiresVac"),
         want_io_proxy=_flag(ad, "WantIOProxy"),

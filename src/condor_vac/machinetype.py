@@ -7,20 +7,21 @@ so the worker node checks it again. Names and meanings are Vac's (HSF-TN-2016-04
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condor_vac import fields as f
 from condor_vac import urls
 from condor_vac.errors import UsageError, VacError
 
+if TYPE_CHECKING:
+    import argparse
+
 STATE_ROOT = "/var/lib/condor_vac"
 TEMPLATE_COPY = "user_data"
-NAME_PATTERN = r"[a-z0-9-]{1,64}"
 FORMAT_BY_SUFFIX = {".iso": "iso", ".qcow2": "qcow2", ".raw": "raw", ".img": "raw", ".hdd": "raw"}
 DEFAULT_MAX_IDLE = 10
 DEFAULT_PROBE_MACHINES = 2
@@ -135,7 +136,7 @@ class Machinetype:
 
 
 CHECKS: dict[str, f.Check] = {
-    "name": f.matching(NAME_PATTERN, "must be 1 to 64 lower-case letters, digits and -"),
+    "name": f.matching(f.MACHINETYPE_NAME, "must be 1 to 64 lower-case letters, digits and -"),
     "owner": f.matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "must be a user name"),
     "kind": f.one_of("cernvm", "cloud-init"),
     "sharing": f.one_of("nfs", "http", "both"),

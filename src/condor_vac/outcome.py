@@ -18,7 +18,6 @@ NUL and other bytes that are not printable text         each shown as U+FFFD; th
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import math
@@ -27,8 +26,12 @@ import re
 import stat
 import sys
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from condor_vac.errors import UsageError, VacError
+
+if TYPE_CHECKING:
+    import argparse
 
 MESSAGE_NAME = "shutdown_message"
 READ_LIMIT = 4096
@@ -162,5 +165,7 @@ def _seconds(word: str) -> float:
     except ValueError:
         seconds = -1.0
     if not math.isfinite(seconds) or seconds < 0:
+        import argparse  # noqa: PLC0415 - a VM's end needs none
+
         raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds from 0 up")
     return seconds

@@ -21,7 +21,7 @@ from condor_vac import atomic, fetch, lastcopy, urls, usertemplate, vac
 from condor_vac import fields as f
 from condor_vac.errors import UsageError, VacError
 from condor_vac.fetch import Limits
-from condor_vac.machinetype import NAME_PATTERN
+from condor_vac.fields import MACHINETYPE_NAME
 
 LIMITS = Limits(bytes=1 << 20, seconds=30, idle_seconds=10)
 MOST_MACHINETYPES = 64
@@ -110,7 +110,7 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
 
 def expand(found: Mapping[str, Any], prefix: str, local: Mapping[str, Any]) -> Pipe:
     """The machinetypes of what ``parse`` returned. Raises UsageError for a prefix that is no name."""
-    if not re.fullmatch(NAME_PATTERN, prefix):
+    if not re.fullmatch(MACHINETYPE_NAME, prefix):
         raise UsageError(f"prefix {prefix!a}: must be 1 to 64 lower-case letters, digits and -")
     pipe = Pipe(found["cache_seconds"])
     own = dict(local)
@@ -120,7 +120,7 @@ def expand(found: Mapping[str, Any], prefix: str, local: Mapping[str, Any]) -> P
         suffix = offer.get("suffix")
         name = prefix if found["flat"] else f"{prefix}-{suffix}"
         named = found["flat"] or (isinstance(suffix, str) and suffix)
-        if not named or not re.fullmatch(NAME_PATTERN, name):
+        if not named or not re.fullmatch(MACHINETYPE_NAME, name):
             pipe.notes.append(f"a machinetype with the suffix {str(suffix)[:40]!a} is left out: no name")
             continue
         if name in pipe.machinetypes:

@@ -23,7 +23,6 @@ from condor_vac import (
     iso,
     machinetype,
     outputs,
-    proxy,
     shutdowntime,
     urls,
     userdata,
@@ -202,6 +201,8 @@ def _proxy(kind: Machinetype, sandbox: str) -> dict[str, bytes]:
     """The option that holds the VM's proxy; its file is taken away, since it is in the user data from here on."""
     if not kind.user_data_proxy:
         return {}
+    from condor_vac import proxy  # noqa: PLC0415 - only for VMs that get one
+
     path = f"{sandbox}/{machinetype.PROXY_NAME}"
     data = atomic.read(path, userdata.TEMPLATE_LIMIT)
     proxy.check_lifetime(data, kind, time.time())

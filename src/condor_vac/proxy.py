@@ -10,19 +10,21 @@ RFC 3820; *limited* is Globus's policy, with which services start no jobs.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import json
 import os
 import stat
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condor_vac import atomic, machinetype
 from condor_vac.errors import UsageError, VacError
 from condor_vac.imagesignature import distinguished_name, library
 from condor_vac.machinetype import PROXY_NAME, Machinetype
+
+if TYPE_CHECKING:
+    import argparse
 
 KEY_BITS = 2048
 # A VM that waits this long in the queue needs no new proxy; also how much longer than a VM a proxy may last.

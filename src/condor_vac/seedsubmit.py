@@ -8,7 +8,7 @@ import re
 
 from condor_vac import sitesubmit
 from condor_vac.errors import UsageError
-from condor_vac.machinetype import NAME_PATTERN
+from condor_vac.fields import MACHINETYPE_NAME
 from condor_vac.vac import Carried, whole_number
 
 # What every VM job of ours says by itself, or what the factory decides.
@@ -30,7 +30,7 @@ def name(path: str, text: str) -> str:
     label = sitesubmit.parse(path, text).get("executable", "")
     for word in (stem, label):
         found = re.sub(r"[^a-z0-9-]+", "-", re.sub(r"^(vm|vac)[-_]", "", word.lower())).strip("-")
-        if found and re.fullmatch(NAME_PATTERN, found):
+        if found and re.fullmatch(MACHINETYPE_NAME, found):
             return found
     raise UsageError(f"{path}: neither the file's name nor executable gives a name; rename the file to NAME.sub")
 

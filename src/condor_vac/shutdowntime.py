@@ -9,16 +9,19 @@ time was planned by it.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import re
 import time
+from typing import TYPE_CHECKING
 
 from condor_vac import atomic, features, privileges, sandbox
 from condor_vac.errors import VacError
 from condor_vac.leases import RUN_DIRECTORY, Lease
+
+if TYPE_CHECKING:
+    import argparse
 
 NAME = "shutdowntime"
 MESSAGE = "100 Shutdown of the machine as planned"
@@ -128,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _moment(word: str) -> int:
+    import argparse  # noqa: PLC0415 - for people only
+
     if not re.fullmatch(r"\+?[0-9]{1,12}", word):
         raise argparse.ArgumentTypeError(f"{word!r} is neither a Unix time nor +SECONDS")
     moment = int(time.time()) + int(word) if word.startswith("+") else int(word)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from condor_vac import factoryjob, factorystate, observe
+from condor_vac import factoryjob, factorystate, fields, observe
 from condor_vac import machinetype as machinetypes
 from condor_vac.errors import UsageError, VacError
 from condor_vac.machinetype import STATE_ROOT, Machinetype
@@ -115,7 +115,7 @@ def _constraint(only: str | None) -> str:
 
 
 def _checked(name: str) -> str:
-    if not re.fullmatch(machinetypes.NAME_PATTERN, name):
+    if not re.fullmatch(fields.MACHINETYPE_NAME, name):
         raise UsageError(f"{name[:80]!r} is not the name of a machinetype")
     return name
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import urllib.parse
+from typing import TYPE_CHECKING
 
 from condor_vac.errors import VacError
+
+if TYPE_CHECKING:
+    import urllib.parse
 
 _URL_LIMIT = 2048
 _URL = re.compile(r"[!-~]+")
@@ -34,6 +37,8 @@ def check_url(url: str) -> str:
 
 def parse(url: str, first: urllib.parse.SplitResult | None = None) -> urllib.parse.SplitResult:
     """The URL's parts; ``first`` is where redirects began, None for that itself. Raises FetchError."""
+    import urllib.parse  # noqa: PLC0415 - most machinetypes name no URL
+
     shown = ascii(url[:120])
     if len(url) > _URL_LIMIT or not _URL.fullmatch(url):
         raise FetchError(f"{shown}: not a URL: it is too long, or has blanks or characters that are not ASCII")

@@ -8,16 +8,19 @@ itself holds ``##user_data_...##`` stays as it is. What no value replaces is bla
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from condor_vac import atomic, urls
 from condor_vac.errors import UsageError, VacError
+
+if TYPE_CHECKING:
+    import argparse
 
 TEMPLATE_LIMIT = 4 << 20
 RESULT_LIMIT = 16 << 20

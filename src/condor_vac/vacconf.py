@@ -10,7 +10,7 @@ from typing import Any
 
 from condor_vac import vac
 from condor_vac.errors import UsageError
-from condor_vac.machinetype import NAME_PATTERN
+from condor_vac.fields import MACHINETYPE_NAME
 
 # Where Vac keeps what its configuration names by relative paths.
 FILES = "/var/lib/vac/machinetypes/{}/files"
@@ -75,7 +75,7 @@ def carry(
             if kind != "settings":
                 note("", f"[{section}]: no such section is known")
             continue
-        if not re.fullmatch(NAME_PATTERN, name):
+        if not re.fullmatch(MACHINETYPE_NAME, name):
             raise UsageError(f"[{section}]: the name must be 1 to 64 lower-case letters, digits and -")
         options = {key: value or "" for key, value in parser.items(section)}
         if kind == "vacuum_pipe":

@@ -39,8 +39,9 @@ case "$1" in
 -s) cat "$state";;
 -o) d=${3#*:}; a=${3%%:*}; grep -vF "$d  $a(" "$state" > "$state.new"; echo "$d  $a($2)" >> "$state.new"
     mv "$state.new" "$state";;
--u) d=${2#*:}; a=${2%%:*}; grep -qF "$d  $a(" "$state" || { echo "Could not find $2" >&2; exit 1; }
-    grep -vF "$d  $a(" "$state" > "$state.new"; mv "$state.new" "$state";;
+-u) shift; status=0
+    for one; do d=${one#*:}; a=${one%%:*}; grep -qF "$d  $a(" "$state" || { echo "Could not find $one" >&2; status=1; }
+    grep -vF "$d  $a(" "$state" > "$state.new"; mv "$state.new" "$state"; done; exit $status;;
 esac
 exit 0
 """
