@@ -20,6 +20,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import Comm
 INSTALL = "install HTCondor on the node first (package condor)"
 VM_UNIVERSE = 13
 MASTER_TRIES = 3
+SERVICE = "condor.service"
 BY_FILE_SYSTEM = {"_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "FS"}
 SLOT_ATTRIBUTES = "Name,State,Activity,JobUniverse,JobId,GlobalJobId,RemoteOwner,SlotType,EnteredCurrentState"
 
@@ -182,6 +183,17 @@ class Condor:
             if (is_ready(ad) and all(f"{name}_PID" in ad for name in wanted)) or time.monotonic() >= deadline:
                 return ad
             time.sleep(1)
+
+    def restart_service(self, master: int) -> bool:
+        """Restart the service of systemd whose main process this master is; False if it is not. Raises CommandError."""
+        systemctl = self.command.find("systemctl")
+        if systemctl is None:
+            return False
+        shown = self.command.run([systemctl, "show", "--property=MainPID", "--value", SERVICE], ok=None)
+        if shown.stdout.strip() != str(master):
+            return False
+        self.command.run([systemctl, "restart", SERVICE])
+        return True
 
     def daemon_list(self) -> list[str]:
         """The daemons that the node's configuration wants (DAEMON_LIST), in capitals."""

@@ -81,6 +81,18 @@ class Control:
         time.sleep(SETTLE)
         return self.ready()
 
+    def start_anew(self) -> Outcome | None:
+        """Restart a master that has nothing below it yet, by its service; None where it has, or no service runs it.
+
+        So is a new installation: a reconfig would start its daemons with half of what is configured, only to
+        stop them again.
+        """
+        before = pids(require_master(self.condor.master()))
+        if set(before) - {"MASTER", "SHARED_PORT"} or not self.condor.restart_service(before["MASTER"]):
+            return None
+        self._require_new(before, ["MASTER"])
+        return self.ready()
+
     def restart(self, scope: Sequence[str]) -> Outcome:
         """Restart the daemons in *scope* (MASTER: all), the startd only when its VMs have ended."""
         before = require_master(self.condor.master())
@@ -97,12 +109,7 @@ class Control:
             if daemon != "STARTD" or self.force:
                 self.condor.administer("condor_restart", self._manner, f"-{daemon.lower()}")
         concerned = [name for name in old if name not in ("MASTER", "SHARED_PORT")] if everything else list(scope)
-        late = self._wait_for_new(old, concerned, self.timeout)
-        if late:
-            raise ModuleError(
-                f"{', '.join(late)} did not restart within {self.timeout} s",
-                "look at MasterLog on the node, or give the task a longer timeout",
-            )
+        self._require_new(old, concerned)
         return self.ready()
 
     def drain(self) -> Outcome:
@@ -162,6 +169,15 @@ class Control:
             if self.condor.master().get("STARTD_PID") == ad.get("STARTD_PID"):
                 raise
             return []
+
+    def _require_new(self, old: dict[str, int], daemons: Sequence[str]) -> None:
+        """Wait until each of *daemons* runs as a new process. Raises ModuleError naming those that do not."""
+        late = self._wait_for_new(old, daemons, self.timeout)
+        if late:
+            raise ModuleError(
+                f"{', '.join(late)} did not restart within {self.timeout} s",
+                "look at MasterLog on the node, or give the task a longer timeout",
+            )
 
     def _wait_for_new(self, old: dict[str, int], daemons: Sequence[str], timeout: int) -> list[str]:
         """Wait until each of *daemons* runs as a new process; those that do not after *timeout* seconds."""

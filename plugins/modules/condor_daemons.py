@@ -188,6 +188,8 @@ class CondorDaemons:
             return self.control.drain()
         if state == "ready":
             return self.control.resume()
+        if state == "applied" and pending.scope == ["MASTER"] and (outcome := self.control.start_anew()):
+            return outcome
         if state == "restarted":
             return self.control.restart([name.upper() for name in self.params["daemons"]])
         if state == "applied" and pending.restart:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac import disks
 from condor_vac.errors import UsageError, VacError
@@ -25,8 +25,7 @@ KVM_DEVICE = "/dev/kvm"
 _MACHINES = {"x86_64": "q35", "aarch64": "virt"}
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """What the node can do: its architecture, whether KVM works, and the group that may use it (or None)."""
 
     architecture: str

@@ -8,7 +8,7 @@ can be given up after a time limit. Never call this from libvirt's own hook: lib
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac import tools
 from condor_vac.errors import VacError
@@ -20,8 +20,7 @@ RUNNING_STATES = frozenset({1, 2})  # running, blocked
 PAUSED_STATES = frozenset({3, 7})  # paused, suspended by its own power management
 
 
-@dataclass(frozen=True)
-class Domain:
+class Domain(NamedTuple):
     """One domain that exists now: its name, virDomainState, and CPU seconds of all its processors."""
 
     name: str

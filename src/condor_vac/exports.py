@@ -14,7 +14,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac import tools
 from condor_vac.errors import UsageError, VacError
@@ -24,8 +24,7 @@ TIMEOUT_SECONDS = 20.0
 _PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+")
 
 
-@dataclass(frozen=True)
-class Export:
+class Export(NamedTuple):
     """One directory exported to one client address."""
 
     directory: str

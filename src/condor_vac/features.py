@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac import atomic
 from condor_vac.errors import VacError
@@ -23,8 +23,7 @@ GIGABYTE = 1_000_000_000
 _KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
 
 
-@dataclass(frozen=True)
-class Vm:
+class Vm(NamedTuple):
     """What the features of one VM are made of: sizes in bytes, durations in s, moments in Unix s.
 
     ``hs06`` is that of the whole VM. ``wall_limit_secs`` counts from ``started``. ``shutdowntime`` is that of

@@ -10,7 +10,7 @@ Everything here is POSIX shell, since guests have bash, dash or busybox.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac.errors import VacError
 
@@ -62,8 +62,7 @@ cernvm_stop() {
 """
 
 
-@dataclass(frozen=True)
-class Guest:
+class Guest(NamedTuple):
     """What a VM must be told of its lease and settings.
 
     ``machinefeatures``, ``jobfeatures``, ``joboutputs`` are directories of the host, ``gateway`` its address

@@ -13,7 +13,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from condor_vac import imagefetch, imagesignature, leases, urls
@@ -238,7 +237,7 @@ def _row(
         empty = dict.fromkeys(("source", "sha256", "version", "signed_by", "fetched"))
         return {"name": name, "good": False, "size": 0, "pinned": False, "vms": [], **empty}
     good = not digest or imagefetch.digest_of(store.path(record)) == record.sha256
-    return {**asdict(record), "version": record.version, "good": good, "vms": in_use.get(record.version, [])}
+    return {**record._asdict(), "version": record.version, "good": good, "vms": in_use.get(record.version, [])}
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:
@@ -251,7 +250,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _described(record: Record | None) -> dict[str, Any] | None:
-    return None if record is None else {**asdict(record), "version": record.version}
+    return None if record is None else {**record._asdict(), "version": record.version}
 
 
 def _verify(args: argparse.Namespace) -> int:

@@ -157,7 +157,7 @@ def _fetched(
 
 def _visible(record: Record) -> Record:
     """The record without what no administrator asked for: when, and the server's validators."""
-    return replace(record, fetched=0, etag=None, last_modified=None)
+    return record._replace(fetched=0, etag=None, last_modified=None)
 
 
 def _ready(store: Store, wanted: Wanted, before: Record | None) -> Record | None:
@@ -203,7 +203,7 @@ def _bring(
             ca = wanted.ca or (imagesignature.CA_DIRECTORY if os.path.isdir(imagesignature.CA_DIRECTORY) else None)
             answer = fetch.download(wanted.source, sink.write, limits, known, ca=ca, progress=look)
             if not answer.modified and before is not None:
-                return replace(before, etag=answer.etag, last_modified=answer.last_modified)
+                return before._replace(etag=answer.etag, last_modified=answer.last_modified)
         else:
             room.check(_size(wanted.source), wanted.name)
             _copy(wanted.source, sink, progress)

@@ -16,7 +16,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 from condor_vac import atomic
 from condor_vac import fields as f
@@ -30,8 +30,7 @@ _VERSION = re.compile(r"[0-9a-f]{16}-[A-Za-z0-9._+@=-]{1,100}")
 _RECORD_LIMIT = 1 << 16
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One image as it is kept. ``size`` in bytes, ``fetched`` in Unix s, ``sha256`` in hex.
 
     ``pinned``: the site named the digest, so that nothing at the source can change it. ``etag`` and
@@ -146,7 +145,7 @@ class Store:
             if part is not None:
                 os.chmod(part, MODE)
                 os.replace(part, self.path(record))
-            data = json.dumps(asdict(record), indent=1, sort_keys=True).encode() + b"\n"
+            data = json.dumps(record._asdict(), indent=1, sort_keys=True).encode() + b"\n"
             atomic.write(self._record_path(record.name), data)
             link = os.path.join(self.versions_directory, f".{record.name}.{os.urandom(6).hex()}.part")
             os.symlink(f"{VERSIONS}/{record.version}", link)
@@ -226,7 +225,7 @@ class Store:
 
 
 def _record(data: object, path: str) -> Record:
-    known = {item.name for item in fields(Record)}
+    known = set(Record._fields)
     try:
         if not isinstance(data, dict):
             raise TypeError("no object")

@@ -9,8 +9,7 @@ condor_vm_universe_types.h, formats those of its submit_utils.cpp and vm_univ_ut
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from condor_vac import fields as f
 from condor_vac.classads import Ad
@@ -24,8 +23,7 @@ _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"
 _INT_MAX = 2**53
 
 
-@dataclass(frozen=True)
-class Disk:
+class Disk(NamedTuple):
     """One entry of VMPARAM_vm_Disk: ``file`` is absolute, or a bare name in the sandbox."""
 
     file: str
@@ -43,8 +41,7 @@ class Disk:
         return f"{self.file}:{self.device}:{'w' if self.writable else 'r'}:{self.format}"
 
 
-@dataclass(frozen=True)
-class JobAd:
+class JobAd(NamedTuple):
     """What a VM job says, checked. ``None`` stands for what the ad leaves out.
 
     Memory in MiB and disk in KiB, as HTCondor has them. ``processors`` and ``memory_mb`` are what the VM was

@@ -20,8 +20,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Container
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from condor_vac import console, domains, exports, fields, httpshare, network, privileges, sandbox
 from condor_vac import settings as settings_module
@@ -49,8 +48,7 @@ CHECKS: dict[str, fields.Check] = {
 REQUIRED = {"sandbox", "domain", "machinetype", "fizzle_seconds", "max_wallclock_seconds"}
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Who called sudo."""
 
     uid: int

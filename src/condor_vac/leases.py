@@ -14,8 +14,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from condor_vac import atomic
 from condor_vac.errors import UsageError, VacError
@@ -30,8 +29,7 @@ DOMAIN_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
 _FILE_LIMIT = 1 << 16
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """One VM's lease. Times are Unix s, those named ``_boottime`` are CLOCK_BOOTTIME s, which never steps.
 
     ``images`` are the versions of the node's images that the VM runs on (imagestore.version_of).
@@ -74,13 +72,12 @@ class Lease:
 
     def to_mapping(self) -> dict[str, Any]:
         """Every field, as JSON can hold it."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return self._asdict()
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lease:
         """The lease of ``to_mapping``; fields of another version of ours are left out."""
-        known = {item.name for item in fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
+        values = {key: value for key, value in data.items() if key in cls._fields}
         return cls(**{**values, "images": tuple(values.get("images", ()))})
 
     @property
@@ -103,22 +100,22 @@ class Lease:
     def with_start(self) -> Lease:
         """The lease now that its VM runs; a VM that comes back from a suspension keeps its start."""
         if self.started is not None:
-            return replace(self, saved=False)
-        return replace(self, started=int(time.time()), started_boottime=boottime(), saved=False)
+            return self._replace(saved=False)
+        return self._replace(started=int(time.time()), started_boottime=boottime(), saved=False)
 
     def with_stop(self, cause: str, message: str, now: float) -> Lease:
         """The lease of a VM that vac_watch ends, for this reason, since ``now`` (CLOCK_BOOTTIME s)."""
-        return replace(self, stopping={"cause": cause, "message": message, "boottime": now})
+        return self._replace(stopping={"cause": cause, "message": message, "boottime": now})
 
     def with_saved(self) -> Lease:
         """The lease while HTCondor keeps the VM on disk."""
-        return replace(self, saved=True)
+        return self._replace(saved=True)
 
     def with_end(self) -> Lease:
         """The lease now that its VM is gone; the first end that is seen counts."""
         if self.ended is not None:
             return self
-        return replace(self, ended=int(time.time()), ended_boottime=boottime())
+        return self._replace(ended=int(time.time()), ended_boottime=boottime())
 
     def runtime(self) -> float:
         """Seconds from the VM's start to its end, or to now while it runs; 0.0 if it never started."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from condor_vac import fields as f
 from condor_vac import urls
@@ -42,6 +42,9 @@ _YEAR = 366 * 86400
 _OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURE_NAME = f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _")
 
+# Nobody changes the default of a mapping.
+_NONE: Mapping[str, str] = MappingProxyType({})
+
 
 def _path_or_url(value: Any) -> str:
     if not isinstance(value, str) or not urls.is_url(value):
@@ -52,8 +55,7 @@ def _path_or_url(value: Any) -> str:
         raise ValueError(str(error)) from error
 
 
-@dataclass(frozen=True)
-class Machinetype:
+class Machinetype(NamedTuple):
     """One machinetype. Sizes are in the unit of the name's suffix, times in seconds; ``None`` is JSON's null.
 
     Make one with ``from_mapping`` or ``load``: the constructor itself checks nothing.
@@ -70,8 +72,8 @@ class Machinetype:
     memory_mb: int = 2048
     cvmfs_cache_gb: int = 20
     scratch_gb: int = 30
-    user_data_options: Mapping[str, str] = field(default_factory=dict)
-    user_data_files: Mapping[str, str] = field(default_factory=dict)
+    user_data_options: Mapping[str, str] = _NONE
+    user_data_files: Mapping[str, str] = _NONE
     user_data_last_good_seconds: int = 0
     user_data_proxy: bool = False
     user_data_proxy_cert: str | None = None
@@ -92,8 +94,8 @@ class Machinetype:
     accounting_group: str | None = None
     requirements: str | None = None
     rank: str | None = None
-    machinefeatures: Mapping[str, str] = field(default_factory=dict)
-    jobfeatures: Mapping[str, str] = field(default_factory=dict)
+    machinefeatures: Mapping[str, str] = _NONE
+    jobfeatures: Mapping[str, str] = _NONE
     hs06: float | None = None
     job_lease_duration: int = 1200
     vnc: bool = False
@@ -113,8 +115,7 @@ class Machinetype:
 
     def to_mapping(self) -> dict[str, Any]:
         """Every key as JSON can hold it; ``from_mapping`` of it gives an equal machinetype."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+        return {key: dict(value) if isinstance(value, Mapping) else value for key, value in self._asdict().items()}
 
     @property
     def user_data_file(self) -> str:
@@ -182,11 +183,7 @@ CHECKS: dict[str, f.Check] = {
 }
 
 # image_format has no default of its own: it follows the image's suffix.
-REQUIRED = {
-    item.name
-    for item in fields(Machinetype)
-    if item.default is MISSING and item.default_factory is MISSING and item.name != "image_format"
-}
+REQUIRED = set(Machinetype._fields) - set(Machinetype._field_defaults) - {"image_format"}
 
 
 def load(path: str) -> Machinetype:

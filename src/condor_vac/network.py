@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac.errors import UsageError
 
@@ -20,8 +20,7 @@ MAC_PREFIX = "52:54:00:76"
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(NamedTuple):
     """One place for a VM: its number in the subnet, IPv4 address, MAC (lower case) and full host name."""
 
     number: int

@@ -25,8 +25,7 @@ import os
 import re
 import stat
 import sys
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from condor_vac.errors import UsageError, VacError
 
@@ -50,8 +49,7 @@ _KINDS = {1: "host_request", 2: "success", 3: "no_work", 4: "banned", 5: "site",
 _NO_MESSAGE_ERRNOS = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EACCES, errno.EPERM})
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one VM ended.
 
     ``code``: 100 to 999, None when the VM left no message with a code. ``text``: the rest of the message, one
@@ -139,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     message = sys.stdin.buffer.read(READ_LIMIT) if args.file == "-" else _message_of(args.file)
     outcome = parse(message, args.runtime, args.fizzle)
     if args.json:
-        print(json.dumps(asdict(outcome)))
+        print(json.dumps(outcome._asdict()))
     else:
         code = "none" if outcome.code is None else outcome.code
         action = "abort: the factory backs off" if outcome.abort else "no abort"

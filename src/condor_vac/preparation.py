@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 from condor_vac import (
     __version__,
@@ -66,8 +65,8 @@ def machinetype_of(job: JobAd, sandbox: str) -> Machinetype:
 
 def with_images(job: JobAd, settings: Settings) -> JobAd:
     """The job with the versions that its images have now: a newer one must not come between two steps."""
-    disks = (replace(disk, file=imagestore.resolved(disk.file, settings.image_dir)) for disk in job.disks)
-    return replace(job, disks=tuple(disks))
+    disks = (disk._replace(file=imagestore.resolved(disk.file, settings.image_dir)) for disk in job.disks)
+    return job._replace(disks=tuple(disks))
 
 
 def lease_request(
@@ -101,7 +100,7 @@ def furnish(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> 
     iso.make(f"{lease.sandbox}/{disks.CONTEXT_NAME}", context.files(kind.kind, guest, data), context.LABELS[kind.kind])
     if lease.by_http:
         _write_metadata(context.metadata(guest, kind.name, _space(job, kind, settings), data), lease)
-    return replace(job, disks=_disks(job, kind, lease, settings))
+    return job._replace(disks=_disks(job, kind, lease, settings))
 
 
 def _seed_outputs(sandbox: str) -> None:
@@ -241,10 +240,10 @@ def _disks(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> t
 
 def _own_disk(disk: Disk, sandbox: str, settings: Settings) -> Disk:
     """An image of the site that the VM boots from is never written to: its VM gets an overlay."""
-    disk = replace(disk, file=_in_sandbox(disk.file, sandbox))
+    disk = disk._replace(file=_in_sandbox(disk.file, sandbox))
     if disk.cdrom or disk.writable or not disk.file.startswith(settings.image_dir + "/"):
         return disk
-    return replace(disk, file=disks.make_overlay(sandbox, disk.file, disk.format), writable=True, format="qcow2")
+    return disk._replace(file=disks.make_overlay(sandbox, disk.file, disk.format), writable=True, format="qcow2")
 
 
 def _in_sandbox(file: str, sandbox: str) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from condor_vac import fields as f
 from condor_vac import network
@@ -12,8 +12,7 @@ from condor_vac.errors import UsageError, VacError
 PATH = "/etc/condor_vac/worker.json"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """One worker node. ``network``, ``bridge`` and ``filter`` are libvirt's; ``None`` is JSON's null."""
 
     network: str = "vac"

@@ -13,8 +13,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from condor_vac import atomic, urls
 from condor_vac.errors import UsageError, VacError
@@ -57,18 +57,19 @@ ALIASES = {
 _PLACEHOLDER = re.compile(rb"##user_data_([A-Za-z0-9_,]*)##")
 _OWN_NAME = re.compile(r"(option|file)_[A-Za-z0-9_]+")
 
+_NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
-@dataclass(frozen=True)
-class Values:
+
+class Values(NamedTuple):
     """What is inserted. ``platform``: name of NAMES to value; ``options``, ``files``: NAME to bytes.
 
     A file fills option_NAME as well, unless an option of that name says otherwise. A name that is absent is
     unset and blanked; an empty value is a value.
     """
 
-    platform: Mapping[str, bytes] = field(default_factory=dict)
-    options: Mapping[str, bytes] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
+    platform: Mapping[str, bytes] = _NOTHING
+    options: Mapping[str, bytes] = _NOTHING
+    files: Mapping[str, bytes] = _NOTHING
 
     def by_placeholder(self) -> dict[str, bytes]:
         """Placeholder name to value, every spelling. Raises UsageError for an unknown platform name."""
@@ -82,8 +83,7 @@ class Values:
         return values
 
 
-@dataclass(frozen=True)
-class Rendered:
+class Rendered(NamedTuple):
     """The user data, and the template's placeholders, each once in the order of the template.
 
     ``used`` got a value; ``unset`` are known names (or option_, file_) without one; ``unknown`` are names
@@ -165,7 +165,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if urls.is_url(args.template):
         # As in a VM's user data, unless --set says otherwise.
-        values = replace(values, platform={"url": args.template.encode(), **values.platform})
+        values = values._replace(platform={"url": args.template.encode(), **values.platform})
     rendered = render(template, values)
     groups = {"used": rendered.used, "unset": rendered.unset, "unknown": rendered.unknown}
     if args.json:

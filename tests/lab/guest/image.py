@@ -114,7 +114,9 @@ def _configuration(packages: Path) -> list[cpio.Entry]:
         "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
         "etc/group": "root:x:0:\n",
         "etc/hosts": "127.0.0.1 localhost\n",
-        "etc/nsswitch.conf": "hosts: files dns\n",
+        "etc/nsswitch.conf": "hosts: files dns\nprotocols: files\n",
+        # mount.nfs asks for their numbers before it mounts by version 3.
+        "etc/protocols": "tcp 6 TCP\nudp 17 UDP\n",
         "etc/mtab": "",
     }
     entries = [cpio.regular(path, text.encode()) for path, text in files.items()]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -99,7 +98,7 @@ def test_context_sh_is_what_amiconfig_and_the_boot_loader_source(tmp_path: Path)
 
 
 def test_without_a_key_context_sh_names_none() -> None:
-    files = context.files("cernvm", dataclasses.replace(GUEST, root_public_key=None), b"")
+    files = context.files("cernvm", GUEST._replace(root_public_key=None), b"")
     assert b"ROOT_PUBKEY" not in files["context.sh"]
     assert "root.pub" not in files
 
@@ -150,7 +149,7 @@ def test_a_mount_that_never_works_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("sharing", "base"), [("nfs", "/etc"), ("both", "/etc"), ("http", "http://169.254.169.253")])
 @pytest.mark.parametrize("kind", ["cernvm", "cloud-init"])
 def test_login_shells_know_where_features_are(kind: str, sharing: str, base: str, tmp_path: Path) -> None:
-    guest = dataclasses.replace(GUEST, sharing=sharing)
+    guest = GUEST._replace(sharing=sharing)
     machine = Machine(tmp_path, "*")
     script = context.files(kind, guest, b"")["prolog.sh" if kind == "cernvm" else "vendor-data"]
     assert machine.run("sh", script).returncode == 0
@@ -199,7 +198,7 @@ HOSTILE = st.text(min_size=1, max_size=30)
 
 @given(HOSTILE)
 def test_no_value_leaves_its_quotes(value: str) -> None:
-    guest = dataclasses.replace(GUEST, hostname=value, joboutputs=f"/{value}", gateway=value)
+    guest = GUEST._replace(hostname=value, joboutputs=f"/{value}", gateway=value)
     try:
         script = context.files("cernvm", guest, b"")["prolog.sh"]
     except VacError:
@@ -225,6 +224,6 @@ def test_no_value_leaves_its_quotes(value: str) -> None:
 )
 def test_only_public_keys_go_to_a_vm(data: bytes) -> None:
     with pytest.raises(UsageError, match=r"^root public key: not "):
-        context.files("cernvm", dataclasses.replace(GUEST, root_public_key=data), b"")
+        context.files("cernvm", GUEST._replace(root_public_key=data), b"")
     with pytest.raises(UsageError, match=r"^key\.pub: not "):
         context.check_public_key(data, "key.pub")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def test_job_features_in_the_units_of_the_note() -> None:
 
 
 def test_what_is_not_known_is_no_key() -> None:
-    vm = dataclasses.replace(VM, hs06=None, space=None)
+    vm = VM._replace(hs06=None, space=None)
     machine, job = machine_features(vm), job_features(vm)
     assert not {"hs06", "vac_space", "shutdowntime"} & set(machine)
     assert "hs06_job" not in job
@@ -75,14 +74,14 @@ def test_what_is_not_known_is_no_key() -> None:
 
 @pytest.mark.parametrize(("planned", "job_end"), [(1700000100, 1700000100), (1800000000, 1700086400)])
 def test_a_planned_shutdown_ends_the_job_too_if_it_comes_first(planned: int, job_end: int) -> None:
-    vm = dataclasses.replace(VM, shutdowntime=planned)
+    vm = VM._replace(shutdowntime=planned)
     assert machine_features(vm)["shutdowntime"] == str(planned)
     assert job_features(vm)["shutdowntime_job"] == str(job_end)
 
 
 @given(st.floats(0.001, 1e9))
 def test_hs06_is_written_in_plain_decimal(value: float) -> None:
-    written = machine_features(dataclasses.replace(VM, hs06=value))["hs06"]
+    written = machine_features(VM._replace(hs06=value))["hs06"]
     assert set(written) <= set("0123456789.")
     assert float(written) == value
 

@@ -62,6 +62,7 @@ class CondorNode:
         self.restarting: set[str] = set()
         self.stopping = False
         self.deadly = ""
+        self.by_service = True
         self.log: list[str] = []
         self.now = 0.0
 
@@ -124,6 +125,18 @@ class CondorNode:
         if self.pids.get("STARTD"):
             lines.append('STARTD_State = "Ready"')
         return 0, "\n".join(lines) + "\n", ""
+
+    def systemctl(self, words: list[str]) -> Answer:
+        if words[0] == "show":
+            assert words[1:] == ["--property=MainPID", "--value", "condor.service"]
+            return 0, f"{self.pids['MASTER'] if self.by_service else 0}\n", ""
+        self.log.append(f"systemctl {' '.join(words)}")
+        wanted = re.search(r"DAEMON_LIST = (.*)", self.main.read_text())
+        assert wanted
+        self.pids = {name: 0 for name in [*wanted[1].split(), "SHARED_PORT"]}
+        for name in self.pids:
+            self.start(name)
+        return 0, "", ""
 
     def condor_status(self, words: list[str]) -> Answer:
         assert words[:2] == ["-direct", ADDRESS.format("startd")]

@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ class Node:
 
     def change(self, found: Lease, **values: Any) -> Lease:
         """Save the lease with other values."""
-        changed = replace(found, **values)
+        changed = found._replace(**values)
         self.store.save(changed)
         return changed
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import struct
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +77,17 @@ def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
 def test_disks_are_as_fast_as_the_site_says(
     node: Node, job: JobAd, lease: Lease, limit: int, expected: list[str]
 ) -> None:
-    text = domain_xml.build(job, lease, replace(node.settings, disk_mb_per_second=limit), KVM)
+    text = domain_xml.build(job, lease, node.settings._replace(disk_mb_per_second=limit), KVM)
     assert [item.text for item in ET.fromstring(text).findall("devices/disk/iotune/total_bytes_sec")] == expected
 
 
 def test_vnc_on_loopback_if_asked(node: Node, job: JobAd, lease: Lease) -> None:
-    root = built(replace(job, vnc=True), lease, node)
+    root = built(job._replace(vnc=True), lease, node)
     assert at(root, "devices/graphics", "listen") == ["127.0.0.1"]
 
 
 def test_bridge_is_the_leases_network_too(node: Node, job: JobAd, lease: Lease) -> None:
-    root = built(replace(job, networking_type="bridge", bridge="br0"), lease, node)
+    root = built(job._replace(networking_type="bridge", bridge="br0"), lease, node)
     assert at(root, "devices/interface", "type") == ["network"]
 
 
@@ -97,7 +96,7 @@ HOSTILE = '"/><disk type=\'block\'><source dev="/dev/vda"/></disk>&lt;\x00<!--]]
 
 def test_text_stays_text(node: Node, job: JobAd, lease: Lease) -> None:
     bad = HOSTILE.replace("\x00", "")
-    changed = replace(job, domain=bad), replace(lease, domain=bad, console=bad, address=bad, mac=bad)
+    changed = job._replace(domain=bad), lease._replace(domain=bad, console=bad, address=bad, mac=bad)
     root = built(*changed, node)
     assert root.findtext("name") == bad
     assert len(root.findall("devices/disk")) == 2
@@ -116,30 +115,30 @@ def link(node: Node, lease: Lease, target: str) -> str:
 def test_files_elsewhere_are_refused(node: Node, job: JobAd, lease: Lease, file: str) -> None:
     disk = Disk(file.replace("@SANDBOX@", lease.sandbox), "vdc", False, "raw")
     with pytest.raises(VacError, match="vm_disk"):
-        built(replace(job, disks=(disk,)), lease, node)
+        built(job._replace(disks=(disk,)), lease, node)
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "/dev/zero", "../../open", "."])
 def test_links_out_of_the_sandbox_are_refused(node: Node, job: JobAd, lease: Lease, target: str) -> None:
     disk = Disk(link(node, lease, target), "vdc", False, "raw")
     with pytest.raises(VacError, match="vm_disk"):
-        built(replace(job, disks=(disk,)), lease, node)
+        built(job._replace(disks=(disk,)), lease, node)
 
 
 def test_another_sandbox_is_refused(node: Node, job: JobAd, lease: Lease) -> None:
     other = node.sandbox(11)
     Path(other, "disk.raw").write_bytes(b"x")
     with pytest.raises(VacError, match="neither in"):
-        built(replace(job, disks=(Disk(f"{other}/disk.raw", "vda", True, "raw"),)), lease, node)
+        built(job._replace(disks=(Disk(f"{other}/disk.raw", "vda", True, "raw"),)), lease, node)
 
 
 def test_images_are_read_only(node: Node, job: JobAd, lease: Lease) -> None:
     image = node.base / "images" / "site.raw"
     image.write_bytes(b"x")
-    root = built(replace(job, disks=(Disk(str(image), "vda", False, "raw"),)), lease, node)
+    root = built(job._replace(disks=(Disk(str(image), "vda", False, "raw"),)), lease, node)
     assert root.find("devices/disk/readonly") is not None
     with pytest.raises(VacError, match="read-only"):
-        built(replace(job, disks=(Disk(str(image), "vda", True, "raw"),)), lease, node)
+        built(job._replace(disks=(Disk(str(image), "vda", True, "raw"),)), lease, node)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +148,7 @@ def test_backing_file_of_qcow2(node: Node, job: JobAd, lease: Lease, backing: st
     name = (backing or "").replace("@IMAGES@", f"{node.base}/images").encode()
     header = struct.pack(">4sIQI", b"QFI\xfb", 3, 104 if name else 0, len(name))
     Path(lease.sandbox, "d.qcow2").write_bytes(header.ljust(104, b"\0") + name)
-    asked = replace(job, disks=(Disk("d.qcow2", "vda", True, "qcow2"),))
+    asked = job._replace(disks=(Disk("d.qcow2", "vda", True, "qcow2"),))
     if good:
         assert at(built(asked, lease, node), "devices/disk/driver", "type") == ["qcow2"]
     else:
@@ -161,7 +160,7 @@ def test_backing_file_of_qcow2(node: Node, job: JobAd, lease: Lease, backing: st
 def test_what_is_no_qcow2_is_refused(node: Node, job: JobAd, lease: Lease, data: bytes) -> None:
     Path(lease.sandbox, "d.qcow2").write_bytes(data)
     with pytest.raises(VacError, match="qcow2"):
-        built(replace(job, disks=(Disk("d.qcow2", "vda", True, "qcow2"),)), lease, node)
+        built(job._replace(disks=(Disk("d.qcow2", "vda", True, "qcow2"),)), lease, node)
 
 
 @pytest.mark.parametrize(
@@ -177,13 +176,13 @@ def test_what_cannot_be_granted_is_refused(
     node: Node, job: JobAd, lease: Lease, changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(VacError, match=named):
-        built(replace(job, **changes), lease, node)
+        built(job._replace(**changes), lease, node)
 
 
 def test_two_names_of_one_device_are_refused(node: Node, job: JobAd, lease: Lease) -> None:
     disks = (Disk("cernvm.iso", "hda", False, "raw"), Disk("scratch.raw", "sda", True, "raw"))
     with pytest.raises(VacError, match="two disks"):
-        built(replace(job, disks=disks), lease, node)
+        built(job._replace(disks=disks), lease, node)
 
 
 @pytest.mark.parametrize("reason", ["no lease", HOSTILE, "x" * 5000, "line\nline"])

@@ -12,7 +12,6 @@ import sys
 import syslog
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -425,5 +424,5 @@ def test_the_exit_hook_leaves_the_lease_of_a_vm_that_still_runs(
 
 def test_the_exit_hook_finds_only_the_lease_of_its_own_sandbox(node: Node, leave: Callable[[Lease, str], int]) -> None:
     found = started(node)
-    assert leave(replace(found, sandbox=f"{found.sandbox}9"), "exit") == 0
+    assert leave(found._replace(sandbox=f"{found.sandbox}9"), "exit") == 0
     assert len(lease_files(node)) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,14 +135,14 @@ def test_a_directory_swapped_after_the_check_is_not_shown(node: Node, monkeypatc
     ("here", "asked"), [(["nfs"], "http"), (["nfs"], "both"), (["http"], "nfs"), (["http"], "both")]
 )
 def test_what_the_node_does_not_share_is_refused(node: Node, here: list[str], asked: str) -> None:
-    only = replace(node.settings, sharing=tuple(here))
+    only = node.settings._replace(sharing=tuple(here))
     with pytest.raises(UsageError, match=f"shares by {here[0]} only"):
         lease.acquire(node.request(sharing=asked), Caller(UID, GID), only, node.store)
     assert lease_files(node) == []
 
 
 def test_a_node_without_nginxs_group_says_so(node: Node) -> None:
-    other = replace(node.settings, http_group="no_such_group")
+    other = node.settings._replace(http_group="no_such_group")
     with pytest.raises(VacError, match="no_such_group"):
         lease.acquire(node.request(sharing="http"), Caller(UID, GID), other, node.store)
     assert lease_files(node) == []

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,7 +38,7 @@ def test_a_vm_keeps_to_the_version_it_was_prepared_with(
     monkeypatch.setattr(leases.Store.__init__, "__defaults__", (node.store.run_directory,))
     first = put(node, b"first" * 20_000)
     disks = (Disk(f"{node.settings.image_dir}/vm.iso", "hda", False, "raw"), Disk("s.raw", "vda", True, "raw"))
-    ready = preparation.with_images(replace(job, disks=disks), node.settings)
+    ready = preparation.with_images(job._replace(disks=disks), node.settings)
     granted = node.acquire(**preparation.lease_request(ready, KIND, node.sandbox(), None, node.settings))
     assert list(granted.images) == [first]
     assert image.users() == {first: [job.domain]}
@@ -61,7 +60,7 @@ def test_other_paths_stay_as_they_are(node: Node, job: JobAd) -> None:
     plain = Path(node.settings.image_dir, "plain.iso")
     plain.write_bytes(b"y")
     for path in (str(outside), str(link), str(plain), f"{node.settings.image_dir}/missing.iso", "in-sandbox.iso"):
-        ready = preparation.with_images(replace(job, disks=(Disk(path, "hda", False, "raw"),)), node.settings)
+        ready = preparation.with_images(job._replace(disks=(Disk(path, "hda", False, "raw"),)), node.settings)
         assert ready.disks[0].file == path
         asked = preparation.lease_request(ready, KIND, "/x", None, node.settings)
         assert asked["images"] == []

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +315,7 @@ def test_outputs_that_fill_the_nodes_disk_end_their_vm(node: Node, clock: Time, 
     os.truncate(target / "sparse", 10 * limit)
     assert look(node) == []
     assert actions(node) == []
-    small = replace(node.settings, outputs_mb=1)
+    small = node.settings._replace(outputs_mb=1)
     (target / "big").write_bytes(b"x" * (2 << 20))
     assert watch.Watch(node.store, small).run() == []
     assert actions(node) == ["shutdown"]
@@ -344,5 +343,5 @@ def test_a_link_in_place_of_outputs_is_not_counted(node: Node, clock: Time) -> N
     elsewhere.mkdir()
     (elsewhere / "big").write_bytes(b"x" * (2 << 20))
     os.symlink(elsewhere, lease.joboutputs)
-    watch.Watch(node.store, replace(node.settings, outputs_mb=1)).run()
+    watch.Watch(node.store, node.settings._replace(outputs_mb=1)).run()
     assert actions(node) == []

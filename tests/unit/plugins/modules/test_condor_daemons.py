@@ -41,6 +41,48 @@ def test_applied_does_nothing_after_somebody_else_did_it(condor_node: CondorNode
     assert (result["changed"], condor_node.log) == (False, [])
 
 
+def bare(node: CondorNode, *more: str) -> None:
+    """The node as a new installation: nothing below the master but what is named."""
+    for name in set(node.pids) - {"MASTER", "SHARED_PORT", *more}:
+        del node.pids[name], node.states[name]
+
+
+def test_a_new_installation_is_restarted_once_and_not_reconfigured_first(condor_node: CondorNode) -> None:
+    bare(condor_node)
+    run(condor_config, {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
+    old = dict(condor_node.pids)
+    results = [
+        run(condor_daemons, {"state": "applied"}, check=check, tools=Tools(condor_node)) for check in (True, False) * 2
+    ]
+    assert [result["changed"] for result in results] == [True, True, False, False]
+    assert condor_node.log == ["systemctl restart condor.service"]
+    assert condor_node.pids["MASTER"] != old["MASTER"]
+    assert results[1]["ready"]
+    assert set(results[1]["daemons"]) >= {"COLLECTOR", "SCHEDD", "STARTD"}
+
+
+@pytest.mark.parametrize("more", ["SCHEDD", "STARTD", "COLLECTOR", "DEFRAG"])
+def test_a_master_with_anything_below_it_is_not_restarted_by_its_service(condor_node: CondorNode, more: str) -> None:
+    if more not in condor_node.pids:
+        condor_node.start(more)
+    bare(condor_node, more)
+    run(condor_config, {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
+    run(condor_daemons, {"state": "applied", "timeout": 5}, tools=Tools(condor_node))
+    assert condor_node.log[0] == "reconfig"
+
+
+@pytest.mark.parametrize("missing", [(), ("systemctl",)])
+def test_a_master_that_no_service_runs_is_restarted_by_its_own_command(
+    condor_node: CondorNode, missing: tuple[str, ...]
+) -> None:
+    bare(condor_node)
+    condor_node.by_service = False
+    run(condor_config, {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
+    run(condor_daemons, {"state": "applied", "timeout": 5}, tools=Tools(condor_node, missing))
+    assert condor_node.log[0] == "reconfig"
+    assert not [line for line in condor_node.log if line.startswith("systemctl")]
+
+
 def test_running_vms_outlive_a_restart(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(1), running_vm(2, universe=5), running_vm(3)]
     result = run(condor_daemons, {"state": "restarted", "timeout": 20}, tools=Tools(condor_node))
