@@ -29,7 +29,7 @@ SETS: dict[str, dict[str, str]] = {
 
 # realpath, not the link itself: a program that imports late must not mix two versions after a switch.
 SCRIPT = """\
-#!{interpreter} -I
+#!{interpreter} -I{more}
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Installed by vacuum.htcondor.job_hooks, which overwrites changes.
 import os
@@ -51,6 +51,10 @@ if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
 }
 
 
+# They use the standard library alone, and a VM waits for each of them: no look for other packages (-S).
+WITHOUT_SITE = frozenset({"condor_vac.hooks.exit", "condor_vac.hooks.qemu", "condor_vac.lease"})
+
+
 @dataclass(frozen=True)
 class EntryPoint:
     """One program: where it is and which module of the package it runs."""
@@ -67,8 +71,9 @@ class EntryPoint:
         """The text of the program. Isolated (-I), so that nothing of a job's environment counts."""
         arguments = "sys.argv[1:]" if self.module == "condor_vac.cli" else ""
         guard = GUARDS.get(self.module, "")
+        more = "S" if self.module in WITHOUT_SITE else ""
         return SCRIPT.format(
-            interpreter=interpreter, current=current, module=self.module, arguments=arguments, guard=guard
+            interpreter=interpreter, more=more, current=current, module=self.module, arguments=arguments, guard=guard
         )
 
 

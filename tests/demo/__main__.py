@@ -33,10 +33,12 @@ TASK_SECONDS = 5
 # One emulated processor is there for all of them: one VM of each at a time.
 SITE = {
     "lab_vms": 2,
+    # The machine has other things to do than to look after VMs that live for a minute.
+    "worker_watch_interval": 60,
     "demo_limits": {"max_machines": 1, "max_idle": 1},
     "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in QUEUES},
 }
-LOOK_SECONDS = 10
+LOOK_SECONDS = 15
 # Three cycles of a factory, in which it could decide for another VM.
 QUIET_SECONDS = 30
 LIMIT_SECONDS = 2400
