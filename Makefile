@@ -37,7 +37,7 @@ prepare: apt
 demo: prepare ## a pool in a box: watch VMs appear, work, and stop appearing (KEEP=1 leaves it up)
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-test: prepare ## every test (ONLY=unit: one stage; ALL=1: also faults, two experiments, and the newest HTCondor)
+test: prepare ## every test (ONLY=unit: one stage; ALL=1: also two experiments and the newest HTCondor)
 	@$(PYTHON) -m tests.run_all $(if $(ALL),--all) $(foreach stage,$(ONLY),--only $(stage))
 
 lint: prepare ## ruff, mypy, yamllint, ansible-lint

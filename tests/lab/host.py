@@ -34,8 +34,8 @@ FILES = {
     Path("/usr/lib/syslinux/mbr/mbr.bin"): "syslinux-common",
 }
 
-# QEMU emulates SVM without hardware help, but a second emulated processor makes the machine's own
-# kernel panic once it runs nested guests.
+# QEMU emulates SVM without hardware help, but not with a second emulated processor: under 7.2 the machine's own kernel
+# panicked once it ran nested guests, and under 10.0 one such guest of five was gone without a word.
 _TCG_MIB = 512
 # "Fast" strings (erms, fsrm) are emulated a byte at a time: with them a file takes twice the time to be read from the
 # page cache. Five-level page tables (la57) cost a level at each walk.
