@@ -14,18 +14,20 @@ import contextlib
 import math
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 from condor_vac.errors import VacError
+
+if TYPE_CHECKING:
+    import socket
 
 Value = Union[str, int, float, bool, None]
 
 # "127.0.0.1 40404 " and a cookie of some 40 characters.
 _CONFIG_LIMIT = 1024
-_CONFIG = re.compile(r"([0-9a-fA-F.:]{2,45}) ([1-9][0-9]{0,4}) (\S{1,255})\s*")
+_CONFIG = r"([0-9a-fA-F.:]{2,45}) ([1-9][0-9]{0,4}) (\S{1,255})\s*"
 _ANSWER_LIMIT = 64
 # CHIRP_ERROR_* of chirp_protocol.h that a job's user can meet here.
 _REFUSALS = {
@@ -36,7 +38,7 @@ _REFUSALS = {
 }
 # The protocol's line and the starter's buffer are longer; this keeps an ad readable as well.
 LITERAL_LIMIT = 900
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_NAME = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 
 
 def literal(value: Value) -> str:
@@ -63,7 +65,7 @@ def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: flo
     """
     deadline = time.monotonic() + timeout
     for name in attributes:
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise VacError(f"{name!r}: not an attribute name")
     host, port, cookie = _read_config(config)
     requests = {"cookie": f"cookie {cookie}\n"}
@@ -89,7 +91,7 @@ def _read_config(path: str) -> tuple[str, int, str]:
         raise VacError(f"{path}: not there; the job needs WantIOProxy = true and a living starter") from None
     except OSError as error:
         raise VacError(f"{path}: {error.strerror}") from error
-    found = _CONFIG.fullmatch(text)
+    found = re.fullmatch(_CONFIG, text)
     if found is None or int(found.group(2)) > 65535:
         raise VacError(f"{path}: not HTCondor's: wanted are an address, a port and a cookie on one line")
     return found.group(1), int(found.group(2)), found.group(3)
@@ -97,6 +99,8 @@ def _read_config(path: str) -> tuple[str, int, str]:
 
 @contextlib.contextmanager
 def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
+    import socket  # noqa: PLC0415 - a VM's start writes literals and tells nobody
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as link:

@@ -15,7 +15,7 @@ from typing import Any
 from condor_vac.errors import VacError
 
 AD_LIMIT = 1 << 20
-_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=")
+_LINE = r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*="
 
 
 def bindings() -> ModuleType:
@@ -51,7 +51,7 @@ class Ad:
         except (ValueError, SyntaxError, RuntimeError) as error:
             raise VacError(f"{source}: HTCondor cannot read this ad; correct it") from error
         for line in lines:
-            found = _LINE.match(line)
+            found = re.match(_LINE, line)
             if found is None or found[1] not in self._ad:
                 raise VacError(f"{source}: HTCondor cannot read the line {line[:80]!a}; correct the ad")
 

@@ -19,7 +19,7 @@ LABELS = {"cernvm": "CONTEXT", "cloud-init": "cidata"}
 ROOT_KEY_NAME = "root.pub"
 KEY_LIMIT = 1 << 16
 
-_KEY_LINE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f\x7f]*)?")
+_KEY_LINE = r"(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,3}( [^\x00-\x1f\x7f]*)?"
 
 
 def files(kind: str, guest: Guest, user_data: bytes) -> dict[str, bytes]:
@@ -62,7 +62,7 @@ def check_public_key(data: bytes, source: str) -> list[str]:
         raise UsageError(f"{source}: not text; give an OpenSSH public key") from error
     lines = [line.strip() for line in text.splitlines()]
     keys = [line for line in lines if line and not line.startswith("#")]
-    if len(data) > KEY_LIMIT or not keys or not all(_KEY_LINE.fullmatch(key) for key in keys):
+    if len(data) > KEY_LIMIT or not keys or not all(re.fullmatch(_KEY_LINE, key) for key in keys):
         raise UsageError(f"{source}: not OpenSSH public keys, one a line without options; give the .pub file")
     return keys
 

@@ -21,7 +21,7 @@ from condor_vac.errors import UsageError, VacError
 
 TIMEOUT_SECONDS = 20.0
 # Only what exportfs, its table and the kernel's export cache read alike, without any quoting.
-_PATH = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+")
+_PATH = r"(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+"
 
 
 class Export(NamedTuple):
@@ -96,7 +96,7 @@ def _target(export: Export) -> str:
 
 
 def _check(export: Export) -> None:
-    if not _PATH.fullmatch(export.directory) or len(export.directory) > 1024:
+    if not re.fullmatch(_PATH, export.directory) or len(export.directory) > 1024:
         raise UsageError(
             f"{export.directory!r}: not a path that can be exported; use letters, digits and . _ + - in names"
         )

@@ -20,7 +20,7 @@ from condor_vac.errors import VacError
 MEGABYTE = 1_000_000
 GIGABYTE = 1_000_000_000
 
-_KEY = re.compile(r"[A-Za-z0-9_]{1,64}")
+_KEY = r"[A-Za-z0-9_]{1,64}"
 
 
 class Vm(NamedTuple):
@@ -146,7 +146,7 @@ def _write_key(dir_fd: int, key: str, value: str) -> None:
 
 
 def _check_key(key: str) -> None:
-    if not _KEY.fullmatch(key):
+    if not re.fullmatch(_KEY, key):
         raise VacError(f"{key[:80]!a}: not a feature's name; use letters, digits and _")
 
 

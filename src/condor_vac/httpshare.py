@@ -29,7 +29,7 @@ OUTPUTS = "joboutputs"
 # Name to whether nginx may write there.
 SHARES = {"machinefeatures": False, "jobfeatures": False, OUTPUTS: True, METADATA: False}
 
-_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
+_ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SAFE = "nosuid,nodev,noexec"
 
@@ -65,7 +65,7 @@ def grant(lease: Lease, sandbox: int, gid: int) -> None:
 
 def revoke(address: str) -> None:
     """Show the VM at the address nothing any more; one that is shown nothing is fine. Raises VacError."""
-    if not _ADDRESS.fullmatch(address):
+    if not re.fullmatch(_ADDRESS, address):
         raise UsageError(f"{address!r}: not an IPv4 address")
     top = f"{DIRECTORY}/{address}"
     # By umount(8): libvirt's AppArmor profile lets its hook start programs, but not unmount by itself.
@@ -80,7 +80,7 @@ def revoke(address: str) -> None:
 def addresses() -> set[str]:
     """The addresses that are shown anything."""
     with contextlib.suppress(FileNotFoundError):
-        return {name for name in os.listdir(DIRECTORY) if _ADDRESS.fullmatch(name)}
+        return {name for name in os.listdir(DIRECTORY) if re.fullmatch(_ADDRESS, name)}
     return set()
 
 

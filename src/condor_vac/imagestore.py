@@ -25,8 +25,8 @@ from condor_vac.errors import UsageError, VacError
 VERSIONS = ".versions"
 # VMs run as their jobs' users.
 MODE = 0o644
-_NAME = re.compile(r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,99}")
-_VERSION = re.compile(r"[0-9a-f]{16}-[A-Za-z0-9._+@=-]{1,100}")
+_NAME = r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,99}"
+_VERSION = r"[0-9a-f]{16}-[A-Za-z0-9._+@=-]{1,100}"
 _RECORD_LIMIT = 1 << 16
 
 
@@ -57,7 +57,7 @@ class Record(NamedTuple):
 
 def check_name(name: str) -> str:
     """The image's name, if it is one for a file. Raises UsageError."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         raise UsageError(
             f"image name {ascii(name)[:80]}: must be a file name of letters, digits and . _ + @ = - (no slash)"
         )
@@ -80,7 +80,7 @@ def resolved(path: str, image_dir: str) -> str:
 def version_of(path: str, image_dir: str) -> str | None:
     """The version that a resolved path is, as a lease names it; None for what is no version of a store."""
     directory, name = os.path.split(path)
-    return name if directory == f"{image_dir}/{VERSIONS}" and _VERSION.fullmatch(name) else None
+    return name if directory == f"{image_dir}/{VERSIONS}" and re.fullmatch(_VERSION, name) else None
 
 
 class Store:
@@ -187,7 +187,7 @@ class Store:
                 return {
                     entry.name: entry.stat(follow_symlinks=False).st_size
                     for entry in entries
-                    if _VERSION.fullmatch(entry.name)
+                    if re.fullmatch(_VERSION, entry.name)
                 }
         except FileNotFoundError:
             return {}

@@ -14,8 +14,8 @@ from condor_vac.errors import VacError
 _TIMEOUT_SECONDS = 60.0
 # All take mkisofs's options; xorriso is what current distributions ship.
 _TOOLS = (("xorriso", "-as", "mkisofs"), ("genisoimage",), ("mkisofs",))
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}")
-_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}")
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}"
+_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}"
 # 1 January 2000: the same files make the same image, whenever they are made.
 _EPOCH = 946684800
 
@@ -26,7 +26,7 @@ def make(path: str, files: Mapping[str, bytes], label: str, mode: int = 0o600) -
     ``mode`` is that of the image, which may hold secrets; ``label`` is the volume's. The directory of
     ``path`` is used for the work, so it must have room for twice the files. Raises VacError.
     """
-    if not _LABEL.fullmatch(label):
+    if not re.fullmatch(_LABEL, label):
         raise VacError(f"{label!a}: not a volume label; use letters, digits, _ and -")
     directory, name = os.path.split(os.path.abspath(path))
     try:
@@ -67,7 +67,7 @@ def _tool() -> tuple[str, ...]:
 def _write_tree(tree: str, files: Mapping[str, bytes]) -> None:
     os.mkdir(tree)
     for name, data in files.items():
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise VacError(f"{name!a}: not a name for a file on an ISO; use letters, digits and _ . -")
         file = os.path.join(tree, name)
         with open(file, "xb") as stream:

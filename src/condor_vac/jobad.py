@@ -16,9 +16,9 @@ from condor_vac.classads import Ad
 from condor_vac.errors import VacError
 
 _DISK_FORMATS = ("raw", "qcow2")
-_DEVICE = re.compile(r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}(@[A-Za-z0-9_.-]{1,99})?")
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_DEVICE = r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}"
+_USER = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}(@[A-Za-z0-9_.-]{1,99})?"
+_MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"
 _INT_MAX = 2**53
 
@@ -168,7 +168,7 @@ def _disk(entry: str) -> Disk:
         raise ValueError(f"entry {entry[:80]!a} must be FILE:DEVICE:MODE or FILE:DEVICE:MODE:FORMAT")
     file, device, mode = parts[0], parts[1].lower(), parts[2].lower()
     disk_format = parts[3].lower() if len(parts) == 4 else "raw"
-    if not _DEVICE.fullmatch(device):
+    if not re.fullmatch(_DEVICE, device):
         raise ValueError(f"device {device[:20]!a} must be like hda, sda, vda or xvda")
     if mode not in {"r", "w", "rw"}:
         raise ValueError(f"mode {mode[:20]!a} must be r, w or rw")
@@ -209,13 +209,13 @@ def _lower(check: f.Check) -> f.Check:
 
 
 def _user(value: Any) -> str:
-    if not isinstance(value, str) or not _USER.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_USER, value):
         raise ValueError("must be USER@DOMAIN of letters, digits and . _ + -")
     return value
 
 
 def _mac(value: Any) -> str:
-    if not isinstance(value, str) or not _MAC.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_MAC, value):
         raise ValueError("must be a MAC address such as 52:54:00:12:34:56")
     return value
 

@@ -23,7 +23,7 @@ from condor_vac.exports import Export
 RUN_DIRECTORY = "/run/condor_vac"
 # libvirt's own log directory: virtlogd, which is root and confined by SELinux, writes the console there.
 CONSOLE_DIRECTORY = "/var/log/libvirt/qemu"
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # HTCondor's name of a VM: USER_CLUSTER.PROC, the user with @ as _.
 DOMAIN_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
 _FILE_LIMIT = 1 << 16
@@ -206,7 +206,7 @@ class Store:
 
 def is_uuid(text: object) -> bool:
     """Whether it is the text of a UUID in lower case."""
-    return isinstance(text, str) and _UUID.fullmatch(text) is not None
+    return isinstance(text, str) and re.fullmatch(_UUID, text) is not None
 
 
 def check_uuid(text: object) -> str:

@@ -17,7 +17,7 @@ FIRST_NUMBER = 10
 LAST_NUMBER = 250
 # 52:54:00 is the prefix libvirt and QEMU use; 76 is the letter v.
 MAC_PREFIX = "52:54:00:76"
-_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 
 
 class Host(NamedTuple):
@@ -49,7 +49,7 @@ def host(subnet: str, number: int, domain: str) -> Host:
     """The place with this number; ``domain`` is what follows the host part of its name."""
     if not FIRST_NUMBER <= number <= LAST_NUMBER:
         raise UsageError(f"host number {number}: must be from {FIRST_NUMBER} to {LAST_NUMBER}")
-    if not _DOMAIN.fullmatch(domain):
+    if not re.fullmatch(_DOMAIN, domain):
         raise UsageError(f"hostname_domain: {domain!r}: must be a lower-case DNS domain such as vac.internal")
     address = parse_subnet(subnet).network_address + number
     high, low = address.packed[2:]

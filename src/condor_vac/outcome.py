@@ -39,7 +39,7 @@ DEFAULT_FIZZLE_SECONDS = 600
 FIRST_ABORT_CODE = 300
 
 # Three digits that no further digit or letter follows: Vac takes "300: no work" and "300" for 300 as well.
-_CODE = re.compile(rb"[ \t]*([1-9][0-9]{2})(?![0-9A-Za-z_])")
+_CODE = rb"[ \t]*([1-9][0-9]{2})(?![0-9A-Za-z_])"
 
 # By the hundred: intermediate codes follow theirs. The platform defines none from 800 on: as 700, they
 # are aborts that name neither the site nor the experiment.
@@ -70,7 +70,7 @@ def parse(message: bytes | None, runtime: float, fizzle_seconds: float) -> Outco
     fizzle. A runtime that is not a number (a clock that stepped) counts as short.
     """
     first = re.split(rb"[\r\n]", (message or b"")[:READ_LIMIT], maxsplit=1)[0]
-    found = _CODE.match(first)
+    found = re.match(_CODE, first)
     if found is None:
         fizzled = not runtime >= fizzle_seconds
         return Outcome(None, safe_text(first), fizzled, "fizzle" if fizzled else "none")

@@ -13,7 +13,6 @@ import pwd
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +73,8 @@ def _child(writer: int, identity: tuple[int, int, list[int]], work: Callable[[],
     finally:
         # A programming error: its traceback is the only thing that says where. Then out, whatever happened.
         if not answer:
+            import traceback  # noqa: PLC0415 - for that alone
+
             traceback.print_exc()
         os._exit(0)
 

@@ -19,14 +19,14 @@ from condor_vac.errors import UsageError, VacError
 DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")
 # What a VM reads at 169.254.169.254, where it is shared by HTTP.
 METADATA = "metadata"
-_LAYOUT = re.compile(r"dir_[0-9]{1,20}(/scratch)?")
+_LAYOUT = r"dir_[0-9]{1,20}(/scratch)?"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def check_layout(path: str, execute: str) -> str:
     """The part of ``path`` below ``execute``, if it is one that HTCondor makes. Raises UsageError."""
     below = path[len(execute) + 1 :]
-    if not path.startswith(execute + "/") or not _LAYOUT.fullmatch(below):
+    if not path.startswith(execute + "/") or not re.fullmatch(_LAYOUT, below):
         raise UsageError(f"{path[:200]!r}: not a job's sandbox; it must be {execute}/dir_N or its scratch")
     return below
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import urllib.parse
 
 _URL_LIMIT = 2048
-_URL = re.compile(r"[!-~]+")
+_URL = r"[!-~]+"
 
 
 class FetchError(VacError):
@@ -40,7 +40,7 @@ def parse(url: str, first: urllib.parse.SplitResult | None = None) -> urllib.par
     import urllib.parse  # noqa: PLC0415 - most machinetypes name no URL
 
     shown = ascii(url[:120])
-    if len(url) > _URL_LIMIT or not _URL.fullmatch(url):
+    if len(url) > _URL_LIMIT or not re.fullmatch(_URL, url):
         raise FetchError(f"{shown}: not a URL: it is too long, or has blanks or characters that are not ASCII")
     try:
         parts = urllib.parse.urlsplit(url)

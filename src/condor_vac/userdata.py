@@ -55,7 +55,7 @@ ALIASES = {
 
 # Vac blanks names with a comma as well. A placeholder ends at the first ##, as names cannot hold one.
 _PLACEHOLDER = re.compile(rb"##user_data_([A-Za-z0-9_,]*)##")
-_OWN_NAME = re.compile(r"(option|file)_[A-Za-z0-9_]+")
+_OWN_NAME = r"(option|file)_[A-Za-z0-9_]+"
 
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
@@ -113,7 +113,7 @@ def render(template: bytes, values: Values) -> Rendered:
         size += len(kept) + (len(by_name[name]) if name is not None else 0)
         if size > RESULT_LIMIT:
             raise VacError(f"user data: over {RESULT_LIMIT} bytes when rendered; shorten template or values")
-    known = [name for name in blanked if name in NAMES or name in ALIASES or _OWN_NAME.fullmatch(name)]
+    known = [name for name in blanked if name in NAMES or name in ALIASES or re.fullmatch(_OWN_NAME, name)]
     unknown = [name for name in blanked if name not in known]
     return Rendered(b"".join(parts), tuple(used), tuple(unknown), tuple(known))
 
@@ -193,7 +193,7 @@ def parse_settings(settings: list[str]) -> Values:
         name = ALIASES.get(key, key)
         if name in NAMES:
             platform[name] = value
-        elif not _OWN_NAME.fullmatch(name):
+        elif not re.fullmatch(_OWN_NAME, name):
             raise UsageError(f"--set {key}: unknown; use option_NAME, file_NAME or one of {', '.join(NAMES)}")
         elif name.startswith("option_"):
             options[name[len("option_") :]] = value

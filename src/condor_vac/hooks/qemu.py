@@ -17,7 +17,6 @@ import os
 import select
 import sys
 import syslog
-import traceback
 from collections.abc import Callable
 
 from condor_vac import console, ending, lease
@@ -72,8 +71,11 @@ def apart(work: Callable[[], None], seconds: float) -> None:
             done = True
         finally:
             # A programming error: nobody else would see it. Then out, whatever happened.
-            for line in [] if done else traceback.format_exc().splitlines():
-                syslog.syslog(syslog.LOG_ERR, line)
+            if not done:
+                import traceback  # noqa: PLC0415 - for that alone
+
+                for line in traceback.format_exc().splitlines():
+                    syslog.syslog(syslog.LOG_ERR, line)
             os._exit(0)
     os.close(writer)
     select.select([reader], [], [], seconds)

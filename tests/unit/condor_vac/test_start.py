@@ -13,10 +13,13 @@ SOURCE = Path(__file__).resolve().parents[3] / "src"
 # Imports that take as long as the rest of a program, or that only people's commands need.
 HEAVY = {
     "argparse", "dataclasses", "decimal", "email", "hashlib", "http.client", "inspect", "logging", "pathlib", "random",
-    "shutil", "subprocess", "tempfile", "urllib.parse", "urllib.request", "uuid", "condor_vac.cli", "condor_vac.fetch",
-    "condor_vac.proxy",
+    "shutil", "subprocess", "tempfile", "traceback", "urllib.parse", "urllib.request", "uuid",
+    "condor_vac.cli", "condor_vac.fetch", "condor_vac.proxy",
 }  # fmt: skip
-NOT_FOR = {"condor_vac.domain": {"condor_vac.machinetype", "condor_vac.chirp", "socket"}}
+NOT_FOR = {
+    "condor_vac.domain": {"condor_vac.machinetype", "condor_vac.chirp", "socket"},
+    "condor_vac.hooks.prepare": {"socket"},
+}
 
 
 @pytest.mark.parametrize(
