@@ -4,3 +4,6 @@
 from __future__ import annotations
 
 __version__ = "0.1.0"
+
+# What a worker node knows of its VMs, which a reboot forgets with them.
+RUN_DIRECTORY = "/run/condor_vac"

@@ -15,9 +15,9 @@ import os
 import re
 from collections.abc import Iterator
 
-from condor_vac import tools
+from condor_vac import RUN_DIRECTORY, tools
 from condor_vac.errors import UsageError, VacError
-from condor_vac.leases import RUN_DIRECTORY, Lease
+from condor_vac.leases import Lease
 from condor_vac.sandbox import METADATA
 
 DIRECTORY = f"{RUN_DIRECTORY}/http"

@@ -45,6 +45,8 @@ CHECKS: dict[str, fields.Check] = {
     "heartbeat_seconds": fields.integer(0, _YEAR),
     "images": fields.list_of(fields.file_name),
 }
+# Why HTCondor ends a job (its JOB_EXIT hook's argument).
+ENDINGS = ("exit", "remove", "hold", "evict")
 REQUIRED = {"sandbox", "domain", "machinetype", "fizzle_seconds", "max_wallclock_seconds"}
 
 
@@ -78,7 +80,8 @@ def _acquire() -> object:
 
 def _release() -> object:
     which = _parse(sys.stdin.buffer.read(REQUEST_LIMIT + 1))
-    lease = release_for(which, caller(root_allowed=True), settings_module.of_this_node(), Store())
+    act = end_for if "sandbox" in which else release_for
+    lease = act(which, caller(root_allowed=True), settings_module.of_this_node(), Store())
     return {"released": None if lease is None else lease.uuid}
 
 
@@ -194,6 +197,24 @@ def release_for(which: dict[str, Any], who: Caller, settings: Settings, store: S
             raise VacError(f"{lease.uuid}: its VM {lease.domain} still runs; end the VM first")
         release(lease, settings, store)
         return lease
+
+
+def end_for(which: dict[str, Any], who: Caller, settings: Settings, store: Store) -> Lease | None:
+    """Tell the job in the caller's own ``sandbox`` of its VM's end, as the caller, and release its lease.
+
+    ``reason`` is HTCondor's: exit, remove, hold or evict. Returns the lease, None if there is none. Raises
+    UsageError for another request, VacError when the ad cannot be told or while the VM runs.
+    """
+    from condor_vac import ending  # noqa: PLC0415 - nothing of it is needed at a VM's start
+
+    if set(which) != {"sandbox", "reason"} or which["reason"] not in ENDINGS:
+        raise UsageError(f'request: must be {{"sandbox": …, "reason": …}}, the reason one of {", ".join(ENDINGS)}')
+    mine = (one for one in store.all() if one.sandbox == which["sandbox"] and one.uid == who.uid)
+    lease = next(mine, None)
+    if lease is None:
+        return None
+    ending.finish(lease, which["reason"], settings.execute)
+    return release_for({"uuid": lease.uuid}, who, settings, store)
 
 
 def _find(which: dict[str, Any], store: Store) -> Lease | None:

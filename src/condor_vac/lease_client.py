@@ -29,6 +29,14 @@ def release(uuid: str) -> None:
     _call("release", {"uuid": uuid})
 
 
+def end(sandbox: str, reason: str) -> None:
+    """Have the job in the sandbox told of its VM's end, and give its lease back. Raises VacError.
+
+    ``reason`` is HTCondor's exit reason; a sandbox without a lease is fine.
+    """
+    _call("release", {"sandbox": sandbox, "reason": reason})
+
+
 def _call(action: str, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         answer = tools.run(["sudo", "-n", PROGRAM, action], timeout=TIMEOUT_SECONDS, stdin=json.dumps(request).encode())

@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from condor_vac import atomic
+from condor_vac import RUN_DIRECTORY, atomic
 from condor_vac.errors import UsageError, VacError
 from condor_vac.exports import Export
 
-RUN_DIRECTORY = "/run/condor_vac"
 # libvirt's own log directory: virtlogd, which is root and confined by SELinux, writes the console there.
 CONSOLE_DIRECTORY = "/var/log/libvirt/qemu"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"

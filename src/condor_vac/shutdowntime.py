@@ -16,9 +16,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from condor_vac import atomic, features, privileges, sandbox
+from condor_vac import RUN_DIRECTORY, atomic, features, privileges, sandbox
 from condor_vac.errors import VacError
-from condor_vac.leases import RUN_DIRECTORY, Lease
+from condor_vac.leases import Lease
 
 if TYPE_CHECKING:
     import argparse

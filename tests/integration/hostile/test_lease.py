@@ -157,6 +157,24 @@ def test_other_arguments(hostile: Hostile, arguments: list[str]) -> None:
     assert b"usage" in done.stderr
 
 
+def test_the_end_of_anothers_vm(hostile: Hostile) -> None:
+    sandbox = hostile.node.sandbox(1)
+    assert hostile.lease("acquire", request(hostile, sandbox)).returncode == 0
+    asked = {"sandbox": sandbox, "reason": "remove"}
+    assert json.loads(hostile.lease("release", asked, uid=UID + 7).stdout) == {"released": None}
+    for wrong in (
+        {**asked, "reason": "x\n"},
+        {**asked, "reason": ["exit"]},
+        {**asked, "uuid": "y"},
+        {"sandbox": [sandbox]},
+    ):
+        assert hostile.lease("release", wrong).returncode == 2
+    assert len(hostile.leases()) == 1
+    done = hostile.lease("release", asked)
+    assert json.loads(done.stdout)["released"], done.stderr
+    assert hostile.leases() == []
+
+
 def test_without_sudo(hostile: Hostile) -> None:
     stdin = json.dumps(request(hostile, hostile.node.sandbox(1))).encode()
     for uid, claim in ((0, None), (0, "0"), (0, "-1"), (0, "x"), (UID, "5"), (UID, str(UID))):

@@ -18,7 +18,9 @@ HEAVY = {
 }  # fmt: skip
 NOT_FOR = {
     "condor_vac.domain": {"condor_vac.machinetype", "condor_vac.chirp", "socket"},
+    "condor_vac.hooks.exit": {"condor_vac.ending", "condor_vac.lease_client", "condor_vac.leases", "json"},
     "condor_vac.hooks.prepare": {"socket"},
+    "condor_vac.lease": {"condor_vac.chirp", "condor_vac.ending", "socket"},
 }
 
 

@@ -374,12 +374,11 @@ def test_a_fault_of_the_program_is_in_the_systems_log(tmp_path: Path) -> None:
 def leave(node: Node, monkeypatch: pytest.MonkeyPatch) -> Callable[[Lease, str], int]:
     """Run the JOB_EXIT hook for a lease."""
 
-    def release(uuid: str) -> None:
-        lease.release_for({"uuid": uuid}, lease.Caller(UID, GID), node.settings, node.store)
+    def end(sandbox: str, reason: str) -> None:
+        lease.end_for({"sandbox": sandbox, "reason": reason}, lease.Caller(UID, GID), node.settings, node.store)
 
-    monkeypatch.setattr(lease_client, "release", release)
-    monkeypatch.setattr(exit_hook, "Store", lambda: node.store)
-    monkeypatch.setattr(os, "getuid", lambda: UID)
+    monkeypatch.setattr(lease_client, "end", end)
+    monkeypatch.setattr(exit_hook, "LEASES", node.store.directory)
 
     def run(found: Lease, reason: str) -> int:
         monkeypatch.setenv("_CONDOR_SCRATCH_DIR", found.sandbox)
@@ -420,6 +419,47 @@ def test_the_exit_hook_leaves_the_lease_of_a_vm_that_still_runs(
     assert leave(found, "exit") == 1
     assert "still runs" in capsys.readouterr().err
     assert len(lease_files(node)) == 1
+
+
+def test_the_exit_hook_asks_nobody_where_no_lease_names_its_sandbox(
+    node: Node, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Lease, str], int]
+) -> None:
+    found = started(node)
+
+    def end(sandbox: str, reason: str) -> None:
+        raise AssertionError(f"asked for {sandbox}, {reason}")
+
+    monkeypatch.setattr(lease_client, "end", end)
+    assert leave(found._replace(sandbox=f"{found.sandbox}/scratch"), "exit") == 0
+    monkeypatch.setattr(exit_hook, "LEASES", f"{node.base}/nowhere")
+    assert leave(found, "exit") == 0
+
+
+def test_the_exit_hook_says_which_leases_it_cannot_read(
+    node: Node, leave: Callable[[Lease, str], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = started(node)
+    Path(node.store.directory, f"{found.uuid}.json").write_bytes(b"\xff")
+    assert leave(found, "exit") == 1
+    assert f"{node.store.directory}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "request_", [{"sandbox": "@"}, {"sandbox": "@", "reason": "bored"}, {"sandbox": "@", "reason": "exit", "uuid": "x"}]
+)
+def test_an_end_for_another_reason_is_refused(node: Node, request_: dict[str, str]) -> None:
+    found = started(node)
+    asked = {key: value.replace("@", found.sandbox) for key, value in request_.items()}
+    with pytest.raises(UsageError, match="exit, remove, hold, evict"):
+        lease.end_for(asked, lease.Caller(UID, GID), node.settings, node.store)
+    assert (node.told(), len(lease_files(node))) == ({}, 1)
+
+
+def test_another_users_vm_is_not_ended(node: Node) -> None:
+    found = started(node)
+    asked = {"sandbox": found.sandbox, "reason": "exit"}
+    assert lease.end_for(asked, lease.Caller(UID + 5, GID), node.settings, node.store) is None
+    assert (node.told(), len(lease_files(node))) == ({}, 1)
 
 
 def test_the_exit_hook_finds_only_the_lease_of_its_own_sandbox(node: Node, leave: Callable[[Lease, str], int]) -> None:
