@@ -19,9 +19,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 from condor_vac import classads, console, leases, settings, shutdowntime, tools
 from condor_vac.errors import VacError
 
+# What the programs import where they need it.
+LATE = (
+    "argparse",
+    "decimal",
+    "socket",
+    "subprocess",
+    "traceback",
+    "urllib.parse",
+    "condor_vac.ending",
+    "condor_vac.proxy",
+)
+
 
 def _warm_up() -> None:
-    """Have HTCondor's bindings import what they import at first use."""
+    """Import what the programs, and HTCondor's bindings, import at first use."""
+    for name in LATE:
+        importlib.import_module(name)
     ad = classads.Ad('A = 1\nB = "x"\nC = {1}\nD = 1/0\nE = 1.5\nF = true\n', "warm-up")
     for name in "ABCDEF":
         with contextlib.suppress(VacError):
