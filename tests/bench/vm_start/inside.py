@@ -9,6 +9,7 @@ written, image (bytes)}.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -73,8 +74,12 @@ def job(sandbox: str, number: int, disk: str, **more: object) -> dict[str, objec
 
 def blocks(sandbox: str) -> int:
     """Bytes of the sandbox that are on disk."""
-    paths = [Path(sandbox), *Path(sandbox).rglob("*")]
-    return sum(path.lstat().st_blocks * 512 for path in paths)
+    total = 0
+    for path in (Path(sandbox), *Path(sandbox).rglob("*")):
+        # The starter writes files of its own and renames them.
+        with contextlib.suppress(FileNotFoundError):
+            total += path.lstat().st_blocks * 512
+    return total
 
 
 def life(sandbox: str, number: int, image: str, programs: dict[str, list[str]], outputs: str) -> dict[str, float]:
