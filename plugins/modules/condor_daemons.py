@@ -188,14 +188,18 @@ class CondorDaemons:
             return self.control.drain()
         if state == "ready":
             return self.control.resume()
-        if state == "applied" and pending.scope == ["MASTER"] and (outcome := self.control.start_anew()):
-            return outcome
         if state == "restarted":
             return self.control.restart([name.upper() for name in self.params["daemons"]])
         if state == "applied" and pending.restart:
-            outcome = self.control.reconfig()  # what needs no restart does not wait for one
-            return self.control.restart(pending.scope) if is_ready(outcome.ad) else outcome
+            return self._restart(pending.scope)
         return self.control.reconfig()
+
+    def _restart(self, scope: list[str]) -> Outcome:
+        """Bring about a restart that a changed configuration needs."""
+        if scope == ["MASTER"] and (anew := self.control.start_anew()):
+            return anew
+        outcome = self.control.reconfig()  # what needs no restart does not wait for one
+        return self.control.restart(scope) if is_ready(outcome.ad) else outcome
 
     def _remember(self, pending: Pending, outcome: Outcome) -> None:
         """Forget what has been taken up; a restart that still waits stays on record."""

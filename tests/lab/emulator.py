@@ -26,11 +26,7 @@ PROGRAM = "qemu-system-x86_64"
 _MAJOR = 10
 _SUITE = "trixie"
 _PACKAGES = ("qemu-system-x86", "libc6", "seabios", "ipxe-qemu")
-_OPTIONS = (
-    "--verbose", "--mode=root", "--variant=extract", "--format=directory",
-    "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\"",
-    "--aptopt=APT::Install-Recommends \"false\"",
-)  # fmt: skip
+_OPTIONS = (*images.MMDEBSTRAP, "--variant=extract")
 
 
 def command(accel: Acceleration) -> list[str]:

@@ -27,11 +27,15 @@ KINDS = (*MACHINE_KINDS, "cloud")
 _DISK = "40G"
 _DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
+# For every tree of Debian packages that the lab makes.
+MMDEBSTRAP = (
+    "--verbose", "--mode=root", "--format=directory",
+    "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\"",
+    "--aptopt=APT::Install-Recommends \"false\"",
+)  # fmt: skip
 # dpkg reads its excludes from the image itself later on; while it is built they are options.
 _MMDEBSTRAP = (
-    "--verbose", "--mode=root", "--variant=minbase", "--format=directory",
-    "--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\"",
-    "--aptopt=APT::Install-Recommends \"false\"", "--dpkgopt=force-unsafe-io",
+    *MMDEBSTRAP, "--variant=minbase", "--dpkgopt=force-unsafe-io",
     "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 )  # fmt: skip

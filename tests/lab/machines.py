@@ -27,12 +27,13 @@ def up(names: Sequence[str], kind: str, memory: int, internet: bool) -> None:
     host.check()
     absent = [name for name in dict.fromkeys(names) if not _is_up(name)]
     image = images.build(kind) if absent else None
+    program = emulator.command(host.acceleration()) if absent else []
     started: list[Machine] = []
     try:
         for name in absent:
             assert image is not None
             started.append(_create(name, image, memory, internet))
-            started[-1] = _power_on(started[-1], image)
+            started[-1] = _power_on(started[-1], image, program)
         for machine in started:
             _wait(machine)
     except BaseException:
@@ -74,11 +75,9 @@ def _free_port(used: set[int]) -> int:
     return port
 
 
-def _power_on(machine: Machine, image: images.Image) -> Machine:
+def _power_on(machine: Machine, image: images.Image, program: Sequence[str]) -> Machine:
     qemu.create_disk(machine, image)
-    accel = host.acceleration()
-    program = emulator.command(accel)
-    command = qemu.command_line(program, machine, image, accel, ssh.public_key(), state.segment_port())
+    command = qemu.command_line(program, machine, image, host.acceleration(), ssh.public_key(), state.segment_port())
     running = dataclasses.replace(machine, process=qemu.start(command, machine.directory))
     running.save()
     return running
