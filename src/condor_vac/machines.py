@@ -15,7 +15,6 @@ Exit code: 0 good, 1 a machinetype's VMs cannot be understood, 2 bad usage.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -38,16 +37,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac machines``."""
     parser.add_argument("machinetype", nargs="?", metavar="MACHINETYPE", help="only the VMs of this one")
     survey.add_arguments(parser, __doc__)
+    survey.add_watch(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the VMs; 1 if a machinetype's VMs could not be understood."""
+    pool = Pool(args.bindings)
+    return survey.show(args, lambda: _report(args, pool))
+
+
+def _report(args: argparse.Namespace, pool: Pool) -> int:
     now = survey.now()
-    views = survey.survey(args, Pool(args.bindings), args.machinetype)
+    views = survey.survey(args, pool, args.machinetype)
     machines = [describe(view, job, now) for view in views for job in view.jobs]
     if args.json:
-        json.dump(machines, sys.stdout, indent=1)
-        print()
+        survey.print_json(args, machines)
     else:
         _print(machines)
     for view in views:

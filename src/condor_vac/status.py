@@ -13,8 +13,6 @@ Exit code: 0 all is well, 1 a machinetype has a problem or no factory that acts,
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from collections import Counter
 from typing import Any
@@ -28,16 +26,20 @@ _COLUMNS = ("MACHINETYPE", "FACTORY", "IDLE", "RUNNING", "WORKS", "HELD", "MAX",
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac status``."""
     survey.add_arguments(parser, __doc__)
+    survey.add_watch(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; 1 if a machinetype has a problem or no factory that acts."""
+    pool = Pool(args.bindings)
+    return survey.show(args, lambda: _report(args, pool))
+
+
+def _report(args: argparse.Namespace, pool: Pool) -> int:
     now = survey.now()
-    views = survey.survey(args, Pool(args.bindings))
-    report = {view.name: describe(view, now) for view in views}
+    report = {view.name: describe(view, now) for view in survey.survey(args, pool)}
     if args.json:
-        json.dump({"time": now, "machinetypes": report}, sys.stdout, indent=1)
-        print()
+        survey.print_json(args, {"time": now, "machinetypes": report})
     else:
         _print(report)
     return 0 if all(_good(entry) for entry in report.values()) else 1

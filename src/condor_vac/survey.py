@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import glob
+import json
 import os
 import re
+import signal
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +23,7 @@ from condor_vac import factoryjob, factorystate, fields, observe
 from condor_vac import machinetype as machinetypes
 from condor_vac.errors import UsageError, VacError
 from condor_vac.machinetype import STATE_ROOT, Machinetype
-from condor_vac.pool import Pool
+from condor_vac.pool import Pool, PoolError
 
 # A factory that has missed so many cycles does not run, whatever its job's status says.
 MISSED_CYCLES = 3
@@ -65,6 +68,50 @@ def add_arguments(parser: argparse.ArgumentParser, description: str | None) -> N
     parser.add_argument("--machinetypes", default=DIRECTORY, metavar="DIR", help="default %(default)s")
     parser.add_argument("--state", default=STATE_ROOT, metavar="DIR", help="factories' directories (%(default)s)")
     parser.add_argument("--bindings", choices=("htcondor2", "htcondor"), help="which Python bindings to use")
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    """The argument of the commands that ``show`` runs."""
+    parser.add_argument(
+        "--watch",
+        type=_interval,
+        metavar="SECONDS",
+        help="print it again every so many seconds until Ctrl-C (with --json: one line each time)",
+    )
+
+
+def show(args: argparse.Namespace, report: Callable[[], int]) -> int:
+    """The exit code of one report or, with --watch, of the last one. A schedd that is away is waited for."""
+    if args.watch is None:
+        return report()
+    # Whoever reads has gone away: end without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    code = 0
+    try:
+        while True:
+            if not args.json:
+                print(time.strftime("-- %H:%M:%S", time.localtime(now())))
+            try:
+                code = report()
+            except PoolError as error:
+                print(f"condor_vac {args.command}: {error}", file=sys.stderr)
+                code = 1
+            sys.stdout.flush()
+            time.sleep(args.watch)
+    except KeyboardInterrupt:
+        return code
+
+
+def _interval(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"{text}: not in 1..86400 seconds")
+    return seconds
+
+
+def print_json(args: argparse.Namespace, report: Any) -> None:
+    """A report as JSON; with --watch on one line, so that each line is a report."""
+    print(json.dumps(report, indent=1 if args.watch is None else None))
 
 
 def survey(args: argparse.Namespace, pool: Pool, only: str | None = None) -> list[View]:

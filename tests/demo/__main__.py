@@ -18,15 +18,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.lab.patience import rest
-
 from . import screen
 from .node import LAB, ROOT, DemoError, Node
 
 NAME = "box"
-# Machinetypes (tests/lab/group_vars: one gets its features by NFS, one by HTTP) and their experiments' queues.
-QUEUES = {name: f"http://127.0.0.1:8080/{name}" for name in ("alpha", "beta")}
-# Work for two VMs and for one.
+# Machinetypes (tests/lab/group_vars: one gets its features by NFS, one by HTTP): work for two VMs and for one.
 TASKS = {"alpha": 4, "beta": 2}
 SUCCESSES = {"alpha": 2, "beta": 1}
 TASK_SECONDS = 5
@@ -36,11 +32,11 @@ SITE = {
     # The machine has other things to do than to look after VMs that live for a minute.
     "worker_watch_interval": 60,
     "demo_limits": {"max_machines": 1, "max_idle": 1},
-    "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in QUEUES},
+    "vacuum_machinetypes": {name: f"{{{{ lab_two_experiments.{name} | combine(demo_limits) }}}}" for name in TASKS},
 }
-LOOK_SECONDS = 15
-# Three cycles of a factory, in which it could decide for another VM.
-QUIET_SECONDS = 30
+LOOK_SECONDS = 5
+# Cycles of a factory without work, in which it could decide for another VM.
+QUIET_CYCLES = 2
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
 LOG = ROOT / ".cache" / "demo" / "ansible.log"
@@ -60,6 +56,7 @@ class Demo:
         self.started = time.monotonic()
         self.node = Node(NAME)
         self.most_at_once = 0
+        self.seen: dict[str, dict[str, Any]] = {}
 
     def seconds(self) -> float:
         """Seconds since the demo started."""
@@ -115,7 +112,7 @@ class Demo:
             ".cache/lab/guest.iso",
         )
         self.step("Start a machine with Debian 13, nothing configured", *LAB, "up", NAME)
-        work = {"lab_queues": TASKS, "lab_task_seconds": TASK_SECONDS}
+        work = {"lab_work": [f"{name}:{count}:{TASK_SECONDS}" for name, count in TASKS.items()]}
         said = " and ".join(f"{count} tasks for {name}" for name, count in TASKS.items())
         self.play(
             f"The experiments: two task queues, {said}, each of {TASK_SECONDS} s",
@@ -130,27 +127,27 @@ class Demo:
         print(f"\n[{self.seconds():4.0f} s] Nobody submits VMs from here on. What the factory sees and does:\n")
         print(screen.HEADER, flush=True)
         shown: dict[str, str] = {}
-        quiet = False
-        while self.seconds() < LIMIT_SECONDS:
-            began = time.monotonic()
-            seen = self.node.observe(QUEUES)
-            running = sum(int(each["factory"].get("running", 0)) for each in seen.values())
-            self.most_at_once = max(self.most_at_once, running)
+        decided: dict[str, set[float]] = {name: set() for name in TASKS}
+        for seen in self.node.watch(tuple(TASKS), LOOK_SECONDS):
+            self.seen = seen
+            self.show(shown)
             for name, each in seen.items():
-                line = screen.row(self.seconds(), name, each)
-                news = screen.news(line)
-                if news != shown.get(name):
-                    print(line, flush=True)
-                    shown[name] = news
-            finished = all(self.finished(each) for each in seen.values())
-            if finished and quiet:
+                decided[name] = decided[name] | {each["factory"]["last"]["time"]} if self.finished(each) else set()
+            if all(len(times) > QUIET_CYCLES for times in decided.values()):
                 return
-            quiet = finished
-            if quiet:
-                time.sleep(QUIET_SECONDS)
-            else:
-                rest(began, least=LOOK_SECONDS, most=LIMIT_SECONDS)
-        raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
+            if self.seconds() > LIMIT_SECONDS:
+                raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
+
+    def show(self, shown: dict[str, str]) -> None:
+        """Print the rows of the table that have news; ``shown`` has the last ones."""
+        running = sum(int(each["factory"].get("running", 0)) for each in self.seen.values())
+        self.most_at_once = max(self.most_at_once, running)
+        for name, each in self.seen.items():
+            line = screen.row(self.seconds(), name, each)
+            news = screen.news(line)
+            if news != shown.get(name):
+                print(line, flush=True)
+                shown[name] = news
 
     @staticmethod
     def finished(seen: dict[str, Any]) -> bool:
@@ -164,7 +161,7 @@ class Demo:
         ended = self.node.ended()
         print("\n".join(screen.summary(ended)))
         checks = [(f"{self.most_at_once} VMs ran at once (at least 2)", self.most_at_once >= 2)]
-        for name, seen in self.node.observe(QUEUES).items():
+        for name, seen in self.seen.items():
             codes = [ad.get("ShutdownCode") for ad in ended if ad.get("VacMachinetype") == name]
             done, factory = screen.counters(seen["tasks"])[2], seen["factory"]
             worked, idled = codes.count(200), codes.count(300)

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import queue
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.lab import network, ssh, state, taskqueue
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAB = (sys.executable, "-m", "tests.lab")
@@ -17,7 +22,9 @@ HISTORY_KEYS = (
     "VacMachinetype,ShutdownCode,ShutdownMessage,VacKind,VacRuntime"
 )
 COMPLETED = 4
-SEPARATOR = "---"
+QUEUE_PORT = 8080
+# A look that takes longer does not come any more.
+SILENCE_SECONDS = 180
 
 
 class DemoError(Exception):
@@ -38,17 +45,22 @@ class Node:
             raise DemoError(f"{script!r} on {self.name} failed: {(done.stderr or done.stdout).strip()[-300:]}")
         return done.stdout
 
-    def observe(self, queues: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-        """Machinetype → {factory, tasks}: the status of its factory, and its experiment's queue.
+    def watch(self, names: Sequence[str], seconds: int) -> Iterator[dict[str, dict[str, Any]]]:
+        """Every so many seconds, machinetype → {factory, tasks}: its factory's status and its experiment's queue.
 
-        ``queues`` has the URL of each machinetype's queue.
+        One login and one program for all looks: each of them is seconds of an emulated processor.
         """
-        # `condor_vac` exits 1 where it has a finding to report; what it reports is what counts here.
-        asked = "".join(f"; echo {SEPARATOR}; taskqueue status {url}" for url in queues.values())
-        text = self.run(f"condor_vac status --json || [ $? -eq 1 ]{asked}")
-        status, *tasks = (json.loads(part) for part in text.split(f"\n{SEPARATOR}\n"))
-        factories = status["machinetypes"]
-        return {name: {"factory": factories.get(name, {}), "tasks": tasks[n]} for n, name in enumerate(queues)}
+        port = network.free_port()
+        forward = ("-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{port}:127.0.0.1:{QUEUE_PORT}")
+        script = f"exec condor_vac status --json --watch {seconds}"
+        argv = ssh.command(state.require(self.name), script, options=forward)
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                for line in _lines(process):
+                    factories = json.loads(line)["machinetypes"]
+                    yield {name: {"factory": factories.get(name, {}), "tasks": _tasks(port, name)} for name in names}
+            finally:
+                process.terminate()
 
     def ended(self) -> list[dict[str, Any]]:
         """The ads (HISTORY_KEYS) of the VMs that ended, oldest first, from HTCondor's queue and history."""
@@ -60,3 +72,30 @@ class Node:
                 if ad.get("JobStatus") == COMPLETED:
                     found[ad["ClusterId"], ad["ProcId"]] = ad
         return sorted(found.values(), key=lambda ad: int(ad.get("CompletionDate", 0)))
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    """The lines of a program that does not end by itself. Raises DemoError if it does, or falls silent."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout or ():
+            lines.put(line)
+        lines.put(None)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        line = None
+        with contextlib.suppress(queue.Empty):
+            line = lines.get(timeout=SILENCE_SECONDS)
+        if line is None:
+            raise DemoError("the machine says nothing any more; see make lab-ssh HOST=box, and the lines above")
+        yield line
+
+
+def _tasks(port: int, name: str) -> dict[str, Any]:
+    """The counters of an experiment's queue. Raises DemoError."""
+    try:
+        return taskqueue.status(f"http://127.0.0.1:{port}/{name}")
+    except (OSError, ValueError) as error:
+        raise DemoError(f"the queue of {name} does not answer: {error}") from error

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An experiment's task queue, for VMs of the test guest to ask. One file, standard library only.
 
-taskqueue.py serve [--host H] [--port P] [--lease S]
+taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS ...]
 taskqueue.py add URL N SECONDS
 taskqueue.py status URL
 
@@ -27,9 +27,10 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 DEFAULT_QUEUE = "default"
 MAX_TASKS = 100_000
@@ -160,16 +161,34 @@ class Queue:
         self._events.append({"time": self._clock(), "event": event, "vm": vm, "task": task, "detail": detail})
 
 
+class Work(NamedTuple):
+    """Tasks that are there from the start: so many, of so many seconds each."""
+
+    queue: str
+    number: int
+    seconds: float
+
+    @classmethod
+    def of(cls, text: str) -> Work:
+        """QUEUE:N:SECONDS, as on the command line. Raises ValueError."""
+        match = re.fullmatch(r"([A-Za-z0-9._-]{1,64}):([0-9]{1,6}):([0-9.]{1,10})", text)
+        if not match:
+            raise ValueError(text)
+        return cls(match.group(1), int(match.group(2)), float(match.group(3)))
+
+
 class Server(ThreadingHTTPServer):
     """All the queues, behind one lock."""
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], lease: float) -> None:
+    def __init__(self, address: tuple[str, int], lease: float, tasks: Sequence[Work] = ()) -> None:
         super().__init__(address, Handler)
         self._lease = lease
         self._lock = threading.Lock()
         self._queues: dict[str, Queue] = {}
+        for work in tasks:
+            self._queue(work.queue).add(work.number, work.seconds)
 
     def answer(self, method: str, target: str) -> tuple[str, bytes]:
         """Content type and body for a request. Raises BadRequest."""
@@ -247,9 +266,9 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = _handle
 
 
-def serve(host: str, port: int, lease: float) -> None:
+def serve(host: str, port: int, lease: float, tasks: Sequence[Work] = ()) -> None:
     """Serves until it is stopped; says the address on standard output, with the port that it got."""
-    with Server((host, port), lease) as server:
+    with Server((host, port), lease, tasks) as server:
         print(f"taskqueue: http://{host}:{server.server_address[1]}", flush=True)
         server.serve_forever()
 
@@ -279,6 +298,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--host", default="0.0.0.0", help="address to listen on (all)")
     command.add_argument("--port", type=int, default=8081)
     command.add_argument("--lease", type=float, default=300, help="seconds beyond a task's length (300)")
+    command.add_argument(
+        "--tasks", type=Work.of, action="append", default=[], metavar="QUEUE:N:SECONDS", help="tasks to begin with"
+    )
     command = commands.add_parser("add", help="add tasks")
     command.add_argument("url")
     command.add_argument("count", type=int)
@@ -292,13 +314,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "serve":
-            serve(options.host, options.port, options.lease)
+            serve(options.host, options.port, options.lease, options.tasks)
         elif options.command == "add":
             add(options.url, options.count, options.seconds)
         else:
             json.dump(status(options.url), sys.stdout, indent=1)
             print()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadRequest) as error:
         print(f"taskqueue: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

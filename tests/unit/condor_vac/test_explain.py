@@ -122,6 +122,45 @@ def test_machines_shows_each_vm(site: Site) -> None:
     assert site.run("machines", "none-such")[0] == 2
 
 
+@pytest.mark.parametrize("command", ["status", "machines"])
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_watch_reports_again_until_it_is_interrupted(
+    site: Site, monkeypatch: pytest.MonkeyPatch, command: str, form: list[str]
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        site.pool.ads.append(ad(f"50.{len(slept)}"))
+        # One look at a schedd that is away, and one after it is back.
+        site.pool.failing = {"jobs"} if len(slept) == 2 else set()
+        if len(slept) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(survey.time, "sleep", sleep)
+    # This process is pytest's as well.
+    monkeypatch.setattr(survey.signal, "signal", lambda *_: None)
+    code, out, err = site.run(command, "--watch", "7", *form)
+    assert (code, slept) == (0, [7.0] * 4)
+    assert len(err.splitlines()) == 1
+    assert "no answer" in err
+    if form:
+        reports = [json.loads(line) for line in out.splitlines()]
+        idle = [len(r) if command == "machines" else r["machinetypes"]["gridpp"]["idle"] for r in reports]
+        assert idle == [0, 1, 3]
+    else:
+        assert out.count("-- ") == 4
+        assert out.count("MACHINETYPE") == 3
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.5", "-3", "nan", "inf", "soon", "86401"])
+def test_watch_takes_a_sensible_number_of_seconds(site: Site, seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        site.run("status", "--watch", seconds)
+    assert ended.value.code == 2
+    assert not site.capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", [["status"], ["machines"], ["explain", "gridpp"]])
 def test_a_schedd_that_does_not_answer_is_an_error_not_an_empty_pool(site: Site, command: list[str]) -> None:
     site.pool.failing.add("jobs")

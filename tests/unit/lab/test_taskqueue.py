@@ -168,17 +168,37 @@ def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Pat
     script.write_bytes(Path(taskqueue.__file__).read_bytes())
     command = [sys.executable, "-I", str(script)]
     with subprocess.Popen(
-        [*command, "serve", "--host", "127.0.0.1", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [*command, "serve", "--host", "127.0.0.1", "--port", "0", "--tasks=q:2:5", "--tasks=other:1:7.5"],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[1]
         try:
+            assert post(f"{url}/other/task?vm=a&host=node1") == "t1 7.5\n"
             subprocess.run([*command, "add", f"{url}/q", "3", "20"], check=True)
             shown = subprocess.run([*command, "status", f"{url}/q"], check=True, capture_output=True)
         finally:
             server.terminate()
-    assert json.loads(shown.stdout)["queued"] == 3
+    assert json.loads(shown.stdout)["queued"] == 5
     done = subprocess.run([*command, "status", url], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("taskqueue: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "work", ["q", "q:1", "q:x:1", "../q:1:5", "q:1:-5", "q:1:1.2.3", "q:999999:1", "q:0:1", ":1:1"]
+)
+def test_tasks_that_cannot_be_are_refused_before_anything_is_served(work: str) -> None:
+    done = subprocess.run(
+        [sys.executable, taskqueue.__file__, "serve", "--host", "127.0.0.1", "--port", "0", f"--tasks={work}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode in {1, 2}
+    assert "taskqueue" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
