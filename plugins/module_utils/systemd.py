@@ -46,9 +46,9 @@ class Systemd:
         """Read all unit files again."""
         self._run("daemon-reload")
 
-    def enable(self, unit: str) -> None:
-        """Start the unit with the node from now on."""
-        self._run("enable", unit)
+    def enable(self, *units: str) -> None:
+        """Start the units with the node from now on."""
+        self._run("enable", *units)
 
     def enable_now(self, unit: str) -> None:
         """Start the unit now and with the node."""

@@ -227,20 +227,26 @@ class NodeFiles:
             state = systemd.show(name)
             if systemd.is_enabled(state) or state.get("ActiveState") == "active":
                 self._do(f"stop and disable {name}", functools.partial(systemd.disable_now, name))
-        for name in [*running, *enabled]:
-            self._unit(systemd, name, name in running, changed)
+        states = {name: self._state(systemd, name) for name in [*running, *enabled]}
+        # In one go: systemd reads every unit of the node again after each call.
+        off = [name for name, state in states.items() if not systemd.is_enabled(state)]
+        if off:
+            self._do(f"enable {' '.join(off)}", functools.partial(systemd.enable, *off))
+        for name in running:
+            # What was done may have started it: a service starts its sockets.
+            state = systemd.show(name) if self.actions else states[name]
+            active = state.get("ActiveState") == "active"
+            if not active or set(self.params["restart"].get(name, [])) & set(changed):
+                verb = "restart" if active else "start"
+                self._do(f"{verb} {name}", functools.partial(systemd.restart, name))
 
-    def _unit(self, systemd: Systemd, name: str, running: bool, changed: list[str]) -> None:
+    def _state(self, systemd: Systemd, name: str) -> dict[str, str]:
+        """What systemd knows of a unit. Raises ModuleError if that is nothing, but in check mode."""
         state = systemd.show(name)
         if state.get("LoadState") != "loaded" and not self.module.check_mode:
             remedy = f"systemctl unmask {name}" if state.get("LoadState") == "masked" else "install its package"
             raise ModuleError(f"{name} is {state.get('LoadState', 'unknown to systemd')}", remedy)
-        if not systemd.is_enabled(state):
-            self._do(f"enable {name}", functools.partial(systemd.enable, name))
-        stale = set(self.params["restart"].get(name, [])) & set(changed)
-        if running and (state.get("ActiveState") != "active" or stale):
-            verb = "restart" if state.get("ActiveState") == "active" else "start"
-            self._do(f"{verb} {name}", functools.partial(systemd.restart, name))
+        return state
 
     def _do(self, text: str, action: Callable[[], object]) -> None:
         self.actions.append(text)

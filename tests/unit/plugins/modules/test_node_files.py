@@ -118,6 +118,16 @@ def test_a_unit_that_others_start_is_only_enabled(node: Path) -> None:
     assert "restart" not in tools.verbs()
 
 
+def test_units_are_enabled_in_one_go_and_one_that_another_has_started_is_left_alone(node: Path) -> None:
+    tools = Manager()
+    result = call(tools, units=["libvirtd.service", "libvirtd.socket"], enabled_units=["vac_watch.service"])
+    assert result["actions"][-2:] == [
+        "enable libvirtd.service libvirtd.socket vac_watch.service",
+        "start libvirtd.service",
+    ]
+    assert tools.verbs() == ["daemon-reload", "enable", "restart"]
+
+
 def test_what_tmpfiles_describe_is_made_before_the_next_file_is_tried(node: Path) -> None:
     tools = Manager()
     files = {"/etc/tmpfiles.d/vac.conf": "d /run/vac", "/etc/vac/nginx.conf": "events {}"}
