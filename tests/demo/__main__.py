@@ -25,7 +25,7 @@ NAME = "box"
 # Machinetypes (tests/lab/group_vars: one gets its features by NFS, one by HTTP): work for two VMs and for one.
 TASKS = {"alpha": 4, "beta": 2}
 SUCCESSES = {"alpha": 2, "beta": 1}
-TASK_SECONDS = 5
+TASK_SECONDS = 3
 # One emulated processor is there for all of them: one VM of each at a time.
 SITE = {
     "lab_vms": 2,

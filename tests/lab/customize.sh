@@ -21,7 +21,8 @@ systemctl --root="$root" --quiet enable systemd-networkd.service ssh.service
 # Housekeeping and consoles nobody looks at: they only cost emulated processor time.
 systemctl --root="$root" --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer e2scrub_reap.service fstrim.timer man-db.timer getty@tty1.service \
-    serial-getty@ttyS0.service systemd-networkd-persistent-storage.service
+    serial-getty@ttyS0.service modprobe@drm.service modprobe@efi_pstore.service \
+    systemd-networkd-persistent-storage.service
 # Debian ships AppArmor profiles for many programs; compiling those of absent ones takes an emulated
 # machine half a minute at each boot. libvirt's are the ones that matter here.
 mkdir -p "$root/etc/apparmor.d/disable"
@@ -35,4 +36,6 @@ done
 # Root logs in for each look at the machine: its service manager need not start and end each time.
 mkdir -p "$root/var/lib/systemd/linger"
 : > "$root/var/lib/systemd/linger/root"
+# What systemd does after an update of /usr was done by the packages: without this each machine does it at its first boot.
+touch "$root/etc/.updated" "$root/var/.updated"
 passwd --root "$root" --lock root > /dev/null

@@ -34,8 +34,10 @@ FILES = {
     Path("/usr/lib/syslinux/mbr/mbr.bin"): "syslinux-common",
 }
 
-# QEMU emulates SVM without hardware help, but not with a second emulated processor: under 7.2 the machine's own kernel
-# panicked once it ran nested guests, and under 10.0 one such guest of five was gone without a word.
+# QEMU emulates SVM without hardware help, but not with a second emulated processor. Under 7.2 the machine's own kernel
+# panicked once it ran nested guests; under 10.0 one such guest of five was gone, or spun with its host's registers in
+# its VMCB; under 11.1 one of 45 ended by a triple fault as a page fault was delivered (SVM_EXIT_SHUTDOWN, EXITINTINFO
+# 0x80000b0e), and so it does if all its threads are bound to one processor.
 _TCG_MIB = 512
 # "Fast" strings (erms, fsrm) are emulated a byte at a time: with them a file takes twice the time to be read from the
 # page cache. Five-level page tables (la57) cost a level at each walk.

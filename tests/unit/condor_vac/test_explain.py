@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,9 @@ def test_watch_reports_again_until_it_is_interrupted(
         if len(slept) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(survey.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     # This process is pytest's as well.
-    monkeypatch.setattr(survey.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     code, out, err = site.run(command, "--watch", "7", *form)
     assert (code, slept) == (0, [7.0] * 4)
     assert len(err.splitlines()) == 1
