@@ -63,6 +63,8 @@ STAGES = (
     on_box("drift"),
     on_box("hostile"),
     on_box("kinds", "prepare", "verify"),
+    # Two machines, at a time when no VM runs on the box.
+    Stage("molecule-default", ("tests/molecule", "default"), needs="images"),
     on_box("two_experiments", "converge", "verify", "cleanup", every_run=False),
     Stage("molecule-sid", ("tests/molecule", "sid"), needs="images", every_run=False),
     Stage("lint", ("tests/lint",), beside=True),
@@ -72,8 +74,6 @@ STAGES = (
     Stage("sanity", ("tests/sanity/run",), beside=True),
     # These wait for HTCondor more than they work.
     Stage("integration", (*PYTEST, "-n", "2", "--dist", "loadgroup", "tests/integration"), beside=True),
-    # Two machines, at a time when no VM runs on the box.
-    Stage("molecule-default", ("tests/molecule", "default"), needs="images", beside=True),
     # A machine of its own: on it nothing is left as it was.
     Stage("molecule-faults", ("tests/molecule", "faults"), needs="images", beside=True),
 )
