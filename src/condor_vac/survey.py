@@ -102,10 +102,13 @@ def show(args: argparse.Namespace, report: Callable[[], int]) -> int:
         return code
 
 
-def _interval(text: str) -> float:
-    seconds = float(text)
+def _interval(word: str) -> float:
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = 0.0
     if not 1 <= seconds <= 86400:
-        raise argparse.ArgumentTypeError(f"{text}: not in 1..86400 seconds")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds from 1 to 86400")
     return seconds
 
 

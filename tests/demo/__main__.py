@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.lab.paths import LabError
+
 from . import screen
 from .node import LAB, ROOT, DemoError, Node
 
@@ -199,7 +201,7 @@ def main() -> int:
         good = demo.verdict()
         print(f"\n[{demo.seconds():4.0f} s] {'The demo is over.' if good else 'This is NOT what the demo promises.'}")
         return 0 if good else 1
-    except DemoError as error:
+    except (DemoError, LabError) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -38,6 +38,7 @@ MAX_EVENTS = 10_000
 MAX_VMS = 10_000
 MAX_QUEUES = 100
 MAX_BODY = 65_536
+QUEUE_NAME = "[A-Za-z0-9._-]{1,64}"
 
 
 class BadRequest(Exception):
@@ -171,7 +172,7 @@ class Work(NamedTuple):
     @classmethod
     def of(cls, text: str) -> Work:
         """QUEUE:N:SECONDS, as on the command line. Raises ValueError."""
-        match = re.fullmatch(r"([A-Za-z0-9._-]{1,64}):([0-9]{1,6}):([0-9.]{1,10})", text)
+        match = re.fullmatch(rf"({QUEUE_NAME}):([0-9]{{1,6}}):([0-9.]{{1,10}})", text)
         if not match:
             raise ValueError(text)
         return cls(match.group(1), int(match.group(2)), float(match.group(3)))
@@ -193,7 +194,7 @@ class Server(ThreadingHTTPServer):
     def answer(self, method: str, target: str) -> tuple[str, bytes]:
         """Content type and body for a request. Raises BadRequest."""
         url = urllib.parse.urlsplit(target)
-        match = re.fullmatch(r"(?:/([A-Za-z0-9._-]{1,64}))?/(add|task|done|status)", url.path)
+        match = re.fullmatch(rf"(?:/({QUEUE_NAME}))?/(add|task|done|status)", url.path)
         if not match:
             raise BadRequest(f"{url.path[:100]}: not [/QUEUE]/add, task, done or status", 404)
         name, action = match.group(1) or DEFAULT_QUEUE, match.group(2)

@@ -159,7 +159,9 @@ def test_watch_takes_a_sensible_number_of_seconds(site: Site, seconds: str) -> N
     with pytest.raises(SystemExit) as ended:
         site.run("status", "--watch", seconds)
     assert ended.value.code == 2
-    assert not site.capsys.readouterr().out
+    captured = site.capsys.readouterr()
+    assert not captured.out
+    assert f"{seconds!r} is not a number of seconds from 1 to 86400" in captured.err
 
 
 @pytest.mark.parametrize("command", [["status"], ["machines"], ["explain", "gridpp"]])

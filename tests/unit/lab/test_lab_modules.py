@@ -58,6 +58,14 @@ def test_what_does_not_compile_is_an_error_each_time(archive: Path) -> None:
         assert "SyntaxError" in run(archive).stderr
 
 
+def test_it_makes_no_start_of_python_longer_by_an_import() -> None:
+    program = "import sys; before = set(sys.modules); import lab_modules; print(*set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(PACKAGES)}
+    )
+    assert done.stdout.split() == ["lab_modules"]
+
+
 def test_it_is_loaded_by_every_python_of_a_machine() -> None:
     lines = (PACKAGES / "lab_modules.pth").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == ["import lab_modules"]
