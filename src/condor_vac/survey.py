@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the machinetypes' files, the queue and the factories' state files say together; read-only.
 
-The base of ``condor_vac status``, ``machines`` and ``explain``. What is wrong with one machinetype is told
-with it (``problems``), so that it hides nothing of the others.
+The base of ``condor_vac status``, ``machines`` and ``explain``: their arguments, the survey itself, and the loop
+of ``--watch``. What is wrong with one machinetype is told with it (``problems``), so that it hides nothing of the
+others.
 """
 
 from __future__ import annotations
