@@ -21,7 +21,7 @@ from typing import Any
 from tests.lab.paths import LabError
 
 from . import screen
-from .node import LAB, ROOT, DemoError, Node
+from .node import LAB, LOOK_AROUND, ROOT, DemoError, Node
 
 NAME = "box"
 # Machinetypes (tests/lab/group_vars: one gets its features by NFS, one by HTTP): work for two VMs and for one.
@@ -138,7 +138,7 @@ class Demo:
             if all(len(times) > QUIET_CYCLES for times in decided.values()):
                 return
             if self.seconds() > LIMIT_SECONDS:
-                raise DemoError(f"not finished after {LIMIT_SECONDS} s; look around with KEEP=1 make demo")
+                raise DemoError(f"not finished after {LIMIT_SECONDS} s; {LOOK_AROUND}")
 
     def show(self, shown: dict[str, str]) -> None:
         """Print the rows of the table that have news; ``shown`` has the last ones."""

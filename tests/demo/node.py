@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import subprocess
@@ -25,6 +24,7 @@ COMPLETED = 4
 QUEUE_PORT = 8080
 # A look that takes longer does not come any more.
 SILENCE_SECONDS = 180
+LOOK_AROUND = "look around with KEEP=1 make demo"
 
 
 class DemoError(Exception):
@@ -85,11 +85,12 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
     threading.Thread(target=read, daemon=True).start()
     while True:
-        line = None
-        with contextlib.suppress(queue.Empty):
+        try:
             line = lines.get(timeout=SILENCE_SECONDS)
+        except queue.Empty:
+            raise DemoError(f"no status from the machine for {SILENCE_SECONDS} s; {LOOK_AROUND}") from None
         if line is None:
-            raise DemoError("the machine says nothing any more; see make lab-ssh HOST=box, and the lines above")
+            raise DemoError(f"the status of the machine ended with {process.wait()}; {LOOK_AROUND}")
         yield line
 
 
