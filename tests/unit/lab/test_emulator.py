@@ -54,19 +54,19 @@ def builder(monkeypatch: pytest.MonkeyPatch, fails: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        (OLD, 7),
-        ("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c) 2003-2025 Fabrice Bellard", 10),
-        ("QEMU emulator version 11.1.3", 11),
-        ("something else", 0),
-        ("", 0),
+        (OLD, (7, 2)),
+        ("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright (c) 2003-2025 Fabrice Bellard", (10, 0)),
+        ("QEMU emulator version 11.1.3", (11, 1)),
+        ("something else", (0, 0)),
+        ("", (0, 0)),
     ],
 )
-def test_the_version_is_read_from_what_qemu_prints(text: str, number: int) -> None:
-    assert emulator.major(text) == number
+def test_the_version_is_read_from_what_qemu_prints(text: str, number: tuple[int, int]) -> None:
+    assert emulator.version(text) == number
 
 
 @pytest.mark.parametrize(
-    ("accel", "says"), [(KVM, OLD), (TCG, "QEMU emulator version 10.0.0"), (TCG, "QEMU emulator version 11.1.3")]
+    ("accel", "says"), [(KVM, OLD), (TCG, "QEMU emulator version 10.2.0"), (TCG, "QEMU emulator version 11.1.3")]
 )
 def test_the_hosts_own_runs_where_it_need_not_emulate_or_is_new(
     own: Path, monkeypatch: pytest.MonkeyPatch, accel: Acceleration, says: str
@@ -77,14 +77,17 @@ def test_the_hosts_own_runs_where_it_need_not_emulate_or_is_new(
     assert not built
 
 
+@pytest.mark.parametrize("says", [OLD, "QEMU emulator version 10.0.11", "QEMU emulator version 10.1.0"])
 def test_an_old_one_that_would_emulate_is_replaced_by_one_that_is_unpacked_once(
-    own: Path, monkeypatch: pytest.MonkeyPatch
+    own: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
+    answer(own, says)
     built = builder(monkeypatch)
     first = emulator.command(TCG)
     assert emulator.command(TCG) == first
     assert len(built) == 1
-    assert "http://mirror.example.org/debian trixie main" in built[0]
+    for suite in ("trixie", "trixie-backports"):
+        assert f"http://mirror.example.org/debian {suite} main" in built[0]
     place = images.images_dir() / emulator.name()
     assert first[0] == f"{place}/usr/lib64/ld-linux-x86-64.so.2"
     assert f"{place}/usr/bin/{emulator.PROGRAM}" in first
@@ -94,7 +97,7 @@ def test_an_old_one_that_would_emulate_is_replaced_by_one_that_is_unpacked_once(
 
 def test_half_a_tree_is_never_used(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builder(monkeypatch, fails=True)
-    with pytest.raises(LabError, match=r"QEMU of Debian 13 failed, see .*qemu\.log"):
+    with pytest.raises(LabError, match=r"QEMU of Debian 13's backports failed, see .*qemu\.log"):
         emulator.command(TCG)
     assert not [path for path in images.images_dir().iterdir() if path.is_dir()]
     assert len(builder(monkeypatch)) == 0
