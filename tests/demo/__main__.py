@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.lab import plays
 from tests.lab.paths import LabError
 
 from . import screen
@@ -103,7 +104,7 @@ class Demo:
         variables = INVENTORY.parent / "group_vars"
         variables.unlink(missing_ok=True)
         variables.symlink_to(ROOT / "tests" / "lab" / "group_vars")
-        os.environ["LAB_CHECKOUT"] = str(ROOT)
+        os.environ.update(LAB_CHECKOUT=str(ROOT), ANSIBLE_STRATEGY=plays.FAST)
         LOG.write_text("")
         self.step(
             "Build the VM image that the experiment's VMs boot",

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
 from tests.bench.converge.__main__ import Figure, missed, round_trips
-from tests.lab.plays import Play
+from tests.lab.plays import FAST, PLAIN, Play, run
 
 OUTPUT = """\
 PLAY [Worker nodes] ************************************************************
@@ -64,3 +70,19 @@ def test_a_goal_that_is_missed_is_named() -> None:
     assert missed(good) == []
     bad = [Figure("roles", 1, 10.1, {"worker": 16}), Figure("builtin", 1, 30.0, {"builtin": 60})]
     assert len(missed(bad)) == 2
+
+
+@pytest.mark.parametrize("strategy", [PLAIN, FAST])
+def test_both_strategies_run_a_playbook_alike(tmp_path: Path, strategy: str) -> None:
+    place = {"path": str(tmp_path / "made"), "state": "directory", "mode": "0700"}
+    tasks = [
+        {"name": "Make it", "ansible.builtin.file": place},
+        {"name": "Make it again", "ansible.builtin.file": place},
+        {"name": "Refuse", "ansible.builtin.assert": {"that": "words | length > 3", "fail_msg": "words: too few"}},
+    ]
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"here": local}}}))
+    play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
+    (tmp_path / "play.json").write_text(json.dumps(play))
+    done = run(str(tmp_path / "play.json"), [str(tmp_path / "hosts.json")], {"words": ["a", "b"]}, strategy=strategy)
+    assert (done.status, done.changed(), done.failures()) == (2, {"Make it"}, ["words: too few"])
