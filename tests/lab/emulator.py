@@ -21,12 +21,11 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 from pathlib import Path
 
 from . import host, images
 from .host import Acceleration
-from .paths import LabError, locked
+from .paths import LabError
 
 PROGRAM = "qemu-system-x86_64"
 _OLDEST = (10, 2)
@@ -96,16 +95,4 @@ def _said(program: str) -> str:
 
 
 def _unpacked() -> Path:
-    host.check()
-    images.images_dir().mkdir(parents=True, exist_ok=True)
-    place = images.images_dir() / name()
-    with locked("image-qemu"):
-        if not place.is_dir():
-            images.remove_leftovers("qemu")
-            work = Path(tempfile.mkdtemp(dir=images.images_dir(), prefix=".qemu-"))
-            try:
-                images.run_build("QEMU of Debian 13's backports", script(work / "root"), images.images_dir() / "qemu.log")
-                os.replace(work / "root", place)
-            finally:
-                images.remove_tree(work)
-    return place
+    return images.build_once("QEMU of Debian 13's backports", "qemu", name(), script)

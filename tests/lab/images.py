@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,27 +152,32 @@ def build(kind: str) -> Image:
     """Return the image of this kind, built now if it is not in the cache."""
     wanted = recipe(kind)
     image = Image(f"{kind}-{wanted.key()}")
-    if image.directory.is_dir():
-        return image
-    host.check()
-    images_dir().mkdir(parents=True, exist_ok=True)
-    with locked(f"image-{kind}"):
-        if not image.directory.is_dir():
-            _build_locked(wanted, image)
+    build_once(f"{kind} image", kind, image.name, lambda work: build_script(wanted, work))
     return image
 
 
-def _build_locked(wanted: Recipe, image: Image) -> None:
-    remove_leftovers(wanted.kind)
-    work = Path(tempfile.mkdtemp(dir=images_dir(), prefix=f".{wanted.kind}-"))
-    log = images_dir() / f"{wanted.kind}.log"
-    try:
-        run_build(f"{wanted.kind} image", build_script(wanted, work), log)
-        (work / "recipe.json").write_text(json.dumps(wanted.__dict__, indent=1) + "\n", "utf-8")
-        os.chmod(work, 0o755)  # noqa: S103 - other users read the images
-        os.replace(work, image.directory)
-    finally:
-        remove_tree(work)
+def build_once(what: str, kind: str, name: str, script: Callable[[Path], str]) -> Path:
+    """Have a directory of this name, made now by the script for a working directory if it is not there; return it.
+
+    What a build leaves that fails or is killed never has the name; the next one of its `kind` removes it.
+    """
+    place = images_dir() / name
+    if place.is_dir():
+        return place
+    host.check()
+    images_dir().mkdir(parents=True, exist_ok=True)
+    with locked(f"image-{kind}"):
+        if place.is_dir():
+            return place
+        remove_leftovers(kind)
+        work = Path(tempfile.mkdtemp(dir=images_dir(), prefix=f".{kind}-"))
+        try:
+            run_build(what, script(work), images_dir() / f"{kind}.log")
+            os.chmod(work, 0o755)  # noqa: S103 - other users read the images
+            os.replace(work, place)
+        finally:
+            remove_tree(work)
+    return place
 
 
 def build_script(wanted: Recipe, work: Path) -> str:
@@ -194,6 +199,7 @@ def build_script(wanted: Recipe, work: Path) -> str:
         f"cp {quoted_root}/boot/vmlinuz-* {quoted_work}/vmlinuz",
         cloud.disk_script(root, work) if wanted.kind == "cloud" else _disk_script(root, work),
         f"rm -rf {quoted_root}",
+        f"printf '%s\\n' {shlex.quote(json.dumps(wanted.__dict__, indent=1))} > {quoted_work}/recipe.json",
         f"chown -R {os.getuid()}:{os.getgid()} {quoted_work}",
     ])  # fmt: skip
 

@@ -42,8 +42,8 @@ def builder(monkeypatch: pytest.MonkeyPatch, fails: bool = False) -> list[str]:
 
     def build(what: str, script: str, log: Path) -> None:
         built.append(script)
-        root = Path(next(word for word in script.split() if word.endswith("/root")))
-        (root / "usr").mkdir(parents=True)
+        work = Path(next(word for word in script.split() if "/.qemu-" in word))
+        (work / "usr").mkdir()
         if fails:
             raise LabError(f"building the {what} failed, see {log}")
 
