@@ -39,7 +39,7 @@ SITE = {
 }
 LOOK_SECONDS = 5
 # Cycles of a factory without work, in which it could decide for another VM.
-QUIET_CYCLES = 2
+QUIET_CYCLES = 1
 LIMIT_SECONDS = 2400
 INVENTORY = ROOT / ".cache" / "demo" / "inventory.yml"
 LOG = ROOT / ".cache" / "demo" / "ansible.log"

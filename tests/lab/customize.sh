@@ -38,4 +38,7 @@ mkdir -p "$root/var/lib/systemd/linger"
 : > "$root/var/lib/systemd/linger/root"
 # What systemd does after an update of /usr was done by the packages: without this each machine does it at its first boot.
 touch "$root/etc/.updated" "$root/var/.updated"
+# Of each the package has a unit; with its script beside it, `systemctl disable` runs update-rc.d, which makes systemd
+# read all units three times.
+rm -f "$root"/etc/init.d/*
 passwd --root "$root" --lock root > /dev/null
