@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The QEMU that runs the lab's machines: the host's own, or Debian's newest where an old one would have to emulate.
+"""The QEMU that runs the lab's machines: the host's own, or a newer one where an old one would have to emulate.
 
 In a machine that QEMU 10.0 emulates, starting a program takes a third of what it takes under 7.2, a login by SSH
 half, Python's start two thirds (processor time of QEMU, measured in turns; 11.1 is no faster than 10.0).
 
 Before 10.2 an emulated machine that runs guests loses an interrupt now and then: at each VMRUN and #VMEXIT
 (target/i386/tcg/system/svm_helper.c) the processor's thread changes ``interrupt_request`` without the lock under
-which a timer sets its bit there. Where it was the timer's, the machine stands still until something else interrupts
-it, such as a packet: a demo of ours stood for 175 s in a guest that waited for its own timer.
+which a timer sets its bit there (qemu-devel, "clear bits of cs->interrupt_request", September 2025). Where that was
+the bit lost, the machine stands still until something else interrupts it, such as a packet: a demo of ours stood for
+175 s in a guest that waited for its own timer.
 
 So on a host without virtualisation and with an older QEMU the lab unpacks that of Debian 13's backports into its
 cache and runs it by its own dynamic loader and libraries: nothing is installed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the scenarios read in a playbook's output."""
+"""How the scenarios run a playbook, and what they read in its output."""
 
 from __future__ import annotations
 
