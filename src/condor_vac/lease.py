@@ -202,8 +202,10 @@ def release_for(which: dict[str, Any], who: Caller, settings: Settings, store: S
 def end_for(which: dict[str, Any], who: Caller, settings: Settings, store: Store) -> Lease | None:
     """Tell the job in the caller's own ``sandbox`` of its VM's end, as the caller, and release its lease.
 
-    ``reason`` is HTCondor's: exit, remove, hold or evict. Returns the lease, None if there is none. Raises
-    UsageError for another request, VacError when the ad cannot be told or while the VM runs.
+    ``reason`` is HTCondor's: exit, remove, hold or evict. Returns the lease, None if there is none or if its VM has
+    not started: HTCondor 23 may start it even now (an eviction while the prepare hook ends), and without its ISO that
+    start would fail and cost the node its VM universe. vac_watch takes that lease back when the sandbox is gone.
+    Raises UsageError for another request, VacError when the ad cannot be told or while the VM runs.
     """
     from condor_vac import ending  # noqa: PLC0415 - nothing of it is needed at a VM's start
 
@@ -211,7 +213,7 @@ def end_for(which: dict[str, Any], who: Caller, settings: Settings, store: Store
         raise UsageError(f'request: must be {{"sandbox": …, "reason": …}}, the reason one of {", ".join(ENDINGS)}')
     mine = (one for one in store.all() if one.sandbox == which["sandbox"] and one.uid == who.uid)
     lease = next(mine, None)
-    if lease is None:
+    if lease is None or (lease.started is None and which["reason"] != "exit"):
         return None
     ending.finish(lease, which["reason"], settings.execute)
     return release_for({"uuid": lease.uuid}, who, settings, store)

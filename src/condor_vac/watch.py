@@ -16,7 +16,19 @@ import sys
 import time
 from dataclasses import replace
 
-from condor_vac import atomic, chirp, domains, janitor, leases, outputs, privileges, sandbox, shutdowntime, watchrules
+from condor_vac import (
+    atomic,
+    chirp,
+    domains,
+    janitor,
+    leases,
+    outputs,
+    privileges,
+    sandbox,
+    shutdowntime,
+    vmuniverse,
+    watchrules,
+)
 from condor_vac import settings as settings_module
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, Store
@@ -68,6 +80,10 @@ class Watch:
             except VacError as error:
                 errors.append(VacError(f"{lease.domain}: {error}"))
         errors += janitor.tidy(self.store, self.settings, running, print)
+        try:
+            vmuniverse.offer_again(self.store.run_directory, print)
+        except VacError as error:
+            errors.append(error)
         self._forget({lease.uuid for lease in self.store.all()})
         return errors
 

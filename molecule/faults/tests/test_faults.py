@@ -142,12 +142,52 @@ def runs_once_to_its_end(box: Box, cluster: str) -> None:
     assert (told["NumJobStarts"], told.get("ShutdownCode")) == (1, 600)
 
 
-def test_the_prepare_hook_is_killed_half_way(box: Box) -> None:
+def when_leased(box: Box, command: str) -> None:
+    """Have a command run on the box the moment a VM has its lease, which is in the middle of its prepare hook."""
     box.run(
         "nohup sh -c 'for i in $(seq 2400); do"
-        " [ -e /run/condor_vac/leases/*.json ] && pkill -9 -f [l]ibexec/vac_prepare_hook && exit; sleep 0.1; done'"
+        f" [ -e /run/condor_vac/leases/*.json ] && {command} && exit; sleep 0.1; done'"
         " > /dev/null 2>&1 &"
     )
+
+
+def vm_universe(box: Box) -> str:
+    """What the pool hears of the node's VM universe, and why it is away."""
+    return box.run("condor_status -af HasVM VMOfflineReason")
+
+
+def test_a_job_is_removed_as_its_vm_starts(box: Box) -> None:
+    # HTCondor runs the exit hook, and when the prepare hook ends meanwhile it starts the VM none the less.
+    hook = "/usr/local/libexec/vac_exit_hook"
+    box.run(f"mv {hook} {hook}.real")
+    try:
+        box.put(
+            hook,
+            b"#!/bin/sh\nfor i in $(seq 200); do\n"
+            b"  pgrep -f '[c]ondor_vm-gahp -f -M 3' > /dev/null && break; sleep 0.1\ndone\n"
+            b'exec /usr/local/libexec/vac_exit_hook.real "$@"\n',
+        )
+        box.run(f"chmod 755 {hook}")
+        when_leased(box, "condor_rm -constraint JobUniverse==13")
+        cluster = box.submit("faults", 1, options=STAYS)
+        started = f"grep -h 'Starting a VM universe job with ID: {cluster}.0' /var/log/condor/StarterLog* || true"
+        box.until("the VM is started", lambda _: box.run(started), SETTLE_SECONDS)
+        box.until("nothing is left of it", lambda now: not now["leases"] and nothing_leaked(now), SETTLE_SECONDS)
+    finally:
+        box.run(f"mv {hook}.real {hook}")
+    assert vm_universe(box) == "true undefined"
+
+
+def test_a_failed_start_takes_the_vm_universe_away_for_a_while_only(box: Box) -> None:
+    ad = 'HasVM = false\\nVMOfflineReason = "VMGAHP_ERR_INTERNAL"\\n'
+    box.run(f"printf '{ad}' | condor_update_machine_ad /dev/stdin")
+    box.until("the node offers no VM", lambda _: vm_universe(box) == "false VMGAHP_ERR_INTERNAL", SETTLE_SECONDS)
+    box.run("rm -f /run/condor_vac/vm_universe_looked; systemctl start vac_watch")
+    box.until("the node offers VMs again", lambda _: vm_universe(box) == "true undefined", SETTLE_SECONDS)
+
+
+def test_the_prepare_hook_is_killed_half_way(box: Box) -> None:
+    when_leased(box, "pkill -9 -f [l]ibexec/vac_prepare_hook")
     cluster = box.submit("faults", 1, options=ENDS)
     job = f"{cluster}.0"
     # A try that ends before its VM starts is no start of the job's (NumJobStarts).

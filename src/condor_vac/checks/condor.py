@@ -98,7 +98,10 @@ def vm_universe(node: Node) -> list[Finding]:
     if ad.get("HasVM") is True and str(ad.get("VM_Type")) == "kvm" and not ad.get("VMOfflineReason"):
         return _memory(node, ad)
     reason = ad.get("VMOfflineReason") or _last_words(node)
-    remedy = "condor_restart -peaceful -startd when libvirt works again: the startd looks when it starts"
+    remedy = (
+        "see that libvirt works; vac_watch offers VMs again five minutes after one failed to start,"
+        " else condor_restart -peaceful -startd: the startd looks when it starts"
+    )
     return [Finding(f"the startd offers no VM universe: {reason}", remedy)]
 
 

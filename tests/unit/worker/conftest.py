@@ -67,6 +67,18 @@ grep -vF " $2 " @BASE@/mountinfo > @BASE@/new
 mv @BASE@/new @BASE@/mountinfo
 """
 
+CONDOR_WHO = """#!/bin/sh
+echo "$@" >> @BASE@/condor_who.log
+printf 'MASTER = "Alive"\\nSTARTD_Addr = "<192.0.2.1:9618>"\\n'
+"""
+CONDOR_STATUS = """#!/bin/sh
+cat @BASE@/slots
+"""
+CONDOR_UPDATE_MACHINE_AD = """#!/bin/sh
+[ -e @BASE@/condor_update_machine_ad.fail ] && { echo "Unable to update machine ad" >&2; exit 1; }
+cat "$1" >> @BASE@/condor_update_machine_ad.log
+"""
+
 
 @dataclass
 class Node:
@@ -164,13 +176,15 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     ):
         (base / name).mkdir()
         (base / name).chmod(mode)
-    scripts = {"exportfs": EXPORTFS, "virsh": VIRSH, "mount": MOUNT, "umount": UMOUNT}
+    scripts = {"exportfs": EXPORTFS, "virsh": VIRSH, "mount": MOUNT, "umount": UMOUNT, "condor_who": CONDOR_WHO}
+    scripts |= {"condor_status": CONDOR_STATUS, "condor_update_machine_ad": CONDOR_UPDATE_MACHINE_AD}
     for name, text in scripts.items():
         path = base / "bin" / name
         path.write_text(text.replace("@BASE@", str(base)))
         path.chmod(path.stat().st_mode | stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     (base / "exports").write_text("")
     (base / "domstats").write_text("")
+    (base / "slots").write_text('[{"PartitionableSlot": true, "HasVM": true}]')
     (base / "mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/vda rw\n")
     monkeypatch.setattr(httpshare, "DIRECTORY", f"{base}/http")
     monkeypatch.setattr(httpshare, "MOUNTINFO", f"{base}/mountinfo")

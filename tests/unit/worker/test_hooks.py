@@ -401,6 +401,17 @@ def test_the_exit_hook_does_what_libvirts_could_not(
     assert leave(found, reason) == 0
 
 
+@pytest.mark.parametrize("reason", ["remove", "hold", "evict"])
+def test_the_exit_hook_leaves_a_vm_alone_that_may_be_starting(
+    node: Node, leave: Callable[[Lease, str], int], reason: str
+) -> None:
+    found = node.acquire()
+    disk = Path(found.sandbox, "context.iso")
+    disk.write_bytes(b"iso")
+    assert leave(found, reason) == 0
+    assert (node.told(), len(lease_files(node)), disk.read_bytes()) == ({}, 1, b"iso")
+
+
 def test_the_exit_hook_after_libvirts_finds_nothing_to_do(node: Node, leave: Callable[[Lease, str], int]) -> None:
     found = started(node)
     Path(found.console).write_text("login:")

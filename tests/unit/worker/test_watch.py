@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -345,3 +346,73 @@ def test_a_link_in_place_of_outputs_is_not_counted(node: Node, clock: Time) -> N
     os.symlink(elsewhere, lease.joboutputs)
     watch.Watch(node.store, node.settings._replace(outputs_mb=1)).run()
     assert actions(node) == []
+
+
+OFFLINE = {"PartitionableSlot": True, "HasVM": False, "VMOfflineReason": "VMGAHP_ERR_INTERNAL"}
+ONLINE = ["HasVM = true"]
+
+
+def slots(node: Node, **changes: Any) -> None:
+    """What the startd says of its slots."""
+    (node.base / "slots").write_text(json.dumps([{**OFFLINE, **changes}, {"HasVM": True}]))
+
+
+def last_look(node: Node, seconds: float) -> None:
+    """The watch looked at the VM universe so long ago."""
+    when = time.time() - seconds
+    os.utime(f"{node.store.run_directory}/vm_universe_looked", (when, when))
+
+
+def test_a_node_that_lost_its_vm_universe_to_a_failed_start_gets_it_back(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots(node)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == ONLINE
+    assert "a VM could not be started here (VMGAHP_ERR_INTERNAL)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"HasVM": True, "VMOfflineReason": None},
+        {"HasVM": True},
+        {"VMOfflineReason": "taken away by hand"},
+        {"VMOfflineReason": None},
+        {"VMOfflineReason": ["VMGAHP_ERR_INTERNAL"]},
+    ],
+)
+def test_a_vm_universe_that_is_there_or_was_taken_away_otherwise_stays_as_it_is(
+    node: Node, clock: Time, changes: dict[str, Any]
+) -> None:
+    slots(node, **changes)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(0, 1), (280, 1), (310, 2), (-3600, 2)])
+def test_the_vm_universe_is_looked_at_now_and_then(node: Node, clock: Time, seconds: float, looks: int) -> None:
+    look(node)
+    last_look(node, seconds)
+    look(node)
+    assert len(node.called("condor_who")) == looks
+
+
+def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Node, clock: Time) -> None:
+    slots(node)
+    node.fail("condor_update_machine_ad")
+    assert "Unable to update machine ad" in look(node)[0]
+    node.mend("condor_update_machine_ad")
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+    last_look(node, 301)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == ONLINE
+
+
+def test_without_libvirt_no_vm_is_offered(node: Node, clock: Time) -> None:
+    slots(node)
+    node.fail("virsh", "error: failed to connect")
+    with pytest.raises(VacError, match="failed to connect"):
+        look(node)
+    assert node.called("condor_who") == []
