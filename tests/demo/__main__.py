@@ -114,7 +114,7 @@ class Demo:
             "--output",
             ".cache/lab/guest.iso",
         )
-        self.step("Start a machine with Debian 13, nothing configured", *LAB, "up", NAME)
+        self.step("Start a machine with Debian 13, nothing configured", *LAB, "up", "--resume", NAME)
         work = {"lab_work": [f"{name}:{count}:{TASK_SECONDS}" for name, count in TASKS.items()]}
         said = " and ".join(f"{count} tasks for {name}" for name, count in TASKS.items())
         self.play(

@@ -26,6 +26,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--image", choices=MACHINE_KINDS, default="prepared")
     up.add_argument("--memory", type=int, default=4096, metavar="MB", help="default %(default)s")
     up.add_argument("--internet", action="store_true", help="with a way out, until `offline`")
+    up.add_argument(
+        "--resume", action="store_true", help="go on from where an emulated machine like it had booted; keep that now"
+    )
 
     offline = verbs.add_parser("offline", help="cut the way out of machines started with --internet")
     offline.add_argument("names", nargs="+", metavar="NAME")

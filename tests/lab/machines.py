@@ -7,8 +7,9 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from . import emulator, host, images, network, qemu, ssh, state
+from . import emulator, host, images, kept, network, qemu, ssh, state
 from .paths import LabError, locked
 from .progress import Progress, tail
 from .state import Machine
@@ -17,9 +18,10 @@ from .state import Machine
 BOOT_SECONDS = 600
 
 
-def up(names: Sequence[str], kind: str, memory: int, internet: bool) -> None:
+def up(names: Sequence[str], kind: str, memory: int, internet: bool, resume: bool) -> None:
     """Have these machines running and reachable; those that already are stay as they are.
 
+    With ``resume`` an emulated machine goes on from the state that it booted to before, or has it kept now.
     If anything fails or the caller is interrupted, the machines this call started are gone again.
     """
     for name in names:
@@ -29,16 +31,24 @@ def up(names: Sequence[str], kind: str, memory: int, internet: bool) -> None:
     image = images.build(kind) if absent else None
     program = emulator.command(host.acceleration()) if absent else []
     started: list[Machine] = []
+    states: dict[str, Path] = {}
     try:
         for name in absent:
             assert image is not None
             started.append(_create(name, image, memory, internet))
-            started[-1] = _power_on(started[-1], image, program)
+            if resume and started[-1].acceleration == "tcg":
+                states[name] = kept.place(program, started[-1], image, host.acceleration())
+            started[-1] = _power_on(started[-1], image, program, states.get(name))
         for machine in started:
             _wait(machine)
-    except BaseException:
+        for machine in started:
+            if machine.name in states:
+                kept.use(machine, states[machine.name])
+    except BaseException as error:
         for machine in started:
             _discard(machine.name)
+        if isinstance(error, LabError):  # whatever is wrong, the next attempt boots
+            kept.forget(states)
         raise
     _tell_names()
 
@@ -75,9 +85,13 @@ def _free_port(used: set[int]) -> int:
     return port
 
 
-def _power_on(machine: Machine, image: images.Image, program: Sequence[str]) -> Machine:
-    qemu.create_disk(machine, image)
+def _power_on(machine: Machine, image: images.Image, program: Sequence[str], booted: Path | None) -> Machine:
+    """Start QEMU: from the state that the machine booted to before, if there is one, or with a new disk."""
     command = qemu.command_line(program, machine, image, host.acceleration(), ssh.public_key(), state.segment_port())
+    if booted is not None and booted.is_dir():
+        command += kept.lay_out(booted, machine)
+    else:
+        qemu.create_disk(machine, image)
     running = dataclasses.replace(machine, process=qemu.start(command, machine.directory))
     running.save()
     return running

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    machines.up(arguments.names, arguments.image, arguments.memory, arguments.internet)
+    machines.up(arguments.names, arguments.image, arguments.memory, arguments.internet, arguments.resume)
 
 
 def _offline(arguments: argparse.Namespace) -> None:

@@ -66,7 +66,7 @@ def test_the_version_is_read_from_what_qemu_prints(text: str, number: tuple[int,
 
 
 @pytest.mark.parametrize(
-    ("accel", "says"), [(KVM, OLD), (TCG, "QEMU emulator version 10.2.0"), (TCG, "QEMU emulator version 11.1.3")]
+    ("accel", "says"), [(KVM, OLD), (TCG, "QEMU emulator version 11.1.0"), (TCG, "QEMU emulator version 11.1.3")]
 )
 def test_the_hosts_own_runs_where_it_need_not_emulate_or_is_new(
     own: Path, monkeypatch: pytest.MonkeyPatch, accel: Acceleration, says: str
@@ -77,7 +77,7 @@ def test_the_hosts_own_runs_where_it_need_not_emulate_or_is_new(
     assert not built
 
 
-@pytest.mark.parametrize("says", [OLD, "QEMU emulator version 10.0.11", "QEMU emulator version 10.1.0"])
+@pytest.mark.parametrize("says", [OLD, "QEMU emulator version 10.0.11", "QEMU emulator version 11.0.4"])
 def test_an_old_one_that_would_emulate_is_replaced_by_one_that_is_unpacked_once(
     own: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
