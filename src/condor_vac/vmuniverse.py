@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from condor_vac import atomic, tools
+from condor_vac.errors import VacError
 
 # At most one VM in this time fails on a node that is not well.
 LOOK_SECONDS = 300.0
@@ -24,7 +25,8 @@ def offer_again(run_directory: str, log: Callable[[str], None]) -> None:
     """Have the startd offer VMs again if a failed start is why it does not; the caller has heard from libvirt.
 
     Looks only now and then. What an administrator has taken away has another reason than ``VMGAHP_…`` and stays
-    away. Raises VacError.
+    away. HTCondor may just be restarting: that it does not answer is told and nothing more. Raises VacError where it
+    answers and then does not do as it is told.
     """
     if not _due(f"{run_directory}/{_LOOKED}"):
         return
@@ -32,10 +34,13 @@ def offer_again(run_directory: str, log: Callable[[str], None]) -> None:
     from condor_vac.checks.node import Node  # noqa: PLC0415
 
     node = Node()
-    if not node.master.get("STARTD_Addr"):
+    try:
+        slot = node.slot if node.master.get("STARTD_Addr") else {}
+    except VacError as error:
+        log(f"whether the startd offers VMs: {error}; asked again in {LOOK_SECONDS:.0f} s")
         return
-    reason = node.slot.get("VMOfflineReason")
-    if node.slot.get("HasVM") is True or not isinstance(reason, str) or not reason.startswith("VMGAHP_"):
+    reason = slot.get("VMOfflineReason")
+    if slot.get("HasVM") is True or not isinstance(reason, str) or not reason.startswith("VMGAHP_"):
         return
     tools.run(["condor_update_machine_ad", "/dev/stdin"], timeout=_UPDATE_SECONDS, stdin=b"HasVM = true\n")
     log(

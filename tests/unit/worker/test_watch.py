@@ -410,6 +410,31 @@ def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Nod
     assert node.called("condor_update_machine_ad") == ONLINE
 
 
+@pytest.mark.parametrize(
+    ("tool", "script", "said"),
+    [
+        ("condor_who", "exit 1", "condor_who: exit code 1"),
+        ("condor_status", "exit 1", "condor_status: exit code 1"),
+        ("condor_status", "echo nonsense", "condor_status: its answer is no JSON"),
+    ],
+)
+def test_an_htcondor_that_does_not_answer_is_told_and_no_fault_of_the_watch(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], tool: str, script: str, said: str
+) -> None:
+    slots(node)
+    (node.base / "bin" / tool).write_text(f"#!/bin/sh\n{script}\n")
+    assert look(node) == []
+    assert f"whether the startd offers VMs: {said}" in capsys.readouterr().out
+    assert node.called("condor_update_machine_ad") == []
+
+
+def test_without_an_htcondor_there_is_nothing_to_offer(node: Node, clock: Time) -> None:
+    (node.base / "bin" / "condor_who").write_text("#!/bin/sh\necho 'MASTER = \"Alive\"'\n")
+    (node.base / "slots").write_text("")
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+
+
 def test_without_libvirt_no_vm_is_offered(node: Node, clock: Time) -> None:
     slots(node)
     node.fail("virsh", "error: failed to connect")
