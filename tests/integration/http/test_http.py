@@ -247,3 +247,15 @@ def test_the_next_vm_at_an_address_sees_nothing_of_the_last(node: HttpNode) -> N
     assert second.address == first.address
     assert "secret" not in second.get(f"{MJF}/joboutputs/").body
     assert second.get(f"{METADATA}/latest/meta-data/instance-id").body == second.uuid
+
+
+class Late(HttpNode):
+    """A node whose processes are in the host's network for a second, where others may answer at its addresses."""
+
+    enter = ("sh", "-c", 'sleep 1; exec "$@"', "sh", *HttpNode.enter)
+
+
+def test_a_node_that_is_not_there_yet_is_waited_for(node: HttpNode) -> None:
+    with Late() as late:
+        vm = start(late, 1)[0]
+        assert vm.get(f"{METADATA}/latest/meta-data/instance-id").body == vm.uuid
