@@ -88,14 +88,14 @@ class Demo:
             tail = "".join(LOG.read_text("utf-8").splitlines(keepends=True)[-40:])
             raise DemoError(f"{text}: failed; the end of {LOG.relative_to(ROOT)}:\n{tail}")
 
-    def play(self, text: str, playbook: str, *extra: str) -> None:
-        """Run a playbook on the demo's machine, a line for each task."""
+    def play(self, text: str, *words: str) -> None:
+        """Run playbooks on the demo's machine, a line for each task."""
 
         def each_line(line: str) -> str | None:
             return line.partition("[")[2].partition("]")[0] if line.startswith("TASK [") else None
 
         inventories = ["-i", str(ROOT / ".cache/lab/inventory.yml"), "-i", str(INVENTORY)]
-        self.step(text, "ansible-playbook", *inventories, playbook, *extra, each_line=each_line)
+        self.step(text, "ansible-playbook", *inventories, *words, each_line=each_line)
 
     def make_pool(self) -> None:
         """From nothing to a pool in a box with an experiment that has work."""
@@ -115,15 +115,16 @@ class Demo:
             ".cache/lab/guest.iso",
         )
         self.step("Start a machine with Debian 13, nothing configured", *LAB, "up", "--resume", NAME)
-        work = {"lab_work": [f"{name}:{count}:{TASK_SECONDS}" for name, count in TASKS.items()]}
+        work = [f"{name}:{count}:{TASK_SECONDS}" for name, count in TASKS.items()]
         said = " and ".join(f"{count} tasks for {name}" for name, count in TASKS.items())
         self.play(
-            f"The experiments: two task queues, {said}, each of {TASK_SECONDS} s",
+            f"The experiments: two task queues, {said}, each of {TASK_SECONDS} s."
+            " The site: HTCondor, a worker node, two factories",
             "tests/lab/experiment.yml",
+            "vacuum.htcondor.site",
             "-e",
-            json.dumps(work),
+            json.dumps({"lab_work": work, **SITE}),
         )
-        self.play("The site: HTCondor, a worker node, two factories", "vacuum.htcondor.site", "-e", json.dumps(SITE))
 
     def watch(self) -> None:
         """Show the table until the VMs have found no more work and the factory has stopped making them."""
