@@ -2,8 +2,8 @@
 """HTCondor's VM universe on this node, which one VM that could not be started takes away.
 
 Then the starter has the startd say ``HasVM = False`` for its lifetime, whether the node was to blame or the moment
-(``handleFTL`` in src/condor_starter.V6.1/vm_proc.cpp): libvirt was being restarted, or the job was removed while its
-VM started. No VM comes here any more, so that none can show that the node is well again.
+(``handleFTL`` in src/condor_starter.V6.1/vm_proc.cpp), as where the job was removed while its VM started. No VM comes
+here any more, so that none can show that the node is well again. All its reasons are VMGAHP_ERR_… or VMGAHP_REQ_….
 """
 
 from __future__ import annotations

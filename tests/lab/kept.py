@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The state of a machine that has just booted, kept so that the next one like it need not boot.
 
-An emulated machine takes most of a minute to boot; its memory, some 400 MB, is written and read again in a second or
-two. Nothing but the boot is in the state: it is kept when SSH answers for the first time.
+An emulated machine takes most of a minute to boot; its memory, some 300 MB, is written in a second, and SSH answers
+five seconds after the start of a machine that goes on from it. Nothing but the boot is in the state: it is kept when
+SSH answers for the first time.
 
 The files are below ``.cache/lab/kept``, one directory for a machine's name. What the state was made of is in the
 directory's name, so that another image, QEMU, key or command line boots anew.
