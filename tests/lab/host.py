@@ -16,6 +16,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 # What the lab calls, and the Debian package that has it.
 PROGRAMS = {
+    "ip": "iproute2",
     "mcopy": "mtools",
     "mkfs.ext4": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
@@ -24,6 +25,7 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "syslinux": "syslinux",
+    "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
     "xorriso": "xorriso",
 }

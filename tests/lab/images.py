@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Debian disk images of the lab, built by mmdebstrap and kept by the content of their recipe."""
+"""Debian images of the lab, built by mmdebstrap and kept by the content of their recipe.
+
+An image is a tree (``root``), which containers have below them, and its kernel; a machine's disk is made of the tree
+when the first machine wants it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import tempfile
 import time
@@ -19,7 +22,7 @@ from typing import Any
 import yaml
 
 from . import cloud, host
-from .paths import SOURCE, LabError, cache_dir, locked
+from .paths import SOURCE, LabError, as_root, cache_dir, locked
 from .progress import Progress, tail
 
 MACHINE_KINDS = ("bare", "prepared", "sid")
@@ -65,7 +68,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: its directory holds disk.raw and vmlinuz; that of a cloud image holds disk.qcow2."""
+    """A built image: its directory holds root and vmlinuz; that of a cloud image holds disk.qcow2 instead."""
 
     name: str
 
@@ -75,8 +78,13 @@ class Image:
         return images_dir() / self.name
 
     @property
+    def root(self) -> Path:
+        """The tree, which containers only read."""
+        return self.directory / "root"
+
+    @property
     def disk(self) -> Path:
-        """The raw disk, which machines only read."""
+        """The raw disk, which machines only read; ``build_disk`` makes it."""
         return self.directory / "disk.raw"
 
     @property
@@ -197,18 +205,30 @@ def build_script(wanted: Recipe, work: Path) -> str:
         "export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 INITRD=No",
         shlex.join(bootstrap),
         f"cp {quoted_root}/boot/vmlinuz-* {quoted_work}/vmlinuz",
-        cloud.disk_script(root, work) if wanted.kind == "cloud" else _disk_script(root, work),
-        f"rm -rf {quoted_root}",
+        *([cloud.disk_script(root, work), f"rm -rf {quoted_root}"] if wanted.kind == "cloud" else []),
         f"printf '%s\\n' {shlex.quote(json.dumps(wanted.__dict__, indent=1))} > {quoted_work}/recipe.json",
-        f"chown -R {os.getuid()}:{os.getgid()} {quoted_work}",
+        f"find {quoted_work} -maxdepth 1 ! -name root -exec chown {os.getuid()}:{os.getgid()} {{}} +",
     ])  # fmt: skip
 
 
-def _disk_script(root: Path, work: Path) -> str:
+def build_disk(image: Image) -> None:
+    """Have the image's disk, made now of its tree if it is not there. Raises LabError."""
+    with locked("disk"):
+        if not image.disk.exists():
+            run_build("machines' disk", disk_script(image), images_dir() / "disk.log")
+
+
+def disk_script(image: Image) -> str:
     """One file system and no partitions: the lab's QEMU is given the kernel beside it."""
-    disk = str(work / "disk.raw")
+    new = str(image.disk.with_suffix(".new"))
     return "\n".join([
-        shlex.join(["truncate", "-s", _DISK, disk]), shlex.join(["mkfs.ext4", *_MKFS, "-d", str(root), disk])
+        "set -eu",
+        "export PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+        f"rm -f {shlex.quote(new)}",
+        shlex.join(["truncate", "-s", _DISK, new]),
+        shlex.join(["mkfs.ext4", *_MKFS, "-d", str(image.root), new]),
+        shlex.join(["chown", f"{os.getuid()}:{os.getgid()}", new]),
+        shlex.join(["mv", new, str(image.disk)]),
     ])  # fmt: skip
 
 
@@ -220,7 +240,7 @@ def run_build(what: str, script: str, log: Path) -> None:
     command = ["sh", "-c", _KILLABLE, "sh", *_NAMESPACE, "sh", "-c", script]
     if os.geteuid() != 0:
         subprocess.run(["sudo", "--validate"], check=True)
-        command = ["sudo", "--non-interactive", *command]
+    command = as_root(*command)
     start = time.monotonic()
     with open(log, "w", encoding="utf-8") as stream, Progress(f"building the {what}") as progress:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT)
@@ -245,12 +265,8 @@ def remove_leftovers(kind: str) -> None:
 
 def remove_tree(path: Path) -> None:
     """Remove a directory that root may have filled; one that is not there is fine."""
-    if not path.exists():
-        return
-    if os.geteuid() == 0:
-        shutil.rmtree(path)
-    else:
-        subprocess.run(["sudo", "--non-interactive", "rm", "-rf", str(path)], check=True)
+    if path.exists():
+        subprocess.run(as_root("rm", "-rf", "--one-file-system", str(path)), check=True)
 
 
 def prune(in_use: Iterable[str]) -> list[str]:

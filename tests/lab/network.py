@@ -14,6 +14,7 @@ LAST_NUMBER = 250
 
 # PCI slots, by which the image's networkd files (rootfs/etc/systemd/network) tell the devices apart.
 CONTROL_SLOT, SEGMENT_SLOT, INTERNET_SLOT = "0x3", "0x4", "0x5"
+SEGMENT_DEVICE = "Path=pci-0000:00:04.0"
 CONTROL_NET, CONTROL_ADDRESS = "169.254.77.0/24", "169.254.77.15"
 INTERNET_NET, INTERNET_DNS = "169.254.78.0/24", "169.254.78.3"
 INTERNET_LINK = "internet-device"
@@ -23,14 +24,14 @@ _GROUP = "239.77.0.1"
 
 
 def address(number: int) -> str:
-    """Return the segment address of the machine with this number (11 to 250)."""
+    """Return the segment address of the node with this number (11 to 250)."""
     if not FIRST_NUMBER <= number <= LAST_NUMBER:
-        raise ValueError(f"machine number {number} is outside {FIRST_NUMBER} to {LAST_NUMBER}")
+        raise ValueError(f"node number {number} is outside {FIRST_NUMBER} to {LAST_NUMBER}")
     return str(SEGMENT[number])
 
 
 def free_number(used: set[int]) -> int:
-    """Return the lowest machine number that is not in use."""
+    """Return the lowest node number that is not in use."""
     return next(number for number in range(FIRST_NUMBER, LAST_NUMBER + 1) if number not in used)
 
 
@@ -42,25 +43,26 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return port
 
 
-def hosts_file(name: str, machines: Mapping[str, str]) -> str:
-    """Return /etc/hosts of machine `name`, given the segment address of every machine."""
+def hosts_file(name: str, nodes: Mapping[str, str]) -> str:
+    """Return /etc/hosts of node `name`, given the segment address of every node. A name needs a domain: without one
+    HTCondor takes two nodes for two sites and runs jobs as nobody."""
     lines = [
         "127.0.0.1 localhost",
         "::1 localhost ip6-localhost ip6-loopback",
-        f"# Machines of the lab; this is {name}.",
+        f"# Nodes of the lab; this is {name}.",
     ]
-    lines += [f"{machines[other]} {other}.{DOMAIN} {other}" for other in sorted(machines)]
+    lines += [f"{nodes[other]} {other}.{DOMAIN} {other}" for other in sorted(nodes)]
     return "\n".join(lines) + "\n"
 
 
-def segment_unit(number: int) -> str:
-    """Return the networkd file that gives a machine its address on the segment.
+def segment_unit(match: str, number: int) -> str:
+    """Return the networkd file that gives a node its address on the segment; ``match`` says which device that is.
 
     The default route leads to an address nobody has: it makes this device the one that programs
     take for the machine's own, and the outside stays unreachable.
     """
     return (
-        "[Match]\nPath=pci-0000:00:04.0\n\n[Network]\n"
+        f"[Match]\n{match}\n\n[Network]\n"
         f"Address={address(number)}/{SEGMENT.prefixlen}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n\n"
         f"[Route]\nGateway={SEGMENT[1]}\nMetric=100\n"
     )

@@ -13,14 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import network
+from . import images, network
 from .host import Acceleration
 from .images import Image
 from .paths import CHECKOUT, LabError
 from .progress import tail
-from .state import Machine, Process
+from .state import Node, Process
 
 # Mitigations make an emulated processor far slower and protect nothing on a throw-away machine.
+DISK = "disk.qcow2"
 _KERNEL = "root=/dev/nvme0n1 rw console=ttyS0 mitigations=off nokaslr audit=0 systemd.show_status=1"
 
 
@@ -34,7 +35,7 @@ def _credential(name: str, text: str) -> str:
 
 
 def command_line(
-    program: Sequence[str], machine: Machine, image: Image, accel: Acceleration, public_key: str, segment_port: int
+    program: Sequence[str], machine: Node, image: Image, accel: Acceleration, public_key: str, segment_port: int
 ) -> list[str]:
     """Return the command that runs the machine; it must be started in the machine's directory.
 
@@ -44,7 +45,9 @@ def command_line(
     identity = f"systemd.hostname={machine.name} systemd.machine_id={machine_id(machine.name)}"
     credentials = ",".join([
         "value=" + _credential("ssh.authorized_keys.root", public_key),
-        "value=" + _credential("network.network.10-lab-segment", network.segment_unit(machine.number)),
+        "value=" + _credential(
+            "network.network.10-lab-segment", network.segment_unit(network.SEGMENT_DEVICE, machine.number)
+        ),
     ])  # fmt: skip
     return [
         *program,
@@ -52,16 +55,17 @@ def command_line(
         *accel.arguments, "-smp", str(accel.processors), "-m", str(machine.memory),
         "-uuid", str(uuid.UUID(machine_id(machine.name))),
         "-kernel", str(image.kernel), "-append", f"{_KERNEL} {identity}", "-smbios", f"type=11,{credentials}",
-        "-drive", "if=none,id=root,file=disk.qcow2,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
+        "-drive", f"if=none,id=root,file={DISK},format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap",
         "-device", "nvme,drive=root,serial=lab,addr=0x6",
-        *network.devices(machine.number, machine.ssh_port, segment_port, machine.internet),
+        *network.devices(machine.number, machine.ssh_port or 0, segment_port, machine.internet),
         "-device", "virtio-rng-pci", "-serial", "file:console.log", "-qmp", "unix:qmp.sock,server=on,wait=off",
     ]  # fmt: skip
 
 
-def create_disk(machine: Machine, image: Image) -> None:
+def create_disk(machine: Node, image: Image) -> None:
     """Make the machine's own disk, an empty layer over the image."""
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), "disk.qcow2"]
+    images.build_disk(image)
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), DISK]
     done = subprocess.run(command, cwd=machine.directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(f"cannot make the disk of {machine.name}: {done.stderr.strip()}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab remembers of its machines, and the processes it may stop."""
+"""What the lab remembers of its nodes, and the processes it may stop."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import socket
+import subprocess
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from . import network
-from .paths import LabError, cache_dir, write_atomically
+from .paths import LabError, as_root, lab_dir, lab_id, write_atomically
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+RECORD = "node.json"
 
 
 def checked_name(name: str) -> str:
     """Return the name if it can be a host name and a directory, else raise LabError."""
     if not _NAME.fullmatch(name) or name == "localhost":
-        raise LabError(f"machine name {name!r}: use lower-case letters, digits and inner hyphens")
+        raise LabError(f"node name {name!r}: use lower-case letters, digits and inner hyphens")
     return name
 
 
@@ -52,13 +53,24 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + patience
             if self.alive():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid, number)
+                self._signal(number)
             while time.monotonic() < deadline:
                 if not self.alive():
                     return
                 time.sleep(0.05)
         raise LabError(f"process {self.pid} does not end even by SIGKILL")
+
+    def kill(self) -> None:
+        """End the process at once, and wait until it is gone."""
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            try:
+                os.kill(self.pid, number)
+            except PermissionError:
+                subprocess.run(as_root("kill", f"-{number.value}", str(self.pid)), check=False)
 
 
 def _start_of(pid: int) -> str | None:
@@ -75,82 +87,84 @@ def _start_of(pid: int) -> str | None:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """One machine as recorded in its directory."""
+class Node:
+    """One node as recorded in its directory; ``kind`` is container or machine, and a container has no port."""
 
     name: str
+    kind: str
     image: str
     number: int
-    ssh_port: int
-    memory: int
-    internet: bool
-    acceleration: str
+    ssh_port: int | None = None
+    memory: int = 0
+    internet: bool = False
+    acceleration: str = ""
+    # The directory of a layer between image and node, as `save` made it.
+    layer: str | None = None
     process: Process | None = None
     ready: bool = False
 
     @property
     def directory(self) -> Path:
-        """Where the machine's disk, console and QMP socket are."""
-        return machines_dir() / self.name
+        """Where the node's own files are."""
+        return nodes_dir() / self.name
 
     @property
     def address(self) -> str:
-        """The machine's address on the lab's segment."""
+        """The node's address on the lab's segment."""
         return network.address(self.number)
 
+    @property
+    def alias(self) -> str:
+        """The node's name for SSH, which no node of another lab has: Ansible shares connections by it."""
+        return f"{self.name}.{lab_id()}"
+
     def running(self) -> bool:
-        """Tell whether the machine's QEMU runs."""
+        """Tell whether the node is on."""
         return self.process is not None and self.process.alive()
 
     def save(self) -> None:
         """Write the record."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.directory / "machine.json", json.dumps(asdict(self), indent=1) + "\n")
-
-    def discard(self) -> None:
-        """Stop the machine's QEMU if it runs and remove its disk and record."""
-        if self.process is not None and self.process.alive():
-            self.process.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        write_atomically(self.directory / RECORD, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def machines_dir() -> Path:
-    """Return the directory with one subdirectory for each machine."""
-    return cache_dir() / "machines"
+def nodes_dir() -> Path:
+    """Return the directory with one subdirectory for each node."""
+    return lab_dir() / "nodes"
 
 
-def load(name: str) -> Machine | None:
-    """Return a machine's record, or None if there is no such machine."""
-    path = machines_dir() / checked_name(name) / "machine.json"
+def load(name: str) -> Node | None:
+    """Return a node's record, or None if there is no such node."""
+    path = nodes_dir() / checked_name(name) / RECORD
     try:
         data = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise LabError(f"{path}: {error}; remove that directory") from error
-    if set(data) != {field.name for field in fields(Machine)}:
+    if set(data) != {field.name for field in fields(Node)}:
         raise LabError(f"{path}: written by another version of the lab; stop its machine and remove that directory")
     process = data.pop("process")
-    return Machine(**data, process=Process(**process) if process else None)
+    return Node(**data, process=Process(**process) if process else None)
 
 
-def load_all() -> list[Machine]:
-    """Return every recorded machine, in the order of names."""
-    found = (load(path.parent.name) for path in sorted(machines_dir().glob("*/machine.json")))
-    return [machine for machine in found if machine is not None]
+def load_all() -> list[Node]:
+    """Return every recorded node, in the order of names."""
+    found = (load(path.parent.name) for path in sorted(nodes_dir().glob(f"*/{RECORD}")))
+    return [node for node in found if node is not None]
 
 
-def require(name: str) -> Machine:
-    """Return a machine that runs; raise LabError if it does not."""
-    machine = load(name)
-    if machine is None or not machine.running():
-        raise LabError(f"machine {name} does not run; start it: python -m tests.lab up {name}")
-    return machine
+def require(name: str) -> Node:
+    """Return a node that is on; raise LabError if it is not."""
+    node = load(name)
+    if node is None or not node.running():
+        raise LabError(f"node {name} does not run; start it: python -m tests.lab up {name}")
+    return node
 
 
 def segment_port() -> int:
-    """Return the UDP port of this lab's segment, chosen once so that two checkouts do not meet."""
-    path = cache_dir() / "segment-port"
+    """Return the UDP port of the segment of this lab's machines, chosen once so that two labs do not meet."""
+    path = lab_dir() / "segment-port"
     if not path.exists():
         write_atomically(path, f"{network.free_port(socket.SOCK_DGRAM)}\n")
     return int(path.read_text("utf-8"))

@@ -8,21 +8,38 @@ import json
 import os
 import sys
 
-from . import emulator, images, inventory, machines, ssh, state
+from . import emulator, images, inventory, nodes, ssh, state
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the command line asks, then write the inventory anew. Raises LabError."""
     VERBS[arguments.verb](arguments)
+    ssh.write_config()
     inventory.write()
 
 
 def _up(arguments: argparse.Namespace) -> None:
-    machines.up(arguments.names, arguments.image, arguments.memory, arguments.internet, arguments.resume)
+    nodes.up(arguments.names, arguments.image, arguments.memory, arguments.internet, arguments.layer)
+
+
+def _boot(arguments: argparse.Namespace) -> None:
+    nodes.boot(arguments.names)
+
+
+def _cut(arguments: argparse.Namespace) -> None:
+    nodes.cut(arguments.names)
+
+
+def _save(arguments: argparse.Namespace) -> None:
+    print(nodes.save(arguments.name, arguments.layer))
+
+
+def _kind(arguments: argparse.Namespace) -> None:
+    print(nodes.kind_of_host())
 
 
 def _offline(arguments: argparse.Namespace) -> None:
-    machines.offline(arguments.names)
+    nodes.offline(arguments.names)
 
 
 def _ssh(arguments: argparse.Namespace) -> None:
@@ -31,7 +48,10 @@ def _ssh(arguments: argparse.Namespace) -> None:
 
 
 def _down(arguments: argparse.Namespace) -> None:
-    for name in machines.down(arguments.names):
+    if arguments.everywhere:
+        nodes.down_everywhere()
+        return
+    for name in nodes.down(arguments.names):
         print(f"{name} is down")
 
 
@@ -45,7 +65,7 @@ def _image(arguments: argparse.Namespace) -> None:
 
 
 def _prune(arguments: argparse.Namespace) -> None:
-    in_use = [emulator.name(), *(machine.image for machine in state.load_all())]
+    in_use = [emulator.name(), *(node.image for node in state.load_all())]
     for name in images.prune(in_use):
         print(name)
 
@@ -56,6 +76,10 @@ def _inventory(arguments: argparse.Namespace) -> None:
 
 VERBS = {
     "up": _up,
+    "boot": _boot,
+    "cut": _cut,
+    "save": _save,
+    "kind": _kind,
     "offline": _offline,
     "ssh": _ssh,
     "down": _down,
