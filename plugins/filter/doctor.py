@@ -22,7 +22,7 @@ def doctor_report(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
 
 
 def doctor_table(report: Mapping[str, Mapping[str, Any]], *, everything: bool = True) -> list[str]:
-    """The report as lines of text. Without *everything*, what is well is one line for each node."""
+    """The report as lines of text. Without *everything*, what is well is one line for each node, and its notes."""
     rows = [COLUMNS]
     for host, node in report.items():
         rows += _rows(host, node, everything)
@@ -46,7 +46,9 @@ def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
                 "step": str(check["step"]),
                 "check": str(check["check"]),
                 "ok": not check["findings"],
-                "findings": [{key: str(item[key]) for key in ("what", "remedy")} for item in check["findings"]],
+                "findings": _texts(check["findings"]),
+                # A doctor of an earlier version has none.
+                "notes": _texts(check.get("notes", [])),
             }
             for check in found["checks"]
         ]
@@ -58,8 +60,12 @@ def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _none(host: str, what: str, remedy: str) -> dict[str, Any]:
     finding = {"what": " ".join(what.split()), "remedy": remedy}
-    check = {"step": "node", "check": "doctor", "ok": False, "findings": [finding]}
+    check = {"step": "node", "check": "doctor", "ok": False, "findings": [finding], "notes": []}
     return {"host": host, "good": False, "checks": [check]}
+
+
+def _texts(items: Any) -> list[dict[str, str]]:
+    return [{key: str(item[key]) for key in ("what", "remedy")} for item in items]
 
 
 def _rows(host: str, node: Mapping[str, Any], everything: bool) -> list[tuple[str, str, str, str]]:
@@ -68,6 +74,7 @@ def _rows(host: str, node: Mapping[str, Any], everything: bool) -> list[tuple[st
         texts = [f"{item['what']} -> {item['remedy']}" for item in check["findings"]]
         if everything and not texts:
             texts = ["ok"]
+        texts += [f"note: {item['what']} -> {item['remedy']}" for item in check["notes"]]
         rows += [(host, check["step"], check["check"], text) for text in texts]
     well = sum(1 for check in node["checks"] if check["ok"])
     if not everything and well:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import stat
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,7 +44,10 @@ class Processor:
 
 @dataclass(frozen=True)
 class Device:
-    """What /dev/kvm did: ``error`` is the first thing that failed, with errno's name, or None."""
+    """What /dev/kvm did: ``error`` is the first thing that failed, in words, or None.
+
+    What is no device, such as the empty file that has condor_vm-gahp offer emulated VMs, is not present.
+    """
 
     present: bool
     opens: bool = False
@@ -75,7 +79,10 @@ def read_processor(path: str = "/proc/cpuinfo") -> Processor:
 
 def probe_device(path: str = "/dev/kvm") -> Device:
     """Open the device, make a virtual machine with one virtual CPU, and throw both away."""
-    if not os.path.exists(path):
+    try:
+        if not stat.S_ISCHR(os.stat(path).st_mode):
+            return Device(present=False, error="a file and no device")
+    except FileNotFoundError:
         return Device(present=False)
     handles: list[int] = []
     failure = None

@@ -38,6 +38,11 @@ options:
       - What a new file below C(/etc/tmpfiles.d) describes is made before the next file is written.
     type: dict
     default: {}
+  absent:
+    description: Absolute paths of files that must not be there.
+    type: list
+    elements: str
+    default: []
   validate:
     description:
       - For the path of a file, the command that must accept a new content before it replaces the old, as a list of
@@ -86,7 +91,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: Paths of the files that were written, the record among them.
+  description: Paths of the files that were written, the record among them, or removed.
   type: list
   elements: str
   returned: success
@@ -116,7 +121,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
     ModuleError,
     run_module,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, Validator, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, Validator, remove, write
 from ansible_collections.vacuum.htcondor.plugins.module_utils.systemd import Systemd
 
 ROOT = ""
@@ -146,7 +151,8 @@ class NodeFiles:
             self._mode(ROOT + _absolute(path), _octal(path, mode))
         record = self.params["record"]
         texts = {**self.files, record: self._record()}
-        changes = [self._write(path, text) for path, text in texts.items()]
+        changes = [remove(self.module, ROOT + _absolute(path)) for path in self.params["absent"]]
+        changes += [self._write(path, text) for path, text in texts.items()]
         changed = [change for change in changes if change.changed]
         self._units([change.path[len(ROOT) :] for change in changed])
         return {
@@ -287,6 +293,7 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "default": []},
             "enabled_units": {"type": "list", "elements": "str", "default": []},
             "stopped_units": {"type": "list", "elements": "str", "default": []},
+            "absent": {"type": "list", "elements": "str", "default": []},
             "validate": {"type": "dict", "default": {}},
             "restart": {"type": "dict", "default": {}},
             "record": {"type": "path", "default": "/etc/condor_vac/files.json"},

@@ -14,6 +14,8 @@ description:
     and asks libvirt for its own opinion if libvirt is there.
   - The processor's flag decides. C(/dev/kvm) may exist and make machines, and ordinary guests still fail, where the
     processor has neither V(svm) nor V(vmx).
+  - Where virtual machines may be emulated (O(emulation)), what keeps them from KVM is not an error. libvirt is then
+    asked whether it can emulate.
   - Every finding comes with a remedy.
   - Changes nothing. Opening C(/dev/kvm) needs root or membership of its group.
 attributes:
@@ -31,6 +33,12 @@ options:
     description: The connection to libvirt.
     type: str
     default: qemu:///system
+  emulation:
+    description:
+      - Whether virtual machines may be emulated where KVM does not work, 5 to 20 times slower. For trials and tests.
+      - Findings of the checks V(flags) and V(device) are then of severity V(warning).
+    type: bool
+    default: false
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)
 extends_documentation_fragment:
@@ -51,6 +59,10 @@ EXAMPLES = r"""
 RETURN = r"""
 usable:
   description: Whether there is no finding of severity V(error).
+  returned: success
+  type: bool
+emulated:
+  description: Whether virtual machines are emulated on this node, since O(emulation) allows it and KVM does not work.
   returned: success
   type: bool
 findings:
@@ -115,7 +127,7 @@ device:
   type: dict
   contains:
     present:
-      description: Whether it exists.
+      description: Whether it exists and is a device.
       type: bool
     opens:
       description: Whether it could be opened.
@@ -148,7 +160,10 @@ libvirt:
       description: Whether C(virsh) is there.
       type: bool
     kvm:
-      description: Whether libvirt can run guests with KVM.
+      description: Whether libvirt can run guests with KVM. Not asked where virtual machines are emulated.
+      type: bool
+    emulation:
+      description: Whether libvirt can emulate guests. Only asked where virtual machines are emulated.
       type: bool
     emulator:
       description: The program that would run them.
@@ -184,6 +199,7 @@ class VirtualizationInfo:
         self.module = module
         self.command = Command(module)
         self.findings: list[dict[str, str]] = []
+        self.emulated = False
 
     def run(self) -> dict[str, Any]:
         """Facts and findings. Raises FileError if /proc is not there."""
@@ -194,16 +210,19 @@ class VirtualizationInfo:
             raise FileError(f"cannot read {error.filename} ({error.strerror})", "mount /proc") from error
         device = kvm.probe_device(os.path.join(ROOT, "dev/kvm"))
         loaded = kvm.modules(ROOT)
+        self.emulated = self.module.params["emulation"] and not (processor.flag and device.creates_vcpu)
         libvirt = self._libvirt()
         if architecture != ARCHITECTURE:
             self._find("architecture", "error", f"the processor is {architecture}", f"use {ARCHITECTURE} nodes")
         self._judge_processor(processor, device)
         if processor.flag:
             self._judge_device(processor, device, loaded)
+        if processor.flag or self.emulated:
             self._judge_libvirt(libvirt)
         return {
             "changed": False,
             "usable": all(finding["severity"] != "error" for finding in self.findings),
+            "emulated": self.emulated,
             "findings": self.findings,
             "architecture": architecture,
             "processor": processor.describe(),
@@ -214,17 +233,20 @@ class VirtualizationInfo:
         }
 
     def _libvirt(self) -> dict[str, Any]:
-        answer: dict[str, Any] = {"installed": False, "kvm": False, "emulator": "", "max_vcpus": 0, "error": ""}
+        answer: dict[str, Any] = {"installed": False, "kvm": False, "emulation": False}
+        answer.update(emulator="", max_vcpus=0, error="")
         if self.command.find("virsh") is None:
             return answer
-        result = Virsh(self.command, self.module.params["uri"]).domain_capabilities("kvm")
+        kind = "qemu" if self.emulated else "kvm"
+        result = Virsh(self.command, self.module.params["uri"]).domain_capabilities(kind)
         if not result.ok:
             return {**answer, "installed": True, "error": result.complaint()}
         root = vm_network.parse(result.stdout)
         vcpu = root.find("vcpu")
         return {
             "installed": True,
-            "kvm": root.findtext("domain") == "kvm",
+            "kvm": not self.emulated and root.findtext("domain") == kind,
+            "emulation": self.emulated and root.findtext("domain") == kind,
             "emulator": root.findtext("path") or "",
             "max_vcpus": int(vcpu.get("max", "0")) if vcpu is not None else 0,
             "error": "",
@@ -240,35 +262,43 @@ class VirtualizationInfo:
             remedy = f"enable {name} in the BIOS"
             if processor.virtual:
                 remedy = f"the node is a virtual machine: let its host pass {flag} on (nested=1, host-passthrough)"
-            self._find("flags", "error", message, remedy)
+            self._keeps_from_kvm("flags", message, remedy)
         elif processor.flagged < processor.count:
             message = f"only {processor.flagged} of {processor.count} CPUs have the flag {flag}"
             self._find("flags", "warning", message, f"enable {name} in the BIOS for all of them")
 
     def _judge_device(self, processor: kvm.Processor, device: kvm.Device, loaded: list[str]) -> None:
         module, name = kvm.FLAGS[processor.expected_flag]
-        if not device.present and module not in loaded:
+        if device.error and not device.present:
+            remedy = f"remove it, and what makes it from /etc/tmpfiles.d; then modprobe {module}"
+            self._keeps_from_kvm("device", f"/dev/kvm is {device.error}", remedy)
+        elif not device.present and module not in loaded:
             remedy = f"modprobe {module}; if that fails, enable {name} in the BIOS or install the kernel's modules"
-            self._find("device", "error", f"there is no /dev/kvm, and module {module} is not loaded", remedy)
+            self._keeps_from_kvm("device", f"there is no /dev/kvm, and module {module} is not loaded", remedy)
         elif not device.present:
-            self._find("device", "error", "there is no /dev/kvm", "restart systemd-udevd, or leave the container")
+            self._keeps_from_kvm("device", "there is no /dev/kvm", "restart systemd-udevd, or leave the container")
         elif not device.opens:
-            message = f"/dev/kvm does not open ({device.error})"
-            self._find("device", "error", message, "run this task with become")
+            self._keeps_from_kvm("device", f"/dev/kvm does not open ({device.error})", "run this task with become")
         elif not device.creates_vcpu:
             what = "a virtual CPU" if device.creates_vm else "a virtual machine"
             remedy = "stop other hypervisors (VirtualBox, VMware), and look at dmesg for kvm"
-            self._find("device", "error", f"/dev/kvm does not make {what} ({device.error})", remedy)
+            self._keeps_from_kvm("device", f"/dev/kvm does not make {what} ({device.error})", remedy)
 
     def _judge_libvirt(self, libvirt: dict[str, Any]) -> None:
         if not libvirt["installed"]:
             self._find("libvirt", "note", "libvirt is not installed yet", "install it with the worker role")
         elif "failed to connect" in libvirt["error"]:
             self._find("libvirt", "warning", libvirt["error"], "start libvirtd, or virtqemud")
-        elif not libvirt["kvm"]:
-            reason = libvirt["error"] or "libvirt offers no KVM"
+        elif not libvirt["emulation" if self.emulated else "kvm"]:
+            reason = libvirt["error"] or f"libvirt offers no {'emulation' if self.emulated else 'KVM'}"
             remedy = "install qemu-kvm (Debian: qemu-system-x86) and restart libvirt, which remembers what it saw"
             self._find("libvirt", "error", reason, remedy)
+
+    def _keeps_from_kvm(self, check: str, message: str, remedy: str) -> None:
+        if self.emulated:
+            self._find(check, "warning", f"{message}: virtual machines are emulated, 5 to 20 times slower", remedy)
+        else:
+            self._find(check, "error", message, remedy)
 
     def _find(self, check: str, severity: str, message: str, remedy: str) -> None:
         finding = {"check": check, "severity": severity, "message": message, "remedy": remedy}
@@ -278,7 +308,10 @@ class VirtualizationInfo:
 def main() -> None:
     """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={"uri": {"type": "str", "default": "qemu:///system"}},
+        argument_spec={
+            "uri": {"type": "str", "default": "qemu:///system"},
+            "emulation": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
     run_module(module, lambda: VirtualizationInfo(module).run())

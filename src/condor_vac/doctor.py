@@ -2,8 +2,9 @@
 """``condor_vac doctor``: every step of the worker node's set-up, looked at on the node itself.
 
 ``--json``: ``{"host": NAME, "good": bool, "checks": [{"step", "check", "ok", "findings": [{"what",
-"remedy"}]}]}``. Exit 0 if all is well, 1 with a finding, 2 for bad usage. Changes nothing. Text of other
-programs is printed as printable characters on one line.
+"remedy"}], "notes": [{"what", "remedy"}]}]}``. Notes are to be known, and nothing wrong. Exit 0 if all is well, 1
+with a finding, 2 for bad usage. Changes nothing. Text of other programs is printed as printable characters on one
+line.
 """
 
 from __future__ import annotations
@@ -48,8 +49,12 @@ def examine(node: Node, checks: list[Check]) -> dict[str, Any]:
     """The report on a node: what each check found, in the checks' order."""
     entries = []
     for check in checks:
-        findings = [{"what": line(item.what), "remedy": line(item.remedy)} for item in check.findings(node)]
-        entries.append({"step": check.step, "check": check.name, "ok": not findings, "findings": findings})
+        texts: dict[bool, list[dict[str, str]]] = {False: [], True: []}
+        for item in check.findings(node):
+            texts[item.note].append({"what": line(item.what), "remedy": line(item.remedy)})
+        findings, notes = texts[False], texts[True]
+        entry = {"step": check.step, "check": check.name, "ok": not findings, "findings": findings, "notes": notes}
+        entries.append(entry)
     good = all(entry["ok"] for entry in entries)
     return {"host": socket.gethostname(), "good": good, "checks": entries}
 
@@ -59,6 +64,7 @@ def table(report: dict[str, Any]) -> list[str]:
     rows = [("STEP", "CHECK", "RESULT")]
     for entry in report["checks"]:
         texts = [f"{item['what']} -> {item['remedy']}" for item in entry["findings"]] or ["ok"]
+        texts += [f"note: {item['what']} -> {item['remedy']}" for item in entry["notes"]]
         rows.append((entry["step"], entry["check"], texts[0]))
         rows += [("", "", text) for text in texts[1:]]
     first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))

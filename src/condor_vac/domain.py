@@ -24,7 +24,7 @@ AD_LIMIT = 1 << 20
 def main() -> int:
     """Entry point."""
     try:
-        print(describe(sys.stdin.buffer.read(AD_LIMIT + 1), Store(), Host.here()))
+        print(describe(sys.stdin.buffer.read(AD_LIMIT + 1), Store()))
     except VacError as error:
         syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(syslog.LOG_ERR, f"libvirt_cernvm_script: {error}")
@@ -33,7 +33,7 @@ def main() -> int:
     return 0
 
 
-def describe(ad: bytes, store: Store, host: Host) -> str:
+def describe(ad: bytes, store: Store) -> str:
     """The domain's XML for the job in ``ad``. Raises VacError."""
     if len(ad) > AD_LIMIT:
         raise VacError(f"job ad: more than {AD_LIMIT} bytes")
@@ -41,4 +41,5 @@ def describe(ad: bytes, store: Store, host: Host) -> str:
     lease = store.by_domain(job.domain)
     if lease is None:
         raise VacError(f"{job.domain}: no lease on this node; is STARTER_JOB_HOOK_KEYWORD set to VAC?")
-    return domain_xml.build(job, lease, settings_module.of_this_node(), host)
+    settings = settings_module.of_this_node()
+    return domain_xml.build(job, lease, settings, Host.here(emulation=settings.emulation))

@@ -14,33 +14,34 @@ import stat
 import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
-from condor_vac import disks
+from condor_vac import disks, kvm
 from condor_vac.errors import UsageError, VacError
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease
 from condor_vac.settings import Settings
 
-KVM_DEVICE = "/dev/kvm"
 # Both are names without a version: a VM starts on any host, whatever its QEMU is called.
 _MACHINES = {"x86_64": "q35", "aarch64": "virt"}
 
 
 class Host(NamedTuple):
-    """What the node can do: its architecture, whether KVM works, and the group that may use it (or None)."""
+    """What a VM is run by: the node's architecture, KVM or emulation, and the group that may use KVM (or None)."""
 
     architecture: str
     kvm: bool
     kvm_gid: int | None = None
 
     @classmethod
-    def here(cls) -> Host:
-        """This node."""
-        try:
-            status = os.stat(KVM_DEVICE)
-        except FileNotFoundError:
-            return cls(os.uname().machine, False)
-        open_to_all = status.st_mode & 0o006 == 0o006
-        return cls(os.uname().machine, stat.S_ISCHR(status.st_mode), None if open_to_all else status.st_gid)
+    def here(cls, *, emulation: bool) -> Host:
+        """This node, as root finds it. Raises VacError where KVM does not work and VMs must not be emulated."""
+        trouble = kvm.trouble()
+        if trouble is None:
+            status = os.stat(kvm.DEVICE)
+            open_to_all = status.st_mode & 0o006 == 0o006
+            return cls(os.uname().machine, True, None if open_to_all else status.st_gid)
+        if not emulation:
+            raise VacError(f"KVM does not work on this node: {trouble.what}; {trouble.remedy}")
+        return cls(os.uname().machine, False)
 
 
 def build(job: JobAd, lease: Lease, settings: Settings, host: Host) -> str:

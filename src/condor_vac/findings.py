@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it must be, and what to do about it."""
+    """One thing that is not as it must be, and what to do about it; a ``note`` is to be known, and nothing wrong."""
 
     what: str
     remedy: str
+    note: bool = False

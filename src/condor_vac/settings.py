@@ -43,6 +43,8 @@ class Settings(NamedTuple):
     hs06_per_processor: float | None = None
     # The least notice, in seconds, that a VM gets between the announcement of a shutdown time and that time.
     grace_seconds: int = 3600
+    # Whether VMs may be emulated where KVM does not work, many times slower: for trials and tests.
+    emulation: bool = False
     # Users who own VM jobs: sudo lets each of them run vac_lease, and nothing else.
     owners: tuple[str, ...] = ("vac",)
 
@@ -70,6 +72,7 @@ CHECKS: dict[str, f.Check] = {
     "space": f.optional(_LABEL),
     "hs06_per_processor": f.optional(f.number(0.001, 1e6)),
     "grace_seconds": f.integer(0, 30 * 86400),
+    "emulation": f.boolean,
     "owners": f.list_of(_ACCOUNT, 100),
 }
 

@@ -3,18 +3,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import xml.etree.ElementTree as ET
 
+from condor_vac import kvm as kvm_module
 from condor_vac import tools
 from condor_vac.checks.node import CONVERGE, Check, Node, program, unit_findings
 from condor_vac.errors import VacError
 from condor_vac.findings import Finding
 
-# linux/kvm.h: _IO(0xAE, 0x01) and _IO(0xAE, 0x41).
-_CREATE_VM, _CREATE_VCPU = 0xAE01, 0xAE41
 # Each line: programs of which one must be there, and what for.
 _PROGRAMS = (
     (("virsh",), "asking libvirt"),
@@ -30,46 +27,43 @@ _PROGRAMS = (
 
 def processor(node: Node) -> list[Finding]:
     """Row 1 of the set-up list: the processor can virtualise, all of it."""
-    flags = [set(line.split()) for line in re.findall(r"^flags\s*:(.*)$", node.text("/proc/cpuinfo"), re.MULTILINE)]
-    able = sum(1 for found in flags if found & {"svm", "vmx"})
-    remedy = "enable AMD-V (SVM) or Intel VT-x in the BIOS; on a virtual node, let its host pass the flag on"
-    if not able:
-        return [Finding("no processor has the flag svm or vmx", remedy)]
+    trouble = kvm_module.processor_trouble(node.root)
+    if trouble is not None:
+        return [_unless_emulated(node, trouble)]
+    flags = [set(line.split()) for line in re.findall(r"^flags\s*:(.*)$", node.text(kvm_module.CPUINFO), re.MULTILINE)]
+    able = sum(1 for found in flags if found & kvm_module.FLAGS)
     if able < len(flags):
+        remedy = "enable AMD-V (SVM) or Intel VT-x in the BIOS for all of them"
         return [Finding(f"only {able} of {len(flags)} processors have the flag svm or vmx", remedy)]
     return []
 
 
 def kvm(node: Node) -> list[Finding]:
     """/dev/kvm makes a virtual machine with a virtual CPU; both are gone again afterwards."""
-    device = node.path("/dev/kvm")
-    if not os.path.exists(device):
-        return [Finding("there is no /dev/kvm", "modprobe kvm_amd or kvm_intel; see dmesg if that fails")]
-    handles: list[int] = []
-    try:
-        handles.append(os.open(device, os.O_RDWR | os.O_CLOEXEC))
-        handles.append(fcntl.ioctl(handles[0], _CREATE_VM, 0))
-        handles.append(fcntl.ioctl(handles[1], _CREATE_VCPU, 0))
-    except OSError as error:
-        made = ("does not open", "makes no virtual machine", "makes no virtual CPU")[len(handles)]
-        remedy = "stop other hypervisors (VirtualBox, VMware), and look at dmesg for kvm"
-        return [Finding(f"/dev/kvm {made}: {error.strerror}", remedy)]
-    finally:
-        for handle in reversed(handles):
-            os.close(handle)
-    return []
+    trouble = kvm_module.device_trouble(node.root)
+    return [] if trouble is None else [_unless_emulated(node, trouble)]
 
 
 def libvirt(node: Node) -> list[Finding]:
-    """libvirt runs guests with KVM."""
+    """libvirt runs guests in the way in which this node's VMs run: with KVM, or emulated."""
+    emulated = node.emulation and kvm_module.trouble(node.root) is not None
+    kind, name = ("qemu", "emulation") if emulated else ("kvm", "KVM")
     try:
-        root = parse(node.virsh("domcapabilities", "--virttype", "kvm"))
+        root = parse(node.virsh("domcapabilities", "--virttype", kind))
     except tools.ToolError as error:
         remedy = f"systemctl restart {node.libvirt_unit} (running VMs live on)"
-        return [Finding(f"libvirt offers no KVM: {error}", remedy)]
-    if root.findtext("domain") != "kvm":
-        return [Finding("libvirt offers no KVM", "install qemu-kvm (Debian: qemu-system-x86) and restart libvirt")]
+        return [Finding(f"libvirt offers no {name}: {error}", remedy)]
+    if root.findtext("domain") != kind:
+        remedy = "install qemu-kvm (Debian: qemu-system-x86) and restart libvirt"
+        return [Finding(f"libvirt offers no {name}", remedy)]
     return []
+
+
+def _unless_emulated(node: Node, trouble: kvm_module.Trouble) -> Finding:
+    """What keeps VMs from KVM: a note where they may be emulated instead."""
+    if not node.emulation:
+        return Finding(trouble.what, trouble.remedy)
+    return Finding(f"VMs are emulated, 5 to 20 times slower (worker_emulation): {trouble.what}", trouble.remedy, True)
 
 
 def confinement(node: Node) -> list[Finding]:

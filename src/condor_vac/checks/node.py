@@ -72,6 +72,14 @@ class Node:
         """The node's settings. Raises VacError."""
         return settings_module.load(self.path(SETTINGS))
 
+    @property
+    def emulation(self) -> bool:
+        """Whether VMs may be emulated here; not where the settings cannot be read, of which another check tells."""
+        try:
+            return self.settings.emulation
+        except VacError:
+            return False
+
     def table(self, name: str) -> dict[str, str]:
         """A JSON file of the node that maps names to words. Raises VacError."""
         found = fields.load_object(self.path(name))

@@ -60,7 +60,9 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
     lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config, settings))
     try:
         ready = preparation.furnish(job, kind, lease, settings)
-        domain_xml.build(ready, lease, settings, Host.here())
+        # Whether KVM works is for libvirt_cernvm_script, which is root: a VM that it refuses takes the node's VM
+        # universe away, while a job that is refused here would come again at once, and again.
+        domain_xml.build(ready, lease, settings, Host(os.uname().machine, kvm=True))
     except BaseException:
         _undo(lease)
         raise
