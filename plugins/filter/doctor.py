@@ -74,7 +74,7 @@ def _rows(host: str, node: Mapping[str, Any], everything: bool) -> list[tuple[st
         texts = [f"{item['what']} -> {item['remedy']}" for item in check["findings"]]
         if everything and not texts:
             texts = ["ok"]
-        texts += [f"note: {item['what']} -> {item['remedy']}" for item in check["notes"]]
+        texts += [f"note: {item['what']}" for item in check["notes"]]
         rows += [(host, check["step"], check["check"], text) for text in texts]
     well = sum(1 for check in node["checks"] if check["ok"])
     if not everything and well:

@@ -64,7 +64,7 @@ def table(report: dict[str, Any]) -> list[str]:
     rows = [("STEP", "CHECK", "RESULT")]
     for entry in report["checks"]:
         texts = [f"{item['what']} -> {item['remedy']}" for item in entry["findings"]] or ["ok"]
-        texts += [f"note: {item['what']} -> {item['remedy']}" for item in entry["notes"]]
+        texts += [f"note: {item['what']}" for item in entry["notes"]]
         rows.append((entry["step"], entry["check"], texts[0]))
         rows += [("", "", text) for text in texts[1:]]
     first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTCondor's VM universe on this node, which one VM that could not be started takes away.
+"""HTCondor's VM universe on this node: offered again after a failed start, and not offered without KVM.
 
-Then the starter has the startd say ``HasVM = False`` for its lifetime, whether the node was to blame or the moment
-(``handleFTL`` in src/condor_starter.V6.1/vm_proc.cpp), as where the job was removed while its VM started. No VM comes
-here any more, so that none can show that the node is well again. All its reasons are VMGAHP_ERR_… or VMGAHP_REQ_….
+One VM that cannot be started takes it away: the starter has the startd say ``HasVM = False`` for its lifetime, whether
+the node was to blame or the moment (``handleFTL`` in src/condor_starter.V6.1/vm_proc.cpp), as where the job was removed
+while its VM started. No VM comes here any more, so that none can show that the node is well again. All its reasons are
+VMGAHP_ERR_… or VMGAHP_REQ_…; ours begin with "condor_vac: ".
 """
 
 from __future__ import annotations
@@ -12,21 +13,25 @@ import os
 import time
 from collections.abc import Callable
 
-from condor_vac import atomic, tools
+from condor_vac import atomic, chirp, kvm, tools
 from condor_vac.errors import VacError
+from condor_vac.settings import Settings
 
 # At most one VM in this time fails on a node that is not well.
 LOOK_SECONDS = 300.0
 _LOOKED = "vm_universe_looked"
 _UPDATE_SECONDS = 60.0
+_OURS = "condor_vac: "
+_REASONS = ("VMGAHP_", _OURS)
 
 
-def offer_again(run_directory: str, log: Callable[[str], None]) -> None:
+def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> None:
     """Have the startd offer VMs again if a failed start is why it does not; the caller has heard from libvirt.
 
-    Looks only now and then. What an administrator has taken away has another reason than ``VMGAHP_…`` and stays
-    away. HTCondor may just be restarting: that it does not answer is told and nothing more. Raises VacError where it
-    answers and then does not do as it is told.
+    While KVM does not work, and VMs must not be emulated, the startd is made to offer none: each would fail. Looks
+    only now and then. What an administrator has taken away has another reason and stays away. HTCondor may just be
+    restarting: that it does not answer is told and nothing more. Raises VacError where it answers and then does not
+    do as it is told.
     """
     if not _due(f"{run_directory}/{_LOOKED}"):
         return
@@ -39,13 +44,24 @@ def offer_again(run_directory: str, log: Callable[[str], None]) -> None:
     except VacError as error:
         log(f"whether the startd offers VMs: {error}; asked again in {LOOK_SECONDS:.0f} s")
         return
-    reason = slot.get("VMOfflineReason")
-    if slot.get("HasVM") is True or not isinstance(reason, str) or not reason.startswith("VMGAHP_"):
+    offered, reason = slot.get("HasVM") is True, slot.get("VMOfflineReason")
+    if not offered and not (isinstance(reason, str) and reason.startswith(_REASONS)):
         return
-    tools.run(["condor_update_machine_ad", "/dev/stdin"], timeout=_UPDATE_SECONDS, stdin=b"HasVM = true\n")
-    log(
-        f"a VM could not be started here ({tools.one_line(reason.encode())}) and the startd offered none; it does again"
-    )
+    trouble = None if settings.emulation else kvm.trouble()
+    if trouble is not None:
+        wanted = f"{_OURS}KVM does not work: {trouble.what}"
+        if offered or reason != wanted:
+            _tell("HasVM = false", f"VMOfflineReason = {chirp.literal(wanted)}")
+            log(f"the startd offers no VMs now: KVM does not work: {trouble.what}; {trouble.remedy}")
+    elif not offered:
+        _tell("HasVM = true")
+        log(f"the startd offered no VMs ({tools.one_line(str(reason).encode())}); it does again")
+
+
+def _tell(*lines: str) -> None:
+    """Change the startd's ad. Raises ToolError."""
+    text = "".join(f"{line}\n" for line in lines)
+    tools.run(["condor_update_machine_ad", "/dev/stdin"], timeout=_UPDATE_SECONDS, stdin=text.encode())
 
 
 def _due(path: str) -> bool:

@@ -81,7 +81,7 @@ class Watch:
                 errors.append(VacError(f"{lease.domain}: {error}"))
         errors += janitor.tidy(self.store, self.settings, running, print)
         try:
-            vmuniverse.offer_again(self.store.run_directory, print)
+            vmuniverse.look(self.store.run_directory, self.settings, print)
         except VacError as error:
             errors.append(error)
         self._forget({lease.uuid for lease in self.store.all()})

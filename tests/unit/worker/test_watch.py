@@ -369,7 +369,7 @@ def test_a_node_that_lost_its_vm_universe_to_a_failed_start_gets_it_back(
     slots(node)
     assert look(node) == []
     assert node.called("condor_update_machine_ad") == ONLINE
-    assert "a VM could not be started here (VMGAHP_ERR_INTERNAL)" in capsys.readouterr().out
+    assert "the startd offered no VMs (VMGAHP_ERR_INTERNAL)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
