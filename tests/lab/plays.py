@@ -20,9 +20,6 @@ TIMEOUT_SECONDS = 900
 SITE = "vacuum.htcondor.site"
 VERIFY = "vacuum.htcondor.verify"
 DRAIN = "vacuum.htcondor.drain"
-# Ansible's strategies: how a site's playbooks run, and the same in less time (tests/lab/strategy).
-PLAIN = "linear"
-FAST = "lab_linear"
 _TASK = re.compile(r"^TASK \[(?:[\w.]+ : )?(.*?)\] \*+$")
 
 
@@ -66,7 +63,6 @@ def run(
     inventories: Sequence[str],
     variables: Mapping[str, Any] | None = None,
     *words: str,
-    strategy: str = PLAIN,
 ) -> Play:
     """Run a playbook by name or path; ``variables`` are extra variables."""
     argv = ["ansible-playbook", *(word for path in inventories for word in ("-i", path)), playbook, *words]
@@ -76,7 +72,6 @@ def run(
         **os.environ,
         "LAB_CHECKOUT": str(ROOT),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_STRATEGY": strategy,
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
     }
@@ -96,4 +91,4 @@ def run(
 
 def run_in_scenario(playbook: str, variables: Mapping[str, Any] | None = None, *words: str) -> Play:
     """`run` on the machines of the molecule scenario that this process verifies."""
-    return run(playbook, [os.environ["MOLECULE_INVENTORY_FILE"]], variables, *words, strategy=FAST)
+    return run(playbook, [os.environ["MOLECULE_INVENTORY_FILE"]], variables, *words)

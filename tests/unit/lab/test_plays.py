@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.converge.__main__ import Figure, missed, round_trips
-from tests.lab.plays import FAST, PLAIN, Play, run
+from tests.lab.plays import Play, run
 
 OUTPUT = """\
 PLAY [Worker nodes] ************************************************************
@@ -72,8 +72,7 @@ def test_a_goal_that_is_missed_is_named() -> None:
     assert len(missed(bad)) == 2
 
 
-@pytest.mark.parametrize("strategy", [PLAIN, FAST])
-def test_both_strategies_run_a_playbook_alike(tmp_path: Path, strategy: str) -> None:
+def test_a_playbook_runs(tmp_path: Path) -> None:
     place = {"path": str(tmp_path / "made"), "state": "directory", "mode": "0700"}
     tasks = [
         {"name": "Make it", "ansible.builtin.file": place},
@@ -84,5 +83,5 @@ def test_both_strategies_run_a_playbook_alike(tmp_path: Path, strategy: str) -> 
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"hosts": {"here": local}}}))
     play = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
     (tmp_path / "play.json").write_text(json.dumps(play))
-    done = run(str(tmp_path / "play.json"), [str(tmp_path / "hosts.json")], {"words": ["a", "b"]}, strategy=strategy)
+    done = run(str(tmp_path / "play.json"), [str(tmp_path / "hosts.json")], {"words": ["a", "b"]})
     assert (done.status, done.changed(), done.failures()) == (2, {"Make it"}, ["words: too few"])
