@@ -21,6 +21,8 @@ from .space import Space, step
 from .state import Node, Process
 
 CONSOLE = "console.log"
+KVM = "kvm"
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _KILL_SECONDS = 30
 _NETWORK_DEVICES = """[Unit]
 Description=Own network devices can be set up
@@ -65,6 +67,7 @@ def start(node: Node, public_key: str, addresses: dict[str, str]) -> Process:
         "overlay": overlay(place, lower),
         "files": files(node, public_key, addresses),
         "argv": arguments(node),
+        "kvm": str(place / KVM) if host.acceleration().name == "kvm" else None,
     }
     with open(place / CONSOLE, "a", encoding="utf-8") as console:
         child = subprocess.Popen(
@@ -86,8 +89,9 @@ def arguments(node: Node) -> list[str]:
     """The words that boot the container."""
     words = [*nspawn(node.name, node.directory / "merged"), f"--hostname={node.name}", "--boot"]
     words += [f"--network-bridge={BRIDGE}", f"--bind={node.directory / 'export'}:/run/host/unix-export"]
-    # A host that virtualises lends its KVM; elsewhere the role makes what HTCondor looks for.
-    return [*words, "--bind=/dev/kvm"] if host.acceleration().name == "kvm" else words
+    # A host that virtualises lends its KVM, by a device of the node's own whose mode it may change; elsewhere the role
+    # makes what HTCondor looks for.
+    return [*words, f"--bind={node.directory / KVM}:/dev/kvm"] if host.acceleration().name == "kvm" else words
 
 
 def cut(node: Node) -> None:
@@ -116,8 +120,12 @@ def _kill(node: Node, more: dict[str, Any]) -> None:
 
 
 def evidence(node: Node) -> str:
-    """What the container last said."""
-    return "\n".join(f"  | {line}" for line in tail(node.directory / CONSOLE, 20))
+    """What the container last said; a systemd that gets no inotify instance ends with 255 and says nothing."""
+    said = tail(node.directory / CONSOLE, 20)
+    if said and said[-1].endswith("ended with 255"):
+        number = _INOTIFY.read_text("utf-8").strip()
+        said.append(f"the host's limit of inotify instances ({number}, {_INOTIFY}) may be used up: run fewer nodes")
+    return "\n".join(f"  | {line}" for line in said)
 
 
 def check_image(image: images.Image) -> None:

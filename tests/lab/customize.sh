@@ -33,9 +33,9 @@ for profile in "$root"/etc/apparmor.d/*; do
         *) [ ! -f "$profile" ] || ln -s "../$name" "$root/etc/apparmor.d/disable/$name" ;;
     esac
 done
-# Root logs in for each look at the machine: its service manager need not start and end each time.
-mkdir -p "$root/var/lib/systemd/linger"
-: > "$root/var/lib/systemd/linger/root"
+# Root logs in for each look at the node, and needs no service manager of its own for it: that costs processor time,
+# and inotify instances, of which a host gives all containers' root 128.
+systemctl --root="$root" --quiet mask user@.service
 # What systemd does after an update of /usr was done by the packages: without this each machine does it at its first boot.
 touch "$root/etc/.updated" "$root/var/.updated"
 # Of each the package has a unit; with its script beside it, `systemctl disable` runs update-rc.d, which makes systemd

@@ -10,9 +10,6 @@ which a timer sets its bit there (qemu-devel, "clear bits of cs->interrupt_reque
 the bit lost, the machine stands still until something else interrupts it, such as a packet: a demo of ours stood for
 175 s in a guest that waited for its own timer.
 
-From 11.1 on the state of an NVMe disk can be kept and gone on from (qemu-devel, "hw/nvme: add basic live migration
-support", April 2026; tests/lab/kept.py).
-
 So on a host without virtualisation and with an older QEMU the lab unpacks that of Debian 13's backports into its
 cache and runs it by its own dynamic loader and libraries: nothing is installed.
 """
@@ -32,7 +29,7 @@ from .host import Acceleration
 from .paths import LabError
 
 PROGRAM = "qemu-system-x86_64"
-_OLDEST = (11, 1)
+_OLDEST = (10, 2)
 _SUITE = "trixie"
 _BACKPORTS = f"{_SUITE}-backports"
 _PACKAGES = ("qemu-system-x86", "libc6", "seabios", "ipxe-qemu")

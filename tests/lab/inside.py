@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -32,9 +33,9 @@ def run(*argv: str) -> None:
 
 def record(path: str, *command: str) -> None:
     """Write {"pid", "started"} of this process to the file, then become the command: it is recorded before it is."""
-    stat = Path("/proc/self/stat").read_text("utf-8")
+    status = Path("/proc/self/stat").read_text("utf-8")
     started = (
-        f"{Path('/proc/sys/kernel/random/boot_id').read_text('utf-8').strip()}/{stat.rpartition(')')[2].split()[19]}"
+        f"{Path('/proc/sys/kernel/random/boot_id').read_text('utf-8').strip()}/{status.rpartition(')')[2].split()[19]}"
     )
     new = Path(f"{path}.new")
     new.write_text(json.dumps({"pid": os.getpid(), "started": started}), "utf-8")
@@ -86,7 +87,7 @@ def boot(spec: dict[str, Any]) -> None:
     """Run a container until it is off, and again where it wants to boot again.
 
     ``spec``: cgroup (absolute), merged (its root), overlay (mount options) or None if it is mounted, files (path in the
-    container to text), argv (of systemd-nspawn).
+    container to text), argv (of systemd-nspawn), kvm (a copy of the host's device to make there) or None.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     enter(Path(spec["cgroup"]))
@@ -94,8 +95,11 @@ def boot(spec: dict[str, Any]) -> None:
     if not os.path.ismount(merged):
         run("mount", "-t", "overlay", "-o", spec["overlay"], "overlay", str(merged))
     write_files(merged, spec["files"])
-    while subprocess.run(spec["argv"], check=False, stdin=subprocess.DEVNULL).returncode == REBOOT:
+    if spec["kvm"] and not os.path.exists(spec["kvm"]):
+        os.mknod(spec["kvm"], stat.S_IFCHR | 0o666, os.stat("/dev/kvm").st_rdev)
+    while (code := subprocess.run(spec["argv"], check=False, stdin=subprocess.DEVNULL).returncode) == REBOOT:
         pass
+    print(f"systemd-nspawn ended with {code}", file=sys.stderr)
 
 
 def write_files(root: Path, files: dict[str, str]) -> None:

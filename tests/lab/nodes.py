@@ -64,7 +64,7 @@ def up(names: Sequence[str], image_kind: str, memory: int, internet: bool, layer
         for name in created:
             _power_on(name)
         for name in created:
-            _wait(state.require(name))
+            _wait(name)
     except BaseException:
         for name in created:
             _discard(name)
@@ -80,7 +80,7 @@ def boot(names: Sequence[str]) -> None:
             raise LabError(f"there is no node {name}; start it: python -m tests.lab up {name}")
         if not node.running():
             _power_on(name)
-            _wait(state.require(name))
+            _wait(name)
 
 
 def cut(names: Sequence[str]) -> None:
@@ -104,7 +104,7 @@ def save(name: str, layer: str) -> Path:
                 raise LabError(f"{name} does not shut down within {OFF_SECONDS} s\n" + container.evidence(node))
             progress.show(tail(node.directory / container.CONSOLE))
             time.sleep(0.1)
-        place = layer_dir(layer)
+        place = layer_dir(layer, node.image)
         subprocess.run(as_root("rm", "-rf", "--one-file-system", str(place)), check=True)
         place.mkdir(parents=True)
         subprocess.run(as_root("mv", str(container.unmount(node)), str(place / "root")), check=True)
@@ -114,9 +114,9 @@ def save(name: str, layer: str) -> Path:
     return place
 
 
-def layer_dir(layer: str) -> Path:
-    """Where a layer is; labs share them."""
-    return cache_dir() / "layers" / state.checked_name(layer)
+def layer_dir(layer: str, image: str) -> Path:
+    """Where a layer over that image is; labs share them."""
+    return cache_dir() / "layers" / f"{state.checked_name(layer)}-{image}"
 
 
 def _is_up(name: str) -> bool:
@@ -146,15 +146,14 @@ def _create(name: str, kind: str, image: images.Image, memory: int, internet: bo
 
 def _on_layer(node: Node, layer: str) -> Node:
     """The node as it was when the layer was kept. Raises LabError if that was another one."""
-    place = layer_dir(layer)
+    place = layer_dir(layer, node.image)
     try:
         kept = json.loads((place / state.RECORD).read_text("utf-8"))
     except FileNotFoundError:
-        raise LabError(
-            f"there is no layer {layer}: keep one by `python -m tests.lab save {node.name} {layer}`"
-        ) from None
-    if (kept["name"], kept["image"]) != (node.name, node.image):
-        raise LabError(f"the layer {layer} is of {kept['name']} on {kept['image']}, not of {node.name} on {node.image}")
+        what = f"there is no layer {layer} over the image {node.image}"
+        raise LabError(f"{what}: python -m tests.lab save {node.name} {layer}") from None
+    if kept["name"] != node.name:
+        raise LabError(f"the layer {layer} is of {kept['name']}, not of {node.name}")
     return dataclasses.replace(node, layer=str(place / "root"), number=kept["number"])
 
 
@@ -174,8 +173,10 @@ def _power_on(name: str) -> None:
     dataclasses.replace(node, process=_kind(node).start(node, ssh.public_key(), addresses)).save()
 
 
-def _wait(node: Node) -> None:
+def _wait(name: str) -> None:
     """Wait until the node takes an SSH login; raise LabError with its console if it does not."""
+    if (node := state.load(name)) is None:
+        raise LabError(f"{name} was taken down while it booted")
     ssh.write_config()
     with Progress(f"{node.name} boots ({node.acceleration or node.kind})") as progress:
         deadline = time.monotonic() + BOOT_SECONDS

@@ -7,8 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.bench.converge.__main__ import Figure, missed, round_trips
 from tests.lab.plays import Play, run
 
