@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import cli, doctor, network, tools
+from condor_vac import cli, doctor, kvm, network, tools
 from condor_vac.checks import CHECKS, host, sharing
 from condor_vac.checks import network as network_checks
 from condor_vac.checks.node import Check, Node
@@ -387,6 +387,88 @@ def test_kvm_device_that_is_none(tmp_path: Path) -> None:
     assert "is a file and no device" in host.kvm(Node(str(tmp_path)))[0].what
 
 
+PLAIN = "/dev/kvm is a file and no device"
+NO_FLAG = "no processor has the flag svm or vmx"
+
+
+def preflight(node: Pretended) -> dict[str, tuple[bool, list[str], list[str]]]:
+    """Of each check of the hardware: whether all is well, the findings, the notes."""
+    report = doctor.examine(Node(str(node.base)), list(host.PREFLIGHT))
+    return {
+        entry["check"]: (entry["ok"], *([item["what"] for item in entry[key]] for key in ("findings", "notes")))
+        for entry in report["checks"]
+    }
+
+
+def without_kvm(node: Pretended, emulation: bool) -> None:
+    """No processor has the flag, and there is an empty file in the place of /dev/kvm."""
+    node.write("/proc/cpuinfo", "flags : fpu\nflags : fpu\n")
+    node.write("/dev/kvm", "")
+    node.write("/etc/condor_vac/worker.json", json.dumps({"emulation": emulation, "owners": [OWNER]}))
+
+
+def domain_capabilities(node: Pretended, offered: str) -> None:
+    """libvirt runs this type of guest only."""
+    for kind in ("kvm", "qemu"):
+        answer = (0, f"<d><domain>{kind}</domain></d>") if kind == offered else (1, f"accel '{kind}' is not supported")
+        node.answers[f"--virttype {kind}"] = answer
+
+
+def test_without_kvm_a_node_that_may_emulate_is_well_and_says_so(node: Pretended) -> None:
+    without_kvm(node, emulation=True)
+    domain_capabilities(node, "qemu")
+    found = preflight(node)
+    assert found["processor"] == (True, [], [f"VMs are emulated, 5 to 20 times slower (worker_emulation): {NO_FLAG}"])
+    assert found["KVM"] == (True, [], [f"VMs are emulated, 5 to 20 times slower (worker_emulation): {PLAIN}"])
+    assert found["libvirt and KVM"] == (True, [], [])
+    assert found["confinement of VMs"] == (True, [], [])
+
+
+def test_without_kvm_a_node_that_must_not_emulate_has_findings(node: Pretended) -> None:
+    without_kvm(node, emulation=False)
+    domain_capabilities(node, "qemu")
+    found = preflight(node)
+    assert found["processor"] == (False, [NO_FLAG], [])
+    assert found["KVM"] == (False, [PLAIN], [])
+    assert found["libvirt and KVM"][0] is False
+    assert "libvirt offers no KVM" in found["libvirt and KVM"][1][0]
+
+
+@pytest.mark.parametrize("emulation", [False, True])
+@pytest.mark.parametrize("flags", [["", ""], ["svm", "svm"]])
+def test_a_device_that_makes_no_virtual_cpu_counts_whatever_the_flag_says(
+    node: Pretended, flags: list[str], emulation: bool
+) -> None:
+    without_kvm(node, emulation)
+    node.write("/proc/cpuinfo", "".join(f"flags : fpu {line}\n" for line in flags))
+    domain_capabilities(node, "qemu" if emulation else "kvm")
+    found = preflight(node)
+    assert found["KVM"][0] is emulation
+    assert PLAIN in "".join(found["KVM"][1] + found["KVM"][2])
+    assert found["libvirt and KVM"] == (True, [], []), "libvirt is asked for what the VMs will be"
+
+
+def test_emulation_that_libvirt_does_not_offer_is_a_finding(node: Pretended) -> None:
+    without_kvm(node, emulation=True)
+    domain_capabilities(node, "kvm")
+    ok, found, _notes = preflight(node)["libvirt and KVM"]
+    assert not ok
+    assert "libvirt offers no emulation" in found[0]
+
+
+def test_with_kvm_a_node_that_may_emulate_is_as_any_other(node: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.write("/etc/condor_vac/worker.json", json.dumps({"emulation": True, "owners": [OWNER]}))
+    domain_capabilities(node, "kvm")
+    monkeypatch.setattr(kvm, "device_trouble", lambda _root: None)
+    assert preflight(node) == {check.name: (True, [], []) for check in host.PREFLIGHT}
+
+
+def test_settings_that_cannot_be_read_allow_no_emulation(node: Pretended) -> None:
+    without_kvm(node, emulation=True)
+    node.write("/etc/condor_vac/worker.json", '{"emulation": true,')
+    assert preflight(node)["processor"] == (False, [NO_FLAG], [])
+
+
 def test_sysctl_files_as_systemd_lists_them() -> None:
     text = "# /a.conf\n  net.ipv4.ip_forward=1 \n; net.ipv4.ip_forward=0\n# about /b\n-net/ipv4/conf/eth0.7/x = 2\n"
     assert list(network_checks.assignments(text)) == [
@@ -438,6 +520,23 @@ def test_exit_code_table_and_json(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     report = json.loads(capsys.readouterr().out)
     assert [(entry["check"], entry["ok"]) for entry in report["checks"]] == [("bridge", True), ("hooks", False)]
     assert doctor.run(arguments(step=["network"])) == 0
+
+
+def test_a_note_is_shown_and_nothing_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    known = Finding("VMs are\x1b emulated", "buy another", note=True)
+    pretend(monkeypatch, Check("preflight", "KVM", lambda _: [known]))
+    assert doctor.run(arguments()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["preflight", "KVM", "ok"]
+    assert lines[2].strip() == "note: VMs are? emulated"
+    assert lines[-1].endswith("1 checks, 0 with a finding")
+    assert doctor.run(arguments(json=True)) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["checks"]
+    assert (entry["ok"], entry["findings"]) == (True, [])
+    assert entry["notes"] == [{"what": "VMs are? emulated", "remedy": "buy another"}]
+    pretend(monkeypatch, Check("preflight", "KVM", lambda _: [known, _finding("it is broken", "repair it")]))
+    assert doctor.run(arguments()) == 1
+    assert "1 checks, 1 with a finding" in capsys.readouterr().out
 
 
 def _finding(what: str, remedy: str) -> Finding:

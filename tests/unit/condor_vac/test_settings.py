@@ -19,6 +19,7 @@ def test_an_empty_file_gives_the_documented_defaults(tmp_path: Path) -> None:
     loaded = settings.load(str(path))
     assert (loaded.network, loaded.bridge, loaded.subnet) == ("vac", "vac0", "192.168.86.0/24")
     assert (loaded.filter, loaded.execute) == ("clean-traffic", "/var/lib/condor/execute")
+    assert loaded.emulation is False
     assert (loaded.image_dir, loaded.nfs_versions) == ("/var/lib/condor_vac/images", ("3", "4"))
 
 
@@ -35,6 +36,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "sharing": ["http"],
         "http_group": "www-vac",
         "outputs_mb": 77,
+        "emulation": True,
         "disk_mb_per_second": 200,
         "nfs_versions": ["4.2"],
         "site": "UKI-EXAMPLE",
@@ -63,6 +65,8 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         ({"subnet": "192.168.86.1/24"}, "subnet: '192.168.86.1/24'"),
         ({"subnet": "192.168.86.0/30"}, "subnet: 192.168.86.0/30: must be"),
         ({"subnet": 24}, "subnet: must be"),
+        ({"emulation": "true"}, "emulation: must be"),
+        ({"emulation": 1}, "emulation: must be"),
         ({"execute": "execute"}, "execute: must be an absolute path"),
         ({"execute": "/a/../b"}, "execute: must be a path without"),
         ({"hostname_domain": "-bad-"}, "hostname_domain: '-bad-'"),

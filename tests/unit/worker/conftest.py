@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import console, domains, httpshare, lease, leases, settings, shutdowntime, tools
+from condor_vac import console, domains, httpshare, kvm, lease, leases, settings, shutdowntime, tools
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease, Store
 from tests.unit.worker.starter import Starter
@@ -88,6 +88,8 @@ class Node:
     settings: settings.Settings
     store: Store
     starter: Starter
+    # Why KVM does not work here.
+    kvm_trouble: kvm.Trouble | None = None
 
     @property
     def execute(self) -> Path:
@@ -204,7 +206,9 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     monkeypatch.setattr(settings, "load", lambda: made)
     monkeypatch.setattr(shutdowntime, "RUN_DIRECTORY", f"{base}/run")
     starter = Starter()
-    yield Node(base, made, Store(f"{base}/run"), starter)
+    node = Node(base, made, Store(f"{base}/run"), starter)
+    monkeypatch.setattr(kvm, "trouble", lambda: node.kvm_trouble)
+    yield node
     starter.stop()
     shutil.rmtree(base)
 

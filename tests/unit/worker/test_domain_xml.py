@@ -3,22 +3,41 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from condor_vac import domain, domain_xml
+from condor_vac import domain, domain_xml, kvm, settings
 from condor_vac.domain_xml import Host
-from condor_vac.errors import VacError
+from condor_vac.errors import UsageError, VacError
 from condor_vac.jobad import Disk, JobAd
 from condor_vac.leases import Lease
 from tests.unit.worker.conftest import UID, Node
 
 KVM = Host("x86_64", True, 993)
+AD = """\
+ClusterId = 7
+ProcId = 0
+User = "vac@lab"
+Owner = "vac"
+Cmd = "vac-atlas"
+Iwd = "/home/vac"
+JobUniverse = 13
+JobVMType = "kvm"
+JobVMMemory = 2048
+JobVMNetworking = true
+JobVMNetworkingType = "nat"
+VMPARAM_vm_Disk = "cernvm.iso:hda:r:raw,scratch.raw:vda:w:raw"
+VMPARAM_VM_NAME = "vac_lab_7.0"
+UserData = "user_data"
+WantIOProxy = true
+RequiresVac = true
+"""
 
 
 @pytest.fixture
@@ -71,6 +90,37 @@ def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
     assert root.get("type") == "qemu"
     assert at(root, "cpu", "mode") == ["maximum"]
     assert root.findtext("seclabel/label") == f"+{lease.uid}:+{lease.gid}"
+
+
+BROKEN = kvm.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "look at dmesg for kvm")
+
+
+@pytest.mark.parametrize(("mode", "gid"), [(0o660, 77), (0o666, None), (0o600, 77), (0o664, 77)])
+@pytest.mark.parametrize("emulation", [False, True])
+def test_kvm_is_used_where_it_works(
+    node: Node, monkeypatch: pytest.MonkeyPatch, mode: int, gid: int | None, emulation: bool
+) -> None:
+    monkeypatch.setattr(kvm, "DEVICE", f"{node.base}/kvm")
+    monkeypatch.setattr(domain_xml.os, "stat", lambda path: {f"{node.base}/kvm": Status(0o020000 | mode, 77)}[path])
+    assert Host.here(emulation=emulation) == Host(os.uname().machine, True, gid)
+
+
+class Status(NamedTuple):
+    """What os.stat says of a device."""
+
+    st_mode: int
+    st_gid: int
+
+
+def test_without_kvm_a_vm_is_emulated_only_where_it_may_be(node: Node) -> None:
+    node.kvm_trouble = BROKEN
+    assert Host.here(emulation=True) == Host(os.uname().machine, False, None)
+    with pytest.raises(VacError) as raised:
+        Host.here(emulation=False)
+    assert str(raised.value) == (
+        "KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; look at dmesg for kvm"
+    )
+    assert not isinstance(raised.value, UsageError), "the node is to blame, and the job is as good as before"
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(0, []), (200, [str(200 << 20)] * 2)])
@@ -197,14 +247,33 @@ def test_a_refusal_is_xml_that_libvirt_cannot_create(reason: str) -> None:
 def test_the_script_prints_a_refusal_and_exits_0(
     node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Stdin:
-        class buffer:
-            @staticmethod
-            def read(limit: int) -> bytes:
-                return b"x" * limit
+    out = described(b"x" * domain.AD_LIMIT, monkeypatch, capsys)
+    assert "condor_vac: job ad" in out
 
-    monkeypatch.setattr("sys.stdin", Stdin)
+
+def described(data: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What libvirt_cernvm_script prints for an ad."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert domain.main() == 0
     out = capsys.readouterr().out
     assert out.endswith("</domain>\n")
-    assert "condor_vac: job ad" in out
+    assert out.count("\n") == 1
+    return out
+
+
+@pytest.mark.parametrize("emulation", [False, True])
+def test_the_script_refuses_a_vm_without_kvm_unless_it_may_be_emulated(
+    node: Node, lease: Lease, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], emulation: bool
+) -> None:
+    node.kvm_trouble = BROKEN
+    changed = node.settings._replace(emulation=emulation)
+    monkeypatch.setattr(settings, "load", lambda: changed)
+    monkeypatch.setattr(domain, "Store", lambda: node.store)
+    root = ET.fromstring(described(AD.encode(), monkeypatch, capsys))
+    if emulation:
+        assert (root.get("type"), root.findtext("name"), root.findtext("uuid")) == ("qemu", lease.domain, lease.uuid)
+    else:
+        assert root.findtext("os/type") == (
+            "condor_vac: KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; "
+            "look at dmesg for kvm"
+        )

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import domain_xml, iso, lease, lease_client
+from condor_vac import iso, kvm, lease, lease_client
 from condor_vac.domains import Domain
 from condor_vac.errors import UsageError, VacError
 from condor_vac.hooks import exit as exit_hook
@@ -66,7 +66,6 @@ def call(node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
     monkeypatch.setattr(lease_client, "acquire", acquire)
     monkeypatch.setattr(lease_client, "release", release)
-    monkeypatch.setattr(domain_xml.Host, "here", lambda: domain_xml.Host("x86_64", True))
 
     def run(sandbox: str, **changes: Any) -> tuple[int, dict[str, str]]:
         ad = {name: value for name, value in {**SEED_AD, **changes}.items() if value is not None}
@@ -142,6 +141,13 @@ def test_a_machinetypes_job(call: Callable[..., Any], node: Node, sandbox: str) 
     found = node.store.all()[0]
     assert (found.machinetype, found.heartbeat_file) == ("atlas", "beat")
     assert (Path(found.machinefeatures) / "site_key").read_text() == "42"
+
+
+def test_whether_kvm_works_is_not_for_the_jobs_user_to_say(call: Callable[..., Any], node: Node, sandbox: str) -> None:
+    """vac_prepare_hook may not be let into the device, and a job that it refused would come again at once."""
+    node.kvm_trouble = kvm.Trouble("/dev/kvm does not open: Permission denied", "look")
+    code, printed = call(sandbox)
+    assert (code, list(printed)) == (0, ["VMPARAM_vm_Disk"])
 
 
 def test_other_universes_are_none_of_ours(call: Callable[..., Any], node: Node) -> None:

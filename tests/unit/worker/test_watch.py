@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import leases, outputs, shutdowntime, watch
+from condor_vac import kvm, leases, outputs, shutdowntime, watch
 from condor_vac.domains import Domain
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease
@@ -386,6 +386,54 @@ def test_a_vm_universe_that_is_there_or_was_taken_away_otherwise_stays_as_it_is(
     node: Node, clock: Time, changes: dict[str, Any]
 ) -> None:
     slots(node, **changes)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+
+
+NO_KVM = kvm.Trouble('/dev/kvm makes no virtual CPU: "no"', "look at dmesg for kvm")
+TAKEN = "condor_vac: KVM does not work: /dev/kvm makes no virtual CPU: "
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"HasVM": True, "VMOfflineReason": None}, {"VMOfflineReason": "condor_vac: KVM does not work: other"}],
+)
+def test_without_kvm_the_startd_offers_no_vms_and_has_the_reason(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
+) -> None:
+    node.kvm_trouble = NO_KVM
+    slots(node, **changes)
+    assert look(node) == []
+    told = node.called("condor_update_machine_ad")
+    assert told == ["HasVM = false", f'VMOfflineReason = "{TAKEN}\\"no\\""']
+    assert 'makes no virtual CPU: "no"; look at dmesg for kvm' in capsys.readouterr().out
+
+
+def test_without_kvm_what_is_taken_away_already_stays_so_and_kvm_brings_it_back(node: Node, clock: Time) -> None:
+    node.kvm_trouble = NO_KVM
+    slots(node, VMOfflineReason=f'{TAKEN}"no"')
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+    node.kvm_trouble = None
+    last_look(node, 301)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == ONLINE
+
+
+@pytest.mark.parametrize(("offered", "told"), [(True, []), (False, ONLINE)])
+def test_without_kvm_a_node_that_may_emulate_offers_vms(
+    node: Node, clock: Time, offered: bool, told: list[str]
+) -> None:
+    node.kvm_trouble = NO_KVM
+    node.settings = node.settings._replace(emulation=True)
+    slots(node, HasVM=offered)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == told
+
+
+def test_without_kvm_what_an_administrator_took_away_keeps_its_reason(node: Node, clock: Time) -> None:
+    node.kvm_trouble = NO_KVM
+    slots(node, VMOfflineReason="taken away by hand")
     assert look(node) == []
     assert node.called("condor_update_machine_ad") == []
 

@@ -48,6 +48,26 @@ def test_the_short_table_has_one_line_for_what_is_well() -> None:
     assert any(line.split() == ["bad", "1", "others", "ok"] for line in lines)
 
 
+def noted(*notes: str) -> dict[str, Any]:
+    """A node on which all is well, and something is to be known."""
+    result = printed()
+    report = json.loads(result["stdout"])
+    report["checks"][0]["notes"] = [{"what": text, "remedy": "another node"} for text in notes]
+    return {**result, "stdout": json.dumps(report)}
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_notes_are_shown_and_are_no_findings(everything: bool) -> None:
+    report = doctor_report({"node1": noted("VMs are emulated"), "node2": printed()})
+    assert [node["good"] for node in report.values()] == [True, True]
+    assert report["node1"]["checks"][0]["notes"] == [{"what": "VMs are emulated", "remedy": "another node"}]
+    lines = doctor_table(report, everything=everything)
+    assert [line.split(None, 3) for line in lines if "note:" in line] == [
+        ["node1", "network", "bridge", "note: VMs are emulated"]
+    ]
+    assert lines[-1] == "2 nodes, 0 with a finding"
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -55,6 +75,7 @@ def test_the_short_table_has_one_line_for_what_is_well() -> None:
         {"stdout": "[1, 2]"},
         {"stdout": '{"checks": [{"step": 1}]}'},
         {"stdout": '{"checks": 7}'},
+        {"stdout": '{"checks": [{"step": 1, "check": 2, "findings": [], "notes": [7]}]}'},
         {"stdout": "null", "stderr": "Traceback\n  boom"},
         {},
     ],

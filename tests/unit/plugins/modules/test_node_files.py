@@ -65,6 +65,27 @@ def test_four_calls_write_start_and_then_change_nothing(node: Path) -> None:
     assert (node / "var/lib/images").is_dir()
 
 
+def test_a_file_that_must_not_be_there_is_removed_and_leaves_the_record(node: Path) -> None:
+    path = "/etc/tmpfiles.d/vac.conf"
+    files = {SETTINGS: "{}", path: "f /dev/x 0666 root root"}
+    tools = Manager()
+    call(tools, files=files, units=[])
+    tools.calls.clear()
+    arguments = {"files": {SETTINGS: "{}"}, "absent": [path], "units": [], "directories": []}
+    results = four_calls(node_files, {**ARGUMENTS, **arguments}, tools)
+    assert results[1]["files"] == [path, "/etc/condor_vac/files.json"]
+    assert {"before_header": path, "after_header": path, "before": "f /dev/x 0666 root root\n", "after": ""} in [
+        {key: value.replace(str(node), "") for key, value in entry.items()} for entry in results[0]["diff"]
+    ]
+    assert not (node / path[1:]).exists()
+    assert path not in json.loads((node / "etc/condor_vac/files.json").read_text())
+    assert tools.calls == [], "nothing is made again"
+
+
+def test_a_path_that_must_be_absent_is_absolute(node: Path) -> None:
+    assert "is no absolute path" in call(Manager(), absent=["etc/x"])["msg"]
+
+
 def test_a_packages_directory_gets_its_mode_and_keeps_its_owner(node: Path) -> None:
     made = node / "var/lib/libvirt/qemu"
     modes = {"/var/lib/libvirt/qemu": "0751"}

@@ -79,6 +79,7 @@ def look(
     device: Device | None = None,
     modules: tuple[str, ...] = (),
     libvirt: Answer | None = GOOD,
+    emulation: bool = False,
 ) -> dict[str, Any]:
     (root / "proc/cpuinfo").write_text(processors)
     for name in modules:
@@ -91,7 +92,10 @@ def look(
         monkeypatch.setattr(kvm.os, "close", device.handles.remove)
         monkeypatch.setattr(kvm.fcntl, "ioctl", device.ioctl)
     tools = Tools(lambda _argv, _stdin: libvirt or GOOD, missing=[] if libvirt else ["virsh"])
-    result = run(virtualization_info, {}, tools=tools)
+    result = run(virtualization_info, {"emulation": True} if emulation else {}, tools=tools)
+    asked = "qemu" if result["emulated"] else "kvm"
+    assert [words[-2:] for words in tools.calls] == ([["--virttype", asked]] if libvirt else [])
+    assert emulation or not result["emulated"]
     monkeypatch.undo()
     assert not device or device.handles == []
     assert result["changed"] is False
@@ -196,6 +200,70 @@ def test_libvirts_own_opinion(
     assert summary(result) == [("libvirt", severity)]
     assert word in result["findings"][0]["remedy"]
     assert result["usable"] == (severity != "error")
+
+
+EMULATES: Answer = (0, CAPABILITIES.replace("<domain>kvm", "<domain>qemu"), "")
+
+
+@pytest.mark.parametrize(
+    ("processors", "device", "found"),
+    [
+        (cpuinfo("AuthenticAMD", ""), None, [("flags", "warning")]),
+        (cpuinfo("AuthenticAMD", ""), Device(), [("flags", "warning")]),
+        (cpuinfo("GenuineIntel", "vmx"), None, [("device", "warning")]),
+        (cpuinfo("GenuineIntel", "vmx"), Device("open", errno.EACCES), [("device", "warning")]),
+        (cpuinfo("GenuineIntel", "vmx"), Device("vcpu"), [("device", "warning")]),
+    ],
+)
+def test_what_keeps_from_kvm_is_no_error_where_emulation_is_allowed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, processors: str, device: Device | None, found: list[tuple[str, str]]
+) -> None:
+    result = look(root, monkeypatch, processors=processors, device=device, libvirt=EMULATES, emulation=True)
+    assert summary(result) == found
+    assert (result["usable"], result["emulated"]) == (True, True)
+    assert "virtual machines are emulated, 5 to 20 times slower" in result["findings"][0]["message"]
+    assert (result["libvirt"]["emulation"], result["libvirt"]["kvm"]) == (True, False)
+
+
+def test_kvm_that_works_is_used_where_emulation_is_allowed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processors = cpuinfo("AuthenticAMD", "svm", "svm")
+    result = look(root, monkeypatch, processors=processors, device=Device(), emulation=True)
+    assert (summary(result), result["emulated"]) == ([], False)
+    assert (result["libvirt"]["emulation"], result["libvirt"]["kvm"]) == (False, True)
+
+
+def test_kvm_that_works_and_libvirt_does_not_offer_is_an_error_all_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processors = cpuinfo("AuthenticAMD", "svm")
+    answer = (1, "", NO_KVM)
+    result = look(root, monkeypatch, processors=processors, device=Device(), libvirt=answer, emulation=True)
+    assert (summary(result), result["usable"]) == ([("libvirt", "error")], False), "VMs would be of type kvm"
+
+
+@pytest.mark.parametrize(
+    ("answer", "severity"),
+    [(None, "note"), ((1, "", NO_LIBVIRT), "warning"), ((1, "", "error: no emulator"), "error"), (GOOD, "error")],
+)
+def test_emulation_must_be_possible(
+    root: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer | None, severity: str
+) -> None:
+    result = look(root, monkeypatch, processors=cpuinfo("AuthenticAMD", ""), libvirt=answer, emulation=True)
+    assert summary(result) == [("flags", "warning"), ("libvirt", severity)]
+    assert result["usable"] == (severity != "error")
+
+
+@pytest.mark.parametrize(("emulation", "severity"), [(False, "error"), (True, "warning")])
+def test_a_file_in_the_devices_place_is_no_device(
+    root: Path, monkeypatch: pytest.MonkeyPatch, emulation: bool, severity: str
+) -> None:
+    (root / "dev/kvm").write_text("")
+    answer = EMULATES if emulation else GOOD
+    result = look(root, monkeypatch, processors=cpuinfo("AuthenticAMD", "svm"), libvirt=answer, emulation=emulation)
+    assert summary(result) == [("device", severity)]
+    assert result["device"]["present"] is False
+    assert "/dev/kvm is a file and no device" in result["findings"][0]["message"]
+    assert "/etc/tmpfiles.d" in result["findings"][0]["remedy"]
 
 
 def test_no_proc(root: Path) -> None:

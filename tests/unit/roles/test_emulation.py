@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the worker role makes of worker_emulation: a setting of the node, and a file where there is no /dev/kvm."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from condor_vac import kvm, settings
+from tests.unit.roles.test_platforms import ROLES, resolve
+
+LINE = "f /dev/kvm 0666 root root"
+
+
+def load(path: str) -> Any:
+    """A file of the worker role."""
+    return yaml.safe_load((ROLES / "worker" / path).read_text())
+
+
+def task(path: str, module: str) -> dict[str, Any]:
+    """The task of a file that calls this module."""
+    found: dict[str, Any] = next(entry for entry in load(f"tasks/{path}") if module in entry)
+    return found
+
+
+# The template of the settings file; the other files are made by lookups.
+SETTINGS = load("vars/main.yml")["worker_files"][settings.PATH]
+
+
+@pytest.mark.parametrize(("given", "emulation"), [(True, True), (False, False), ("true", True), ("no", False)])
+def test_the_setting_reaches_the_nodes_settings(given: Any, emulation: bool) -> None:
+    described = json.loads(resolve("debian13", SETTINGS, worker_emulation=given))
+    assert settings.from_mapping(described, "worker.json").emulation is emulation
+
+
+def test_without_being_asked_no_vm_is_emulated() -> None:
+    assert json.loads(resolve("debian13", SETTINGS))["emulation"] is False
+
+
+@pytest.mark.parametrize(
+    ("emulation", "present", "written"),
+    [
+        (True, False, True),
+        ("yes", False, True),
+        (True, True, False),
+        (False, False, False),
+        ("false", False, False),
+        (False, True, False),
+    ],
+)
+def test_a_file_stands_in_for_a_device_that_is_not_there(emulation: Any, present: bool, written: bool) -> None:
+    known = {"worker_emulation": emulation, "worker_virtualization": {"device": {"present": present}}}
+    files = {kvm.PLACEHOLDER: LINE} if written else {}
+    assert resolve("debian13", "{{ worker_kvm_files }}", **known) == files
+    services = task("services.yml", "vacuum.htcondor.node_files")["vacuum.htcondor.node_files"]
+    assert resolve("debian13", services["absent"], **known) == ([] if written else [kvm.PLACEHOLDER])
+    # The templates of the others are not what is tested here.
+    known["worker_files"] = {"/etc/x": "y"}
+    assert resolve("debian13", services["files"], **known) == {"/etc/x": "y", **files}
+    known.update(worker_fragment="VM_TYPE = kvm", worker_http_files={})
+    assert (kvm.PLACEHOLDER in resolve("debian13", "{{ worker_recorded }}", **known)) is written
+
+
+def test_preflight_looks_with_the_permission_and_before_each_step_that_asks_it() -> None:
+    look = task("preflight.yml", "vacuum.htcondor.virtualization_info")
+    given = look["vacuum.htcondor.virtualization_info"]["emulation"]
+    assert [resolve("debian13", given, worker_emulation=value) for value in (True, False)] == [True, False]
+    steps = {entry["ansible.builtin.import_tasks"]: entry["tags"] for entry in load("tasks/main.yml")}
+    asking = [name for name in steps if "worker_recorded" in (ROLES / "worker" / "tasks" / name).read_text()]
+    assert sorted(tag for name in asking for tag in steps[name]) == sorted(look["tags"])
