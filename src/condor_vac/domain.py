@@ -4,7 +4,8 @@
 Standard input is the job's ad in old syntax with VM_WORKING_DIR and VMPARAM_VM_NAME; standard output is the
 domain on one line that ends (vm-gahp drops an unterminated one). Exit code 0 always: on any other, vm-gahp
 silently builds a domain of its own. The prepare hook has built the same domain before, so a job that must be
-refused does not get here; what fails here is the node, and is shown as such (domain_xml.refusal).
+refused does not get here; what fails here is the node, and is shown as such (domain_xml.refusal). Whether KVM works
+is found out here only, since this program is root.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def vm_universe(node: Node) -> list[Finding]:
         return _memory(node, ad)
     reason = ad.get("VMOfflineReason") or _last_words(node)
     remedy = (
-        "see that libvirt works; vac_watch offers VMs again five minutes after one failed to start,"
+        "see that libvirt and KVM work; vac_watch offers VMs again five minutes after one failed to start,"
         " else condor_restart -peaceful -startd: the startd looks when it starts"
     )
     return [Finding(f"the startd offers no VM universe: {reason}", remedy)]

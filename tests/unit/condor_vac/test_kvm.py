@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -20,9 +21,9 @@ class Kernel:
         self.fails, self.error = fails, error
         self.handles: list[int] = []
         self.made: list[str] = []
-        monkeypatch.setattr(kvm.os, "open", lambda _path, _flags: self.step("open", 100))
-        monkeypatch.setattr(kvm.os, "close", self.handles.remove)
-        monkeypatch.setattr(kvm.fcntl, "ioctl", self.ioctl)
+        monkeypatch.setattr(os, "open", lambda _path, _flags: self.step("open", 100))
+        monkeypatch.setattr(os, "close", self.handles.remove)
+        monkeypatch.setattr(fcntl, "ioctl", self.ioctl)
 
     def ioctl(self, handle: int, request: int, _value: int) -> int:
         name, of = {0xAE01: ("vm", 100), 0xAE41: ("vcpu", 101)}[request]

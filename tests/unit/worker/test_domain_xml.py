@@ -101,8 +101,9 @@ def test_kvm_is_used_where_it_works(
     node: Node, monkeypatch: pytest.MonkeyPatch, mode: int, gid: int | None, emulation: bool
 ) -> None:
     monkeypatch.setattr(kvm, "DEVICE", f"{node.base}/kvm")
-    monkeypatch.setattr(domain_xml.os, "stat", lambda path: {f"{node.base}/kvm": Status(0o020000 | mode, 77)}[path])
-    assert Host.here(emulation=emulation) == Host(os.uname().machine, True, gid)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda path: {f"{node.base}/kvm": Status(0o020000 | mode, 77)}[path])
+        assert Host.here(emulation=emulation) == Host(os.uname().machine, True, gid)
 
 
 class Status(NamedTuple):
