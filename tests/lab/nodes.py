@@ -97,7 +97,8 @@ def save(name: str, layer: str) -> Path:
     if node.kind != "container" or node.layer is not None:
         raise LabError(f"{name}: only a container that was started from an image can be kept as a layer")
     with Progress(f"{name} shuts down") as progress:
-        ssh.run(node, "systemctl poweroff")
+        # Not at once: the connection would be gone before its command has ended.
+        ssh.run(node, "systemd-run --quiet --on-active=1 systemctl poweroff")
         deadline = time.monotonic() + OFF_SECONDS
         while node.running():
             if time.monotonic() > deadline:
