@@ -77,7 +77,7 @@ def test_the_hosts_own_runs_where_it_need_not_emulate_or_is_new(
     assert not built
 
 
-@pytest.mark.parametrize("says", [OLD, "QEMU emulator version 10.0.11", "QEMU emulator version 11.0.4"])
+@pytest.mark.parametrize("says", [OLD, "QEMU emulator version 10.0.11", "QEMU emulator version 10.1.3"])
 def test_an_old_one_that_would_emulate_is_replaced_by_one_that_is_unpacked_once(
     own: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
