@@ -144,7 +144,7 @@ def hostile(node: Node) -> Iterator[Hostile]:
     server = _Sudo(f"{node.base}/sudo.sock", _Call)
     server.hostile = found
     (node.base / "sudo.sock").chmod(0o777)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield found
     server.shutdown()

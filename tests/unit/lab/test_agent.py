@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(shutil.which("wget") is None, reason="needs wget
 @pytest.fixture
 def queue() -> Iterator[str]:
     with taskqueue.Server(("127.0.0.1", 0), lease=100) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}/exp"
         server.shutdown()
@@ -262,7 +262,7 @@ def test_outputs_go_by_put_where_there_are_no_directories(
         shutil.rmtree(vm.directory / name)
     Outputs.received.clear()
     with HTTPServer(("127.0.0.1", 0), Outputs) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         base = f"http://127.0.0.1:{server.server_address[1]}"
         try:

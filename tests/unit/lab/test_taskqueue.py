@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def url() -> Iterator[str]:
     with taskqueue.Server(("127.0.0.1", 0), lease=100) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()

@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 
 COOKIE = "0123456789abcdef"
+# How long the end of a starter may take: there are hundreds of them.
+POLL_SECONDS = 0.01
 
 
 class Starter(socketserver.ThreadingTCPServer):
@@ -28,7 +30,7 @@ class Starter(socketserver.ThreadingTCPServer):
         self.connections = 0
         self.answer: str | None = "0"
         self.silent = threading.Event()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
 
     @property
     def config(self) -> str:
