@@ -51,7 +51,11 @@ def test_an_appended_or_lost_byte_is_noticed(tmp_path: Path, authority: Authorit
             verify(tmp_path / "i", other, PATTERN, authority.directory())
 
 
-@pytest.mark.parametrize("data", [b"", b"short", image(4), image(5) + b"\0" * BLOCK_BYTES])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"short", image(4), image(5) + b"\0" * BLOCK_BYTES],
+    ids=["empty", "short", "image", "empty block"],
+)
 def test_an_unsigned_image_is_refused(tmp_path: Path, authority: Authority, data: bytes) -> None:
     with pytest.raises(SignatureError, match="not signed"):
         verify(tmp_path / "i", data, PATTERN, authority.directory())

@@ -119,6 +119,7 @@ def vm(tmp_path: Path, queue: str) -> Vm:
     return Vm(tmp_path, queue)
 
 
+@pytest.mark.slow
 def test_does_all_tasks_then_200_with_logs_heartbeat_and_reports(vm: Vm, queue: str) -> None:
     taskqueue.add(queue, 2, 1)
     assert vm.run() == "200 Success\n"
@@ -147,6 +148,7 @@ def test_empty_queue_gives_300_and_a_limit_of_tasks_leaves_the_rest(vm: Vm, queu
     assert taskqueue.status(queue)["queued"] == 1
 
 
+@pytest.mark.slow
 def test_waits_idle_seconds_for_a_first_task(vm: Vm, queue: str) -> None:
     process = vm.start(option_idle_seconds="50")
     try:
@@ -249,6 +251,7 @@ with socket.create_connection((sys.argv[-2], int(sys.argv[-1]))) as link:
 """
 
 
+@pytest.mark.slow
 def test_outputs_go_by_put_where_there_are_no_directories(
     vm: Vm, queue: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def test_failure_half_way_leaves_nothing(node: Node, failing: str) -> None:
     assert node.acquire(sandbox=str(node.execute / "dir_1")).address == "192.168.86.10"
 
 
+@pytest.mark.slow
 def test_addresses_are_given_once_until_there_are_none(node: Node) -> None:
     given = {node.acquire(sandbox=node.sandbox(n), domain=f"v_{n}.0").address for n in range(1, 242)}
     assert len(given) == 241
