@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The benchmarks still run and their reports can be read. Figures of such sizes mean nothing.
+
+Of those that need a lab machine only what runs on this one is tried: playbooks, programs and reports.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bench.converge import __main__ as converge
+from tests.bench.factory.report import show
+from tests.bench.vm_start import __main__ as vm_start
+from tests.integration import chroot
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = ("-i", "localhost,")
+
+
+def test_the_factory_s_bench_measures_and_reports() -> None:
+    if reason := chroot.missing():
+        pytest.skip(reason)
+    argv = (sys.executable, "-m", "tests.bench.factory", "--json", "--jobs", "5", "--own", "5")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout)
+    assert [(step["foreign"], step["own"]) for step in result["foreign"]] == [(5, 50)]
+    assert [(step["foreign"], step["own"]) for step in result["own"]] == [(0, 5)]
+    for step in (*result["foreign"], *result["own"]):
+        for part in (step["cycle"], step["submit"]):
+            for who in ("ours", "seed"):
+                assert part[who]["wall"] > 0
+                assert part[who]["client"] > 0
+                assert part[who]["schedd"] >= 0
+    table = show(result)
+    assert f"HTCondor {result['condor']} (trixie)" in table
+    assert table.count("\n| 5 | 50 |") == 1
+
+
+def test_the_roles_bench_reports_and_names_a_goal_that_was_missed() -> None:
+    trips = {"worker": 12, "runtime": 3}
+    figures = [
+        converge.Figure("roles", 1, 4.0, trips),
+        converge.Figure("builtin", 1, 40.0, {"builtin": 90}),
+        converge.Figure("roles", 2, 9.0, trips),
+        converge.Figure("builtin", 2, 18.0, {"builtin": 90}),
+    ]
+    report = converge.report(figures)
+    assert report[1].split() == ["1", "4.0", "s", "40.0", "s", "10.0"]
+    assert "round trips, roles: runtime 3, worker 12" in report
+    assert converge.missed(figures) == ["2 nodes: builtin modules take 2.0 times as long, not 3"]
+
+
+@pytest.mark.parametrize("playbook", converge.PLAYBOOKS.values())
+def test_the_roles_bench_s_playbooks_are_read(playbook: str) -> None:
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        (program, *INVENTORY, "--syntax-check", playbook), cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_vm_start_bench_reports() -> None:
+    one = {"prepare": 0.5, "xml": 0.25, "exit": 0.25, "written": 2048.0, "image": 1024.0}
+    half = {key: value / 2 for key, value in one.items()}
+    table = vm_start.table({"seed": [one, one], "ours": [half, one]}).splitlines()
+    assert table[0] == "| | seed, 1st | ours, 1st | seed, 2th | ours, 2th | ours/seed, median |"
+    assert "| sum, s | 1.00 | 0.50 | 1.00 | 1.00 | 0.75 |" in table
+    assert "| written, KiB | 2 | 1 | 2 | 2 | 0.75 |" in table
+
+
+@pytest.mark.parametrize("name", vm_start.PROGRAMS)
+def test_the_vm_start_bench_s_programs_can_be_read(name: str) -> None:
+    path = vm_start.HERE / name
+    text = path.read_text("utf-8")
+    if "python" in text.splitlines()[0] or path.suffix == ".py":
+        assert ast.parse(text).body
+    elif "bash" in text.splitlines()[0]:
+        subprocess.run(("bash", "-n", path), check=True)
+    else:
+        # awk has no such option, but reads the whole program before it ends at once.
+        subprocess.run(("awk", "-v", "x=1", "-f", path), stdin=subprocess.DEVNULL, capture_output=True, check=True)
