@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # `make demo` and `make test` need nothing before them but a Debian machine with root or sudo: both call `prepare`.
+# `make check` needs no root and no network; it asks for `make venv` where there is no Python environment yet.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,7 +10,9 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LINK := collections/ansible_collections/vacuum/htcondor
-STAMP := $(VENV)/.requirements-$(shell sha256sum tests/requirements.txt | cut -c 1-16)
+REQUIREMENTS := tests/requirements.txt tests/constraints.txt
+STAMP := $(VENV)/.requirements-$(shell cat $(REQUIREMENTS) | sha256sum | cut -c 1-16)
+STAGES = $(foreach stage,$(ONLY),--only $(stage))
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -17,40 +20,53 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-.PHONY: help prepare apt demo test lint unit sanity scenarios artifact lab-up lab-ssh lab-down lab-status clean
+.PHONY: help prepare apt venv demo check test lint unit sanity scenarios artifact constraints \
+  lab-up lab-ssh lab-down lab-status clean
 
 apt: ## install the Debian packages that the lab and the tests need
 	@tests/install_packages
 
-$(STAMP): tests/requirements.txt
-	@echo "== making the Python environment $(VENV) (tests/requirements.txt)"
+$(STAMP): $(REQUIREMENTS)
+	@echo "== making the Python environment $(VENV) (tests/requirements.txt, tests/constraints.txt)"
 	@python3 -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c tests/constraints.txt
 	@rm -f $(VENV)/.requirements-* && touch $@
 
 $(LINK):
 	@mkdir -p $(dir $@) && ln -s ../../.. $@
 
+venv: $(STAMP) $(LINK) ## make the Python environment .venv (network, but no root)
+
 prepare: apt
-	@$(MAKE) --no-print-directory $(STAMP) $(LINK)
+	@$(MAKE) --no-print-directory venv
 
 demo: prepare ## a pool in a box: watch VMs appear, work, and stop appearing (KEEP=1 leaves it up)
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-test: prepare ## every test (ONLY=unit: one stage; ALL=1: also two experiments and the newest HTCondor)
-	@$(PYTHON) -m tests.run_all $(if $(ALL),--all) $(foreach stage,$(ONLY),--only $(stage))
+check: ## a minute without root or network: ruff, mypy, yamllint, syntax, fast unit tests, three scenarios, headers
+	@[ -e $(STAMP) ] && [ -e $(LINK) ] || { echo "make check: the Python environment $(VENV) is missing or out of date: run 'make venv'" >&2; exit 2; }
+	@$(PYTHON) -m tests.run --check $(STAGES)
 
-lint: prepare ## ruff, mypy, yamllint, ansible-lint
+test: prepare ## every test (ONLY="unit lint": some stages; ALL=1: also those that are not for every run)
+	@$(PYTHON) -m tests.run $(if $(ALL),--all) $(STAGES)
+
+lint: prepare ## ruff, mypy, shellcheck, yamllint, ansible-lint, licence headers, role READMEs
 	@tests/lint
 
-unit: prepare ## unit tests, and those against a real schedd
-	@$(PYTHON) -m pytest -q
+unit: prepare ## unit tests
+	@$(PYTHON) -m pytest -q -n 2 tests/unit
+
+scenarios: prepare ## the factory's policies in simulated pools
+	@$(PYTHON) -m pytest -q -n 2 tests/scenarios
 
 sanity: prepare ## ansible-test sanity on a copy of the collection
 	@tests/sanity/run
 
 artifact: prepare ## build the collection's artifact in .cache/artifact, and check it
 	@tests/artifact
+
+constraints: venv ## renew tests/constraints.txt: the newest versions that tests/requirements.txt admits
+	@$(PYTHON) -m tests.constraints
 
 lab-up: prepare ## start lab machines: make lab-up HOSTS="node1 node2" IMAGE=prepared
 	@$(PYTHON) -m tests.lab up $(or $(HOSTS),node1) --image $(or $(IMAGE),prepared)
