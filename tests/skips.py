@@ -2,7 +2,7 @@
 """A pytest plugin: a test that skips fails, unless ``tests/allowed_skips.txt`` allows it.
 
 A skipped test counts as a pass to whoever reads an exit code. Each line of the list is ``PATH: REASON``, a glob for
-the test file's path from the checkout and a regular expression that is searched for in the reason. The reports are
+the test file's path from the checkout and a regular expression that matches the whole reason. The reports are
 changed where they are made, so that xdist, ``--lf``, ``-x`` and JUnit files see a failure like any other. Tests
 that are expected to fail (xfail) are left alone.
 """
@@ -24,14 +24,14 @@ _ALLOWED = pytest.StashKey["list[Allowed]"]()
 
 @dataclass(frozen=True)
 class Allowed:
-    """Skips of tests in files that match *path* (a glob) whose reason *reason* is found in."""
+    """Skips of tests in files that match *path* (a glob) whose whole reason *reason* matches."""
 
     path: str
     reason: re.Pattern[str]
 
     def covers(self, path: str, reason: str) -> bool:
         """Whether a skip in the file *path* with this reason is allowed."""
-        return fnmatchcase(path, self.path) and self.reason.search(reason) is not None
+        return fnmatchcase(path, self.path) and self.reason.fullmatch(reason) is not None
 
 
 def read(text: str) -> list[Allowed]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's own command stops its machines: it knows what they consist of."""
+"""The lab's own command stops its nodes: it knows what they consist of."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sys
 from tests.run import processes
 from tests.run.running import ROOT
 
-DOWN = (sys.executable, "-m", "tests.lab", "down")
+DOWN = (sys.executable, "-m", "tests.lab", "down", "--everywhere")
 LIMIT_SECONDS = 600
 
 
 class NotDownError(Exception):
-    """The lab's machines could not be stopped."""
+    """The lab's nodes could not be stopped."""
 
 
 def down() -> None:
-    """Stop all lab machines. In a session of its own, so that no Ctrl-C stops it half-way. Raises NotDownError."""
+    """Stop the nodes of all labs. In a session of its own, so that no Ctrl-C stops it half-way. Raises NotDownError."""
     environment = {name: value for name, value in os.environ.items() if name not in {processes.RUN, processes.STAGE}}
     try:
         done = subprocess.run(
@@ -32,6 +32,6 @@ def down() -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise NotDownError(f"the lab's machines did not stop within {LIMIT_SECONDS} s") from error
+        raise NotDownError(f"the lab's nodes did not stop within {LIMIT_SECONDS} s") from error
     if done.returncode != 0:
-        raise NotDownError(f"stopping the lab's machines failed (exit code {done.returncode})")
+        raise NotDownError(f"stopping the lab's nodes failed (exit code {done.returncode})")
