@@ -70,8 +70,8 @@ TEST = (*MOLECULE, *NATIVE)
 # Without root and without a network. Beside the unit tests there is room for one of the small ones.
 _PLAYED = "no_cap_is_exceeded and (cold_start or hosts_lost or multi_processor)"
 CHECK = (
-    Stage("unit", (*PYTEST, "-n", "2", "-m", "not slow", "tests/unit"), weight=1.5),
-    Stage("mypy", ("mypy", "src/condor_vac", "plugins", "tests")),
+    Stage("unit", (*PYTEST, "-n", "2", "-m", "not slow", "tests/unit"), weight=1.5, limit=1800),
+    Stage("mypy", ("mypy", "src/condor_vac", "plugins", "tests"), limit=1800),
     Stage("scenarios", (*PYTEST, "tests/scenarios", "-k", _PLAYED)),
     Stage("syntax", ("tests/syntax",)),
     Stage("yamllint", ("yamllint", "--strict", ".")),

@@ -16,7 +16,7 @@ COMPLAINTS = 3
 COMPLAINT_WIDTH = 250
 # What names a failure: pytest's and Ansible's own words for one, or else whatever speaks of an error.
 _FAILURES = (re.compile(r"^(FAILED (?!- RETRYING)|ERROR |stderr: |msg: )"), re.compile(r"^E  |[Ee]rror"))
-_DECORATION = re.compile(r"^(\x1b\[[0-9;]*m|[\s│╭╰─])+|\x1b\[[0-9;]*m")
+_DECORATION = re.compile(r"^(\x1b\[[0-9;]*m|[\s│╭╰─])+|\x1b\[[0-9;]*m|[=!_]{4,}")
 
 
 def text(

@@ -146,6 +146,7 @@ def test_seconds_of_passed_stages_are_kept_and_those_of_others_stay(tmp_path: Pa
     [
         ("FAILED tests/x.py::test_y - boom\n1 failed in 3 s\n", "FAILED tests/x.py::test_y - boom 1 failed in 3 s"),
         ("ERROR tests/x.py::test_y\n", "ERROR tests/x.py::test_y"),
+        (f"FAILED x.py::y\n{'!' * 90} Interrupt {'=' * 90}\n", "FAILED x.py::y  Interrupt "),
         ("\x1b[31mmsg: no disk\x1b[0m\nrest\n", "msg: no disk rest"),
         ("FAILED - RETRYING: wait\nE   assert 1\n", "E   assert 1"),
         ("all\nsilent\n\n", "silent"),
