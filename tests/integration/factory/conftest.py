@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration import chroot
+from tests.integration.collection import group_by_suite
 from tests.integration.factory.site import Site
 
 SUITES = ("trixie", "sid")
@@ -15,11 +16,8 @@ SUITES = ("trixie", "sid")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One version's tests are one worker's, so that ``-n 2 --dist loadgroup`` has one pool for each."""
-    for item in items:
-        suite = next((suite for suite in SUITES if f"[{suite}" in item.name), None)
-        if suite is not None:
-            item.add_marker(pytest.mark.xdist_group(suite))
+    """One version's tests are one worker's, so that there is one pool for each."""
+    group_by_suite(items, __file__, SUITES)
 
 
 @pytest.fixture(scope="session", params=SUITES)

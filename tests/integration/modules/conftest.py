@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration import chroot
+from tests.integration.collection import group_by_suite
 from tests.module_calls import Step, assert_four, four, play
 
 SUITES = ("trixie",)
@@ -54,12 +55,10 @@ class Node:
         return assert_four(self.play(*four(module, arguments)))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One version's tests are one worker's, so that there is one pool for each."""
-    for item in items:
-        suite = next((suite for suite in SUITES if f"[{suite}" in item.name), None)
-        if suite is not None:
-            item.add_marker(pytest.mark.xdist_group(suite))
+    group_by_suite(items, __file__, SUITES)
 
 
 @pytest.fixture(scope="session", params=SUITES)
