@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import htcondor2
 import pytest
 import yaml
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes as inventory
@@ -38,7 +39,6 @@ def test_the_examples_are_those_that_the_guide_names() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None:
-    htcondor = pytest.importorskip("htcondor2", reason="HTCondor's bindings are not installed")
     checked = inventory.checked(example(name))
     assert checked
     for found, keys in checked.items():
@@ -47,7 +47,7 @@ def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None
         assert machinetype.accounting_group is not None, "shares need groups"
         commands = submitfile.describe(machinetype)
         text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"])
-        submit = htcondor.Submit(text)
+        submit = htcondor2.Submit(text)
         assert submit["vm_memory"] == str(machinetype.memory_mb)
         assert submit["accounting_group"] == machinetype.accounting_group
 

@@ -30,8 +30,6 @@ FEATURES = {
     "jobfeatures/cpu_limit_secs": "172800",
 }
 
-pytestmark = pytest.mark.skipif(shutil.which("wget") is None, reason="needs wget")
-
 
 @pytest.fixture
 def queue() -> Iterator[str]:

@@ -167,7 +167,6 @@ def test_a_broken_promise_is_a_finding(scenario: str, monkeypatch: pytest.Monkey
 
 
 def test_plot_is_a_picture(scenario: str, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     target = tmp_path / "plot.png"
     assert main(["simulate", scenario, "--policy", "vacuum", "vac", "--plot", str(target)]) == 0
     assert target.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")

@@ -227,7 +227,7 @@ def test_a_world_writable_parent_is_refused_by_name(node: Path, directory: str, 
     assert not store(node).exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives a directory away")
 def test_a_parent_of_another_user_is_refused(node: Path) -> None:
     (node / "etc/libvirt").mkdir(parents=True)
     os.chown(node / "etc/libvirt", 65534, -1)
