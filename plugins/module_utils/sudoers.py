@@ -17,14 +17,13 @@ from dataclasses import dataclass, field
 MOST_NESTED = 128
 INCLUDE = re.compile(r"[#@](include|includedir)\s+(.+)$")
 ALIAS = re.compile(r"(User|Runas|Host|Cmnd|Cmd)_Alias\s+(.*)$", re.DOTALL)
-ALIAS_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 DEFAULTS = re.compile(r"Defaults(?:([@:!>])\s*(\S+))?(?:\s+(.*))?$", re.DOTALL)
 RUNAS = re.compile(r"\(([^)]*)\)\s*")
 TAG = re.compile(r"([A-Z][A-Z_]*)\s*:\s*")
 OPTION = re.compile(
     r"(?:ROLE|TYPE|PRIVS|LIMITPRIVS|APPARMOR_PROFILE|TIMEOUT|CWD|CHROOT|NOTBEFORE|NOTAFTER)\s*=\s*\S+\s*"
 )
-QUOTED = re.compile(r'^"([^"]+)"$')
+QUOTED = re.compile(r'^(!*)"([^"]+)"$')
 WORD = re.compile(r'(?:"[^"]*"|\\.|[^\s"\\])+')
 DIGEST = re.compile(r"sha(?:224|256|384|512)\s*:\s*\S+\s+")
 # "... : HOST = COMMANDS" goes on with another host; a colon inside a command is escaped.
@@ -68,15 +67,18 @@ class Sudoers:
     files: list[str] = field(default_factory=list)
 
     def expand(self, items: tuple[str, ...], depth: int = 0) -> Iterator[str]:
-        """The items with aliases replaced by what they stand for; a ! before an alias goes to each."""
+        """The items with aliases replaced by what they stand for, each with one ! or none.
+
+        A ! before an alias goes to each of its members, and two of them are none.
+        """
         for item in items:
             name = item.lstrip("!")
-            if name in self.aliases and name != "ALL" and depth < MOST_NESTED:
-                deny = "!" if (len(item) - len(name)) % 2 else ""
+            deny = "!" if (len(item) - len(name)) % 2 else ""
+            if name in self.aliases and depth < MOST_NESTED:
                 for inner in self.expand(self.aliases[name], depth + 1):
                     yield inner[1:] if deny and inner.startswith("!") else deny + inner
             else:
-                yield item
+                yield deny + name
 
     def concerns(self, users: tuple[str, ...], names: set[str]) -> bool:
         """Whether a list of users means one of *names* (name, %group, #uid, %#gid); the last decides."""
@@ -201,4 +203,4 @@ def _prefixes(text: str, runas: str, nopasswd: bool) -> tuple[str, bool, str]:
 def _split(text: str, separator: str) -> list[str]:
     """Parts of a list; a separator in quotes or after a backslash is no separator."""
     parts = re.findall(rf'(?:\\.|"[^"]*"|[^\\{separator}])+', text, re.DOTALL)
-    return [QUOTED.sub(r"\1", part.strip()) for part in parts if part.strip()]
+    return [QUOTED.sub(r"\1\2", part.strip()) for part in parts if part.strip()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One sudo rule; how other files are read was compared with cvtsudoers of sudo 1.9.16p2 (Debian 13)."""
+"""One sudo rule: the file, what it refuses, and what other files say about the same users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files, sudoers
+from ansible_collections.vacuum.htcondor.plugins.module_utils import files
 from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
 
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run
@@ -132,6 +132,17 @@ ELSEWHERE = [
     ("zz", "ALL ALL=(ALL) ALL\n", "contradicts"),
     ("a", "Defaults requiretty\n", "needs a terminal"),
     ("zz", "Defaults:%vms requiretty\n", "needs a terminal"),
+    ("zz", "User_Alias V = slot2, slot1\nV ALL=(ALL) ALL\n", "contradicts"),
+    ("zz", "User_Alias V = ALL, !slot1\n!V ALL=(ALL) ALL\n", "contradicts"),
+    ("zz", f"Cmnd_Alias L = /bin/ls, {LEASE}\nslot1 ALL=(root) NOPASSWD: !L\n", "contradicts"),
+    ("a", "Cmnd_Alias L = !/bin/sh, /bin/ls\nslot1 ALL=(root) NOPASSWD: !L\n", "widens"),
+    ("a", 'Defaults:slot1 badpass_message="not # now", requiretty\n', "needs a terminal"),
+    ("a", "Defaults badpass_message=not\\#now, requiretty\n", "needs a terminal"),
+    ("a", 'Defaults badpass_message="now" # , requiretty\n', ""),
+    ("zz", "User_Alias V = slot2, slot1\nALL, !V ALL=(ALL) ALL\n", ""),
+    ("zz", "User_Alias V = ALL, !slot2\n!V ALL=(ALL) ALL\n", ""),
+    ("zz", f"Cmnd_Alias L = !{LEASE}\nslot1 ALL=(root) NOPASSWD: !L\n", ""),
+    ("zz", f"slot1 ALL=(root) NOPASSWD: !!{LEASE}\n", ""),
     ("a", f"slot1 ALL=(root) NOPASSWD: {LEASE}\n", ""),
     ("a", f"slot1 ALL=(root) PASSWD: {LEASE}\n", ""),
     ("a", "slot2 ALL=(ALL) NOPASSWD: ALL\n", ""),
@@ -233,30 +244,3 @@ def test_no_visudo(root: Path) -> None:
     result = run(sudoers_rule, given, tools=Tools(visudo, missing=["visudo"]))
     assert result["failed"]
     assert "install the package sudo" in result["remedy"]
-
-
-def test_the_grammar_is_read_as_cvtsudoers_reads_it(tmp_path: Path) -> None:
-    (tmp_path / "complex").write_text(
-        "root\tALL=(ALL:ALL) ALL\n"
-        "VMS H = (SVC) NOPASSWD: NFS, PASSWD: /bin/ls /a\\,b, !/bin/rm : there = /bin/date\n"
-        "%vac , slot3 ALL = NOPASSWD:SETENV: sha224:d7910e1967342b4605cb73a550944044c631c90b6e1cbe3e4ae7c3ff"
-        ' /usr/bin/id "", NOEXEC: /bin/vi # both\n'
-        "OPS ALL = CWD=/tmp NOPASSWD: /bin/a x\\:y\\=z\n"
-        "!slot9, ALL ALL = (:grp) /bin/g\n"
-        "#1000 ALL = TIMEOUT=5m /usr/local/bin/\n"
-        '"a b" ALL = /bin/q\n'
-    )
-    found = sudoers.read("/complex", str(tmp_path))
-    assert [(p.line, p.users, p.runas, p.nopasswd, p.command) for p in found.permissions] == [
-        (1, ("root",), "ALL", False, "ALL"),
-        (2, ("VMS",), "SVC", True, "NFS"),
-        (2, ("VMS",), "SVC", False, "/bin/ls /a\\,b"),
-        (2, ("VMS",), "SVC", False, "!/bin/rm"),
-        (2, ("VMS",), "", False, "/bin/date"),
-        (3, ("%vac", "slot3"), "", True, '/usr/bin/id ""'),
-        (3, ("%vac", "slot3"), "", True, "/bin/vi"),
-        (4, ("OPS",), "", True, "/bin/a x\\:y\\=z"),
-        (5, ("!slot9", "ALL"), "", False, "/bin/g"),
-        (6, ("#1000",), "", False, "/usr/local/bin/"),
-        (7, ("a b",), "", False, "/bin/q"),
-    ]
