@@ -262,7 +262,8 @@ def _said(error: Exception) -> str:
         return f"the server's certificate is not trusted ({error.verify_message}); name its CA"
     if isinstance(error, socket.gaierror):
         return "no such host; check the name and this machine's DNS"
-    if isinstance(error, TimeoutError):
+    # Two classes before Python 3.10: the socket's own, and that of errno ETIMEDOUT.
+    if isinstance(error, (socket.timeout, TimeoutError)):
         return "the server does not answer"
     if isinstance(error, http.client.IncompleteRead):
         return "ended before it was complete; try again"

@@ -123,7 +123,20 @@ def test_a_server_that_drips_is_left_at_the_deadline(web: WebServer, head: bytes
 def test_a_silent_server_is_left(web: WebServer) -> None:
     web.routes["/"] = web.silence
     assert "not complete within" in refused(f"{web.url}/", HASTY)
-    assert "does not answer" in refused(f"{web.url}/", Limits(bytes=10, seconds=100, idle_seconds=0.1))
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n12"],
+    ids=["nothing", "half a header", "no body", "half a body"],
+)
+def test_a_server_that_falls_silent_does_not_answer(tmp_path: Path, head: bytes, secure: bool) -> None:
+    pem = certificate(tmp_path / "pem", "127.0.0.1") if secure else None
+    with web_server(pem) as web:
+        web.routes["/"] = web.drip(head, 3600)
+        with pytest.raises(FetchError, match=r"/: the server does not answer$"):
+            fetch.get(f"{web.url}/", Limits(bytes=10, seconds=3600, idle_seconds=0.3), ca=str(pem) if pem else None)
 
 
 def test_nobody_listens_and_no_such_host(web: WebServer) -> None:
@@ -261,6 +274,7 @@ def test_a_tls_server_that_does_not_shake_hands_is_left() -> None:
         url = web.url.replace("http", "https")
         web.routes["/"] = web.silence
         assert "not complete within" in refused(f"{url}/", HASTY)
+        assert "does not answer" in refused(f"{url}/", Limits(bytes=10, seconds=3600, idle_seconds=0.3))
 
 
 def test_a_source_may_be_a_file(web: WebServer, tmp_path: Path) -> None:

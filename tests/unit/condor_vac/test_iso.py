@@ -15,6 +15,7 @@ from condor_vac.errors import VacError
 
 FILES = {"context.sh": b"A=1\n" * 700, "user-data": bytes(range(256)) * 20, "meta-data": b"{}"}
 
+
 def volume(path: Path) -> tuple[str, dict[str, bytes]]:
     """Label and root files of an ISO 9660 image, names by Rock Ridge (ECMA-119 8.4, 9.1; RRIP 4.1.4)."""
     image = path.read_bytes()
