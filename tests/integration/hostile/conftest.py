@@ -90,9 +90,9 @@ class Hostile:
             env={"PATH": os.environ["PATH"], **(environment or {})},
         )
 
-    def lease(self, action: str, request: object, uid: int = UID) -> subprocess.CompletedProcess[bytes]:
-        """vac_lease as sudo would run it for this user."""
-        environment = {"SUDO_UID": str(uid), "SUDO_GID": str(GID)}
+    def lease(self, action: str, request: object, uid: int = UID, **more: str) -> subprocess.CompletedProcess[bytes]:
+        """vac_lease as sudo would run it for this user; ``more`` is further environment."""
+        environment = {"SUDO_UID": str(uid), "SUDO_GID": str(GID), **more}
         return self.run("condor_vac.lease", action, stdin=json.dumps(request).encode(), environment=environment)
 
     def prepare(self, ad: str, sandbox: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

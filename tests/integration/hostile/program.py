@@ -4,6 +4,10 @@
 The program is the real one; only where it finds settings, leases and the system's tools is below BASE, since a
 machine that runs tests has no NFS server and no libvirt. It starts as root, whose Python others need not be able
 to read, and is the user for good before the program begins.
+
+With SWAP=N in the environment a link to SWAP_TO takes the place of ``joboutputs`` in the directory SANDBOX just
+before the program's step N about it (from 0), as the job's user could do it at that moment. SWAP_LOG is a file that
+grows by one byte a step.
 """
 
 from __future__ import annotations
@@ -30,6 +34,32 @@ LATE = (
     "condor_vac.ending",
     "condor_vac.proxy",
 )
+
+
+# What the program does to directories, and the tools that it starts.
+STEPS = {"open", "os.mkdir", "os.chmod", "os.chown", "os.rename", "os.rmdir", "os.remove", "subprocess.Popen"}
+
+
+def _swap_at(step: int, sandbox: Path, target: str, log: Path) -> None:
+    """Do as the job's user might, before the so-many-th step that is about a directory in the sandbox."""
+    busy = False
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal busy
+        if busy or event not in STEPS or "joboutputs" not in repr(arguments):
+            return
+        busy = True
+        if log.stat().st_size == step:
+            name = sandbox / "joboutputs"
+            with contextlib.suppress(FileNotFoundError):
+                name.rename(sandbox / "aside")
+            name.symlink_to(target)
+        # In a file, since part of the steps are a child's.
+        with log.open("a") as stream:
+            stream.write("x")
+        busy = False
+
+    sys.addaudithook(hook)
 
 
 def _warm_up() -> None:
@@ -60,6 +90,13 @@ def main() -> int:
         os.setgroups([])
         os.setresgid(int(gid), int(gid), int(gid))
         os.setresuid(int(uid), int(uid), int(uid))
+    if "SWAP" in os.environ:
+        _swap_at(
+            int(os.environ["SWAP"]),
+            Path(os.environ["SANDBOX"]),
+            os.environ["SWAP_TO"],
+            Path(os.environ["SWAP_LOG"]),
+        )
     return int(module.main())
 
 

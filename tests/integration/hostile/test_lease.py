@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import multiprocessing
 import os
 import subprocess
 from pathlib import Path
@@ -54,6 +52,7 @@ def test_a_link_in_the_place_of_a_sandbox(hostile: Hostile) -> None:
         (hostile.node.execute / f"dir_{number}").symlink_to(target)
         done = hostile.lease("acquire", request(hostile, f"{hostile.node.execute}/dir_{number}"))
         assert done.returncode == 2
+        assert b"a sandbox is a real directory, no link" in done.stderr
     nothing_granted(hostile)
 
 
@@ -65,50 +64,46 @@ def test_a_link_in_the_place_of_a_directory(hostile: Hostile, name: str, target:
     os.chown(Path(sandbox, name), UID, -1, follow_symlinks=False)
     done = hostile.lease("acquire", request(hostile, sandbox))
     assert done.returncode == 2
+    assert f"vac_lease: {name}: ".encode() in done.stderr
     nothing_granted(hostile)
 
 
-def _swap(sandbox: str, stop: Any) -> None:
-    """As the job's user, put a link to /etc into the place of joboutputs and take it away, again and again."""
-    os.setgid(UID + 1)
-    os.setuid(UID)
-    name, aside = Path(sandbox, "joboutputs"), Path(sandbox, "aside")
-    while not stop.is_set():
-        for act, arguments in (
-            (name.rename, [aside]),
-            (name.symlink_to, ["/etc"]),
-            (name.unlink, []),
-            (aside.rename, [name]),
-        ):
-            with contextlib.suppress(OSError):
-                act(*arguments)
+def _swapped(hostile: Hostile, step: int) -> tuple[str, bool, set[str]]:
+    """A lease whose sandbox changes before that step: why it is refused, whether it changed, and what was shared."""
+    sandbox = hostile.node.sandbox(step + 1)
+    victim = hostile.node.sandbox(step + 1001, uid=OTHER)
+    log, shared = hostile.base / "open" / f"swapped.{step}", hostile.base / "exported.real"
+    shared.write_text("")
+    log.touch()
+    log.chmod(0o666)
+    changes = {"SWAP": str(step), "SANDBOX": sandbox, "SWAP_TO": victim, "SWAP_LOG": str(log)}
+    done = hostile.lease("acquire", request(hostile, sandbox, step + 1), **changes)
+    assert b"Traceback" not in done.stderr
+    real = set(shared.read_text().splitlines())
+    assert os.listdir(victim) == [".chirp.config"]
+    if done.returncode == 0:
+        assert len(hostile.node.exported()) == 3
+        assert hostile.lease("release", {"domain": f"vac_lab_{step + 1}.0"}).returncode == 0
+    else:
+        assert done.returncode == 2, done.stderr
+    nothing_granted(hostile)
+    mine = {f"{sandbox}/{name}" for name in DIRECTORIES}
+    assert real <= mine | {victim}
+    assert done.returncode == 2 or real == mine, "what is granted is the sandbox's own"
+    return done.stderr.decode(), log.stat().st_size > step, real
 
 
 def test_a_directory_that_is_swapped_while_it_is_being_shared(hostile: Hostile) -> None:
-    sandbox = hostile.node.sandbox(1)
-    context = multiprocessing.get_context("fork")
-    stop = context.Event()
-    swapper = context.Process(target=_swap, args=(sandbox, stop))
-    swapper.start()
-    try:
-        codes = set()
-        for _ in range(15):
-            done = hostile.lease("acquire", request(hostile, sandbox))
-            codes.add(done.returncode)
-            assert done.returncode in {0, 1, 2}
-            assert b"Traceback" not in done.stderr
-            if done.returncode:
-                nothing_granted(hostile)
-            else:
-                assert hostile.lease("release", {"domain": "vac_lab_7.0"}).returncode == 0
-    finally:
-        stop.set()
-        swapper.join()
-    for line in (hostile.base / "exportfs.log").read_text().splitlines():
-        if line.startswith("-o"):
-            assert f"anonuid={UID}," in line
-            assert "all_squash" in line
-            assert line.split(":")[1].startswith(f"{sandbox}/")
+    """At each step of the program that is about the directory, one run for each of them."""
+    reasons, swapped, step = [], True, -1
+    while swapped:
+        step += 1
+        said, swapped, _real = _swapped(hostile, step)
+        reasons.append(said)
+    assert reasons.pop() == "", "without a change it is granted"
+    assert all("joboutputs: " in said for said in reasons), reasons
+    assert [said for said in reasons if "remove what is there" in said], "a link is there before the directory"
+    assert [said for said in reasons if "changed while it was being shared" in said], "and after it"
 
 
 def test_another_users_lease_cannot_be_given_back(hostile: Hostile) -> None:
@@ -145,9 +140,12 @@ def test_another_users_name_of_a_vm_cannot_be_taken(hostile: Hostile) -> None:
     ],
 )
 def test_a_request_for_more_than_there_is(hostile: Hostile, change: dict[str, Any]) -> None:
-    done = hostile.lease("acquire", {**request(hostile, hostile.node.sandbox(1)), **change})
+    good = request(hostile, hostile.node.sandbox(1))
+    done = hostile.lease("acquire", {**good, **change})
     assert done.returncode == 2
+    assert f"{next(iter(change))!r}"[1:-1].encode() in done.stderr
     nothing_granted(hostile)
+    assert hostile.lease("acquire", good).returncode == 0, "nothing else was wrong with it"
 
 
 @pytest.mark.parametrize("arguments", [[], ["acquire", "-o", "rw"], ["exportfs"], ["--help"], ["acquire;id"]])

@@ -37,7 +37,8 @@ $@
 END
 case "$1" in
 -s) cat "$state";;
--o) d=${3#*:}; a=${3%%:*}; grep -vF "$d  $a(" "$state" > "$state.new"; echo "$d  $a($2)" >> "$state.new"
+-o) d=${3#*:}; a=${3%%:*}; readlink -f "$d" >> @BASE@/exported.real
+    grep -vF "$d  $a(" "$state" > "$state.new"; echo "$d  $a($2)" >> "$state.new"
     mv "$state.new" "$state";;
 -u) shift; status=0
     for one; do d=${one#*:}; a=${one%%:*}; grep -qF "$d  $a(" "$state" || { echo "Could not find $one" >&2; status=1; }
