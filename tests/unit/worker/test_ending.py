@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import chirp, ending, outputs
+from condor_vac import chirp, ending
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, boottime
 from tests.unit.worker.conftest import GID, ROOT, UID, Node
@@ -177,74 +177,6 @@ def test_what_came_by_http_is_nginxs_and_goes_back_too(node: Node) -> None:
     assert finish(node, lease)
     assert node.told()["ShutdownCode"] == "200"
     assert sorted(os.listdir(lease.joboutputs)) == ["shutdown_message", "vm-pilot.log"]
-
-
-def keep(sandbox: Path) -> list[str]:
-    fd = os.open(sandbox, os.O_RDONLY)
-    try:
-        return outputs.keep_safe_files(fd)
-    finally:
-        os.close(fd)
-
-
-@pytest.fixture
-def guest(tmp_path: Path) -> Path:
-    (tmp_path / "joboutputs").mkdir()
-    return tmp_path / "joboutputs"
-
-
-def test_only_plain_files_of_one_link_go_back(tmp_path: Path, guest: Path) -> None:
-    (guest / "vm-pilot.log").write_text("log")
-    (guest / "shutdown_message").write_text("200")
-    (guest / "link").symlink_to("/etc/passwd")
-    (guest / "dangling.log").symlink_to("/nowhere")
-    (guest / "directory").mkdir()
-    os.mkfifo(guest / "fifo")
-    (guest / "one").write_text("x")
-    os.link(guest / "one", guest / "two")
-    (guest / "bad\nname").write_text("x")
-    (guest / "caf\u00e9").write_text("x")
-    assert keep(tmp_path) == ["shutdown_message", "vm-pilot.log"]
-    assert sorted(os.listdir(guest)) == ["shutdown_message", "vm-pilot.log"]
-
-
-def test_bounded_in_number_and_size_but_the_message_is_always_there(tmp_path: Path, guest: Path) -> None:
-    for number in range(6000):
-        (guest / f"{number}").touch()
-    (guest / "shutdown_message").write_text("200")
-    (guest / "a.log").touch()
-    os.truncate(guest / "a.log", outputs.MOST_BYTES + 1)
-    (guest / "vm-bootstrap.log").touch()
-    os.truncate(guest / "vm-bootstrap.log", outputs.MOST_BYTES - 3)
-    kept = keep(tmp_path)
-    assert kept[:2] == ["shutdown_message", "vm-bootstrap.log"]
-    assert len(kept) == outputs.MOST_FILES
-    assert "a.log" not in kept
-
-
-def test_twice_is_as_once(tmp_path: Path, guest: Path) -> None:
-    (guest / "vm-pilot.log").write_text("log")
-    assert keep(tmp_path) == ["vm-pilot.log"]
-    assert keep(tmp_path) == []
-    assert os.listdir(guest) == ["vm-pilot.log"]
-
-
-def test_an_outputs_directory_that_is_a_link_leads_nowhere(tmp_path: Path) -> None:
-    (tmp_path / "joboutputs").symlink_to("/etc")
-    with pytest.raises(VacError, match="joboutputs"):
-        keep(tmp_path)
-
-
-@pytest.mark.parametrize("seed", [True, False])
-def test_the_logs_that_a_seeds_job_wants_are_there_whatever_the_vm_did(tmp_path: Path, guest: Path, seed: bool) -> None:
-    (guest / "vm-pilot.log").write_text("log")
-    if seed:
-        (tmp_path / "machineoutputs").symlink_to("joboutputs")
-    keep(tmp_path)
-    assert (tmp_path / "joboutputs" / "vm-bootstrap.log").exists() is seed
-    if seed:
-        assert (tmp_path / "machineoutputs" / "vm-pilot.log").read_text() == "log"
-        assert (tmp_path / "machineoutputs" / "vm-bootstrap.log").read_bytes() == b""
 
 
 def test_gid_is_the_users(node: Node) -> None:
