@@ -141,11 +141,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, pool: StandInPool, where: str) ->
         monkeypatch.setattr(pool, "submit", die)
     elif where == "after the submission":
         pool.on_submit = die
+    elif where == "after the confirmation":
+        monkeypatch.setattr(factorycycle, "tally", die)
 
 
 @pytest.mark.parametrize(
     ("where", "happened"),
-    [("before the announcement", 0), ("before the submission", 0), ("after the submission", 4)],
+    [
+        ("before the announcement", 0),
+        ("before the submission", 0),
+        ("after the submission", 4),
+        ("after the confirmation", 4),
+    ],
 )
 def test_killed_within_a_submission_it_is_made_once(tmp_path: Path, where: str, happened: int) -> None:
     pool = with_factory()
@@ -156,9 +163,14 @@ def test_killed_within_a_submission_it_is_made_once(tmp_path: Path, where: str, 
     pool.on_submit = None
     assert pool.submitted() == happened
     last = cycle(pool, tmp_path, now=NOW + 5).run(M)
-    assert last["error"] is None
+    assert (last["error"], last["submit"]) == (None, 4 - happened)
     assert pool.submitted() == 4
-    assert factorystate.load(str(tmp_path)).pending is None or last["submit"]
+    # One that was just made waits for the queue to show it; one that was found there is settled.
+    assert (factorystate.load(str(tmp_path)).pending is None) is (happened == 4)
+    assert cycle(pool, tmp_path, now=NOW + 65).run(M)["submit"] == 0
+    settled = factorystate.load(str(tmp_path))
+    assert settled.pending is None
+    assert settled.policy == {"asked": 4}, "the policy knows of the VMs that were made, and of no others"
 
 
 def test_a_submission_that_failed_but_happened_is_not_made_again(tmp_path: Path) -> None:
@@ -181,8 +193,11 @@ def test_vms_that_left_the_queue_before_they_were_seen_were_submitted(tmp_path: 
     factory.run(M)
     pool.past = [each for each in pool.ads if each["JobUniverse"] == 13]
     pool.ads = [factory_ad()]
-    assert factory.run(M)["error"] is None
-    assert factory.state.pending is None or factory.state.pending.cluster == 62
+    last = factory.run(M)
+    assert (last["error"], last["submit"], last["cluster"]) == (None, 4, 62)
+    assert factory.state.pending is not None
+    assert factory.state.pending.cluster == 62
+    assert factory.state.policy == {"asked": 8}
 
 
 def test_vms_that_were_accepted_and_are_nowhere_stop_submission_for_a_while(tmp_path: Path) -> None:
@@ -249,6 +264,27 @@ class Listener(Greedy):
     def decide(self, seen: Any) -> Decision:
         self.told.append(seen)
         return super().decide(seen)
+
+
+class Counting(Greedy):
+    """Its state tells how often it has decided."""
+
+    def decide(self, seen: Any) -> Decision:
+        super().decide(seen)
+        self._asked += 1
+        return Decision(0, (), (), (f"decision {self._asked}",))
+
+
+def test_what_the_policy_learns_without_a_submission_survives_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factorycycle, "Policy", Counting)
+    pool = with_factory(*(ad(f"50.{number}") for number in range(4)))
+    factory = cycle(pool, tmp_path)
+    reasons = [factory.run(M)["reasons"][0] for _ in range(3)]
+    reasons += [cycle(pool, tmp_path).run(M)["reasons"][0] for _ in range(2)]
+    assert reasons == [f"decision {number}" for number in range(1, 6)]
+    assert not pool.done
 
 
 def ends(seen: Any) -> list[str]:

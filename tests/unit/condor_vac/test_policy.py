@@ -254,6 +254,27 @@ def test_max_starting_holds_growth() -> None:
     assert "max_starting (4) is what holds it there" in play.last.reasons[1]
 
 
+@pytest.mark.parametrize("latest", ["waits", "ended"])
+def test_without_its_state_the_next_probe_waits_for_the_last_submission(latest: str) -> None:
+    """As the queue and the history tell of it: a factory that lost its file does not probe at once."""
+    newest, older = NOW - 100, NOW - 5000
+    vm = Machine("9.0", RUNNING, newest if latest == "waits" else older, NOW - 50, "wn-1", False, True)
+    submitted = newest if latest == "ended" else older
+    ends = tuple(
+        Ended(f"{number}.0", at, NOW - 10, "no_work", True, f"wn-{number}", NOW - 90, False, True)
+        for number, at in enumerate((submitted, older - 500))
+    )
+    seen = Observation(NOW, (vm,), ends)
+    policy = Policy(LIMITS)
+    decision = policy.decide(seen)
+    assert decision.submit == 0
+    assert decision.numbers["next_probe"] == newest + 900
+    again = Policy.restore(LIMITS, json.loads(json.dumps(policy.state())))
+    # They have left queue and history: only the state tells of them now.
+    assert again.decide(Observation(newest + 899)).submit == 0
+    assert again.decide(Observation(newest + 900)).submit == 1
+
+
 def test_a_state_of_another_version_counts_as_lost_and_a_damaged_one_is_refused() -> None:
     play = Play()
     play.emptied()
