@@ -128,6 +128,8 @@ def _generated(m: Machinetype, machinetype_file: str) -> dict[str, str]:
     }
     if m.root_public_key is not None:
         commands["+PublicKey"] = classad_string(os.path.basename(m.root_public_key))
+    if m.vnc:
+        commands["vm_vnc"] = "true"
     if m.space is not None:
         commands["+VacSpace"] = classad_string(m.space)
     for key in ("requirements", "rank"):

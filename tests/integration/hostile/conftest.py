@@ -90,10 +90,12 @@ class Hostile:
             env={"PATH": os.environ["PATH"], **(environment or {})},
         )
 
-    def lease(self, action: str, request: object, uid: int = UID, **more: str) -> subprocess.CompletedProcess[bytes]:
-        """vac_lease as sudo would run it for this user; ``more`` is further environment."""
-        environment = {"SUDO_UID": str(uid), "SUDO_GID": str(GID), **more}
-        return self.run("condor_vac.lease", action, stdin=json.dumps(request).encode(), environment=environment)
+    def lease(
+        self, action: str, request: object, uid: int = UID, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """vac_lease as sudo would run it for this user; ``environment`` is more of it."""
+        given = {"SUDO_UID": str(uid), "SUDO_GID": str(GID), **(environment or {})}
+        return self.run("condor_vac.lease", action, stdin=json.dumps(request).encode(), environment=given)
 
     def prepare(self, ad: str, sandbox: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """The prepare hook as the starter runs it."""

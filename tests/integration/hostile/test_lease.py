@@ -76,8 +76,8 @@ def _swapped(hostile: Hostile, step: int) -> tuple[str, bool, set[str]]:
     shared.write_text("")
     log.touch()
     log.chmod(0o666)
-    changes = {"SWAP": str(step), "SANDBOX": sandbox, "SWAP_TO": victim, "SWAP_LOG": str(log)}
-    done = hostile.lease("acquire", request(hostile, sandbox, step + 1), **changes)
+    swap = {"SWAP": str(step), "SANDBOX": sandbox, "SWAP_TO": victim, "SWAP_LOG": str(log)}
+    done = hostile.lease("acquire", request(hostile, sandbox, step + 1), environment=swap)
     assert b"Traceback" not in done.stderr
     real = set(shared.read_text().splitlines())
     assert os.listdir(victim) == [".chirp.config"]

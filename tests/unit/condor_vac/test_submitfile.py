@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import htcondor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,12 @@ def test_a_generated_description_has_what_a_vm_job_needs() -> None:
     assert {key: commands.get(key) for key in expected} == expected
     assert "output" not in commands
     assert "3600" in commands["leave_in_queue"]
+
+
+def test_a_console_is_asked_for_only_where_the_machinetype_wants_one() -> None:
+    assert "vm_vnc" not in submitfile.describe(machinetype())
+    commands = submitfile.describe(machinetype(vnc=True))
+    assert htcondor2.Submit("\n".join(f"{key} = {value}" for key, value in commands.items()))["vm_vnc"] == "true"
 
 
 @pytest.mark.parametrize(
