@@ -33,8 +33,19 @@ def example(name: str) -> dict[str, Any]:
     return found
 
 
-def test_the_examples_are_those_that_the_guide_names() -> None:
-    assert FILES == ["atlas.yml", "cloud_init.yml", "gridpp_dirac.yml", "lhcb.yml"]
+def test_the_guide_has_the_examples_and_each_of_their_files() -> None:
+    guide = (EXAMPLES.parent / "machinetypes.md").read_text("utf-8")
+    assert "`docs/examples/`" in guide
+    assert len(FILES) >= 4
+    there = {path.name for path in (EXAMPLES / "files").iterdir()}
+    named = {
+        Path(value).name
+        for name in FILES
+        for keys in example(name).values()
+        for value in (keys["user_data"], *keys.get("user_data_files", {}).values())
+        if "://" not in value
+    }
+    assert there <= named, "an example's file that no example uses"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,20 +76,26 @@ def test_every_key_has_a_field_and_a_check() -> None:
     assert set(Machinetype._fields) == set(CHECKS) == set(FULL)
 
 
-def test_the_documented_defaults() -> None:
-    machinetype = make()
-    expected = {
-        "sharing": "nfs", "image_format": "iso", "processors": 1, "memory_mb": 2048, "cvmfs_cache_gb": 20,
-        "scratch_gb": 30, "user_data_options": {}, "user_data_files": {}, "user_data_last_good_seconds": 0,
-        "root_public_key": None,
-        "user_data_proxy": False, "user_data_proxy_cert": None, "user_data_proxy_key": None,
-        "space": None, "max_machines": 10, "max_idle": 10, "max_starting": 10, "probe_machines": 2,
-        "fizzle_seconds": 600, "backoff_seconds": 1800, "max_wallclock_seconds": 86400,
-        "heartbeat_file": None, "heartbeat_seconds": 0, "cycle_seconds": 60, "evidence_seconds": 300,
-        "accounting_group": None, "requirements": None, "rank": None, "machinefeatures": {},
-        "jobfeatures": {}, "hs06": None, "job_lease_duration": 1200, "vnc": False, "submit_file": None,
-    }  # fmt: skip
-    assert machinetype.to_mapping() == {**MINIMAL, **expected}
+def documented() -> dict[str, str]:
+    """Key to default, as the table of docs/machinetypes.md has them; the default is empty where there is none."""
+    table = (Path(__file__).resolve().parents[3] / "docs" / "machinetypes.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*) \| (.*) \|$", table, re.MULTILINE)
+    return {key: default.strip().strip("`") for key, default, _meaning in rows}
+
+
+# Keys whose default the text of the table gives, and those that a machinetype has only in the inventory.
+IN_WORDS: dict[str, Any] = {"image_format": "iso", "max_idle": 10, "max_starting": 10, "probe_machines": 2}
+INVENTORY = {"image_checksum", "image_signing_dn", "image_ca", "target_share"}
+
+
+def test_the_defaults_are_those_of_the_guide() -> None:
+    table = documented()
+    assert set(table) - INVENTORY == set(CHECKS) - {"name"}
+    given = {key: yaml.safe_load(text) for key, text in table.items() if text not in {"", "(required)"}}
+    required = {key for key, text in table.items() if text == "(required)"}
+    assert required == set(MINIMAL) - {"name", "owner"}
+    expected = {**dict.fromkeys(set(table) - INVENTORY - {"owner"}), **given, **IN_WORDS, **MINIMAL}
+    assert make().to_mapping() == expected
 
 
 def test_everything_given_survives_a_round_trip_through_json() -> None:

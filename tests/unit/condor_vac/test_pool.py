@@ -116,11 +116,11 @@ def test_whatever_fails_is_one_line_and_a_pool_error(pool: Pool, failure: Except
         assert len(str(error.value)) < 500
 
 
+@pytest.mark.parametrize("pool", ["htcondor"], indirect=True)
 def test_version_ones_own_exception_is_caught_too(pool: Pool) -> None:
-    if pool.bindings == "htcondor":
-        Schedd.answer = V1Error("no")
-        with pytest.raises(PoolError, match="no"):
-            pool.jobs("True", PROJECTION)
+    Schedd.answer = V1Error("no")
+    with pytest.raises(PoolError, match="no"):
+        pool.jobs("True", PROJECTION)
 
 
 def test_a_fault_of_ours_is_not_hidden(pool: Pool) -> None:

@@ -4,23 +4,43 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from condor_vac import settings
 from condor_vac.errors import UsageError
 
+ROLE = Path(__file__).resolve().parents[3] / "roles" / "worker"
+# The role's file adds these, whose templates make words of numbers.
+NUMBERS = {name: f"{{{{ worker_{name} }}}}" for name in ("outputs_mb", "disk_mb_per_second", "image_budget_gb")}
 
-def test_an_empty_file_gives_the_documented_defaults(tmp_path: Path) -> None:
-    path = tmp_path / "worker.json"
-    path.write_text("{}")
-    loaded = settings.load(str(path))
-    assert (loaded.network, loaded.bridge, loaded.subnet) == ("vac", "vac0", "192.168.86.0/24")
-    assert (loaded.filter, loaded.execute) == ("clean-traffic", "/var/lib/condor/execute")
-    assert loaded.emulation is False
-    assert (loaded.image_dir, loaded.nfs_versions) == ("/var/lib/condor_vac/images", ("3", "4"))
+
+def by_the_role() -> dict[str, Any]:
+    """What the role worker writes for a site that says nothing: its settings, each from a variable's default."""
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text("utf-8"))
+    variables = yaml.safe_load((ROLE / "vars" / "main.yml").read_text("utf-8"))
+    table = {**variables["worker_settings"], **NUMBERS}
+    named = {key: re.fullmatch(r"\{\{ (worker_\w+)( \| map\('string'\))? \}\}", text) for key, text in table.items()}
+    values = {}
+    for key, found in named.items():
+        assert found is not None, f"{key}: not one variable"
+        value = defaults.get(found[1], variables.get(found[1]))
+        values[key] = [str(item) for item in value] if found[2] else value
+    return values
+
+
+def test_a_file_that_says_nothing_is_as_the_roles_for_a_site_that_says_nothing(tmp_path: Path) -> None:
+    for name, data in (("empty", {}), ("role", by_the_role())):
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    empty, role = (settings.load(str(tmp_path / f"{name}.json")) for name in ("empty", "role"))
+    assert len(by_the_role()) > 10
+    assert empty._replace(sharing=()) == role._replace(sharing=())
+    # A node shares by what its role set up; without it, by what needs no web server.
+    assert set(empty.sharing) <= set(role.sharing)
 
 
 def test_what_the_file_says_wins(tmp_path: Path) -> None:
@@ -36,7 +56,6 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "sharing": ["http"],
         "http_group": "www-vac",
         "outputs_mb": 77,
-        "emulation": True,
         "disk_mb_per_second": 200,
         "nfs_versions": ["4.2"],
         "site": "UKI-EXAMPLE",
@@ -65,8 +84,6 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         ({"subnet": "192.168.86.1/24"}, "subnet: '192.168.86.1/24'"),
         ({"subnet": "192.168.86.0/30"}, "subnet: 192.168.86.0/30: must be"),
         ({"subnet": 24}, "subnet: must be"),
-        ({"emulation": "true"}, "emulation: must be"),
-        ({"emulation": 1}, "emulation: must be"),
         ({"execute": "execute"}, "execute: must be an absolute path"),
         ({"execute": "/a/../b"}, "execute: must be a path without"),
         ({"hostname_domain": "-bad-"}, "hostname_domain: '-bad-'"),

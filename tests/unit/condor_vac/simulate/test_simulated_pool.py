@@ -112,6 +112,23 @@ def test_the_wall_clock_ends_a_vm_and_its_task_goes_back() -> None:
     assert (world.meter.work, len(world.kinds[0].tasks)) == (0, 4)
 
 
+class Reckless(Once):
+    """Submits more than it may, and removes what works."""
+
+    def decide(self, seen: Observation) -> Decision:
+        remove = tuple(vm.id for vm in seen.machines if vm.works)
+        return Decision(submit=super().decide(seen).submit, remove=remove)
+
+
+@pytest.mark.parametrize(("player", "violations", "killed"), [(Once, False, 0), (Reckless, True, 5)])
+def test_what_no_policy_may_do_is_counted(player: type[Once], violations: bool, killed: int) -> None:
+    """Without this a count of 0 would say nothing."""
+    world = World(scenario())
+    Factory(world, world.kinds[0], "vacuum").player = player(5 if violations else 4)
+    world.run()
+    assert (world.meter.cap_violations > 0, world.meter.killed_working) == (violations, killed)
+
+
 FAULTS = [
     ({"kind": "error", "from": 0, "until": 100, "message": "600 down", "after": 20}, [("experiment", 20.0)] * 4),
     ({"kind": "error", "machinetype": "one", "until": 100, "message": None, "after": 20}, [("fizzle", 20.0)] * 4),
