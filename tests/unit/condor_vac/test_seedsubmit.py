@@ -108,11 +108,13 @@ def test_the_first_disk_is_the_image(tmp_path: Path, commands: dict[str, str], e
     assert notes == DEFAULT_NOTES
 
 
-def test_other_disks_are_named(tmp_path: Path) -> None:
-    keys, notes = imported(tmp_path, text(vm_disk="/i/vm.iso:hda:r:raw, cache.img:vda:w:raw,scratch.img:vdb:w"))
+@pytest.mark.parametrize("names", [("cache.img",), ("cache.img", "scratch.img"), ("a.img", "b.img", "c.img")])
+def test_other_disks_are_named(tmp_path: Path, names: tuple[str, ...]) -> None:
+    others = "".join(f", {name}:vd{letter}:w:raw" for name, letter in zip(names, "abc"))
+    keys, notes = imported(tmp_path, text(vm_disk=f"/i/vm.iso:hda:r:raw{others}"))
     assert keys["image"] == "/i/vm.iso"
     (note,) = [note for note in notes if note.startswith("vm_disk: ")]
-    assert note.endswith("set cvmfs_cache_gb and scratch_gb for cache.img, scratch.img")
+    assert note.endswith(f"set cvmfs_cache_gb and scratch_gb for {', '.join(names)}")
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,10 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     made = settings.from_mapping(described, "test")
     monkeypatch.setattr(settings, "load", lambda: made)
     monkeypatch.setattr(shutdowntime, "RUN_DIRECTORY", f"{base}/run")
+    if not ROOT:
+        # What root's programs give to root's group is the user's own then.
+        chown = os.chown
+        monkeypatch.setattr(os, "chown", lambda path, uid, gid: chown(path, uid, GID if gid == 0 else gid))
     starter = Starter()
     node = Node(base, made, Store(f"{base}/run"), starter)
     monkeypatch.setattr(kvm, "trouble", lambda: node.kvm_trouble)

@@ -250,6 +250,7 @@ def test_only_names_are_retired(ap: AccessPoint, name: str) -> None:
     assert "no machinetype's name" in result["msg"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to root")
 def test_an_owner_that_does_not_exist_is_named(ap: AccessPoint) -> None:
     arguments = ap.arguments({"atlas": ({"owner": "nobody-of-that-name"},)})
     result = run(machinetype, arguments, tools=ap.tools)
