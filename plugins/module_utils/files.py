@@ -164,9 +164,10 @@ def _temporary(directory: str, path: str, state: FileState) -> Iterator[str]:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(state.content or b"")
+            # Before the mode: a user's write takes the set-user-ID bit away.
+            stream.flush()
             os.fchown(stream.fileno(), _keep(state.uid, -1), _keep(state.gid, -1))
             os.fchmod(stream.fileno(), _keep(state.mode, 0o600))
-            stream.flush()
             os.fsync(stream.fileno())
         yield name
     except OSError as error:
