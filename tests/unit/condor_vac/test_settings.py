@@ -63,6 +63,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         "hs06_per_processor": 11.5,
         "grace_seconds": 7200,
         "owners": ["vac", "atlas"],
+        "emulation": True,
     }
     path = tmp_path / "worker.json"
     path.write_text(json.dumps(given))
