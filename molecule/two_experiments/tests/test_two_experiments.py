@@ -98,7 +98,7 @@ def test_the_pool_was_full_meanwhile(measured: dict[str, Any]) -> None:
 def finished(box: Any, name: str) -> dict[str, Any]:
     """A VM of the experiment that did its work."""
     end = time.monotonic() + PATIENCE_SECONDS
-    while (began := time.monotonic()) < end:
+    while time.monotonic() < end:
         for ad in vms(box):
             if (ad["VacMachinetype"], ad["JobStatus"], ad.get("ShutdownCode")) == (name, COMPLETED, 200):
                 return ad
