@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -114,6 +115,7 @@ def test_without_evidence_of_work_the_start_rate_is_the_probe_rate(
         assert opened <= limits.first_machines
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, phases=QUICK)
 @given(SEEDS, st.lists(st.sampled_from([60.0, 60.0, 300.0]), max_size=40), st.booleans(), st.booleans())
 def test_when_work_is_there_the_caps_are_filled_whatever_was_before(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_an_old_one_that_would_emulate_is_replaced_by_one_that_is_unpacked_once(
     assert emulator.name() not in images.prune([emulator.name()])
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: removes a tree of root's")
 def test_half_a_tree_is_never_used(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     builder(monkeypatch, fails=True)
     with pytest.raises(LabError, match=r"QEMU of Debian 13's backports failed, see .*qemu\.log"):

@@ -58,7 +58,8 @@ def row(lines: list[str], name: str) -> list[str]:
     return next(line.split() for line in lines if line.startswith(f"{name} "))
 
 
-@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_every_pytest_run_of_a_stage_leaves_its_counts(place: Place, tmp_path: Path, workers: tuple[str, ...]) -> None:
     (tmp_path / "test_some.py").write_text(TESTS)
     place.counts("unit").mkdir()

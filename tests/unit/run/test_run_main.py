@@ -92,6 +92,7 @@ def test_good_stages_give_zero_and_the_closing_line(runner: Run) -> None:
     assert json.loads((runner.directory / f"{runner.name}-seconds.json").read_text()).keys() == {"one", "two"}
 
 
+@pytest.mark.slow
 def test_a_failed_stage_gives_one(runner: Run) -> None:
     code, printed = runner.run({"one": "raise SystemExit('msg: no disk')", "two": ""})
     assert code == 1
@@ -99,6 +100,7 @@ def test_a_failed_stage_gives_one(runner: Run) -> None:
     assert printed.endswith("\n1 passed, 1 failed, 0 skipped\n")
 
 
+@pytest.mark.slow
 def test_the_second_run_shows_the_change(runner: Run) -> None:
     first, second = (runner.run({"one": ""})[1] for _ in range(2))
     assert [line.split()[6:] for line in first.splitlines() if line.startswith("one ")] == [[]]
@@ -106,6 +108,7 @@ def test_the_second_run_shows_the_change(runner: Run) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.slow
 def test_an_interruption_gives_130_and_leaves_nothing(runner: Run, number: signal.Signals) -> None:
     process = runner.start({"one": runner.sleeps("up"), "two": runner.sleeps("too")})
     runner.wait_for("up", "too")
@@ -115,6 +118,7 @@ def test_an_interruption_gives_130_and_leaves_nothing(runner: Run, number: signa
     assert runner.left() == []
 
 
+@pytest.mark.slow
 def test_a_killed_runner_leaves_nothing_and_the_next_run_works(runner: Run) -> None:
     process = runner.start({"one": runner.sleeps("up"), "two": runner.sleeps("too")})
     runner.wait_for("up", "too")
@@ -128,6 +132,7 @@ def test_a_killed_runner_leaves_nothing_and_the_next_run_works(runner: Run) -> N
     assert code == 0, printed
 
 
+@pytest.mark.slow
 def test_a_daemon_that_a_stage_left_is_ended_and_named(runner: Run) -> None:
     leave = (
         "import os, subprocess, sys, time\n"
@@ -140,6 +145,7 @@ def test_a_daemon_that_a_stage_left_is_ended_and_named(runner: Run) -> None:
     assert "ended what was left of this run: python" in printed
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_meet(runner: Run) -> None:
     first = runner.start({"one": runner.sleeps("up")})
     runner.wait_for("up")
