@@ -8,6 +8,7 @@ a web server. Needs root; ``missing()`` says what this machine lacks.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ import jinja2
 import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-CACHE = CHECKOUT / ".cache" / "nginx"
+CACHE = CHECKOUT / ".cache" / "nginx-tree"
 TEMPLATE = CHECKOUT / "roles" / "worker" / "templates" / "vac_http.conf.j2"
 VARS = CHECKOUT / "roles" / "worker" / "vars" / "main.yml"
 TOOLS = ("unshare", "nsenter", "ip", "curl", "apt-get", "dpkg-deb", "setpriv")
@@ -95,16 +96,25 @@ def missing() -> str | None:
 
 
 def nginx() -> Path:
-    """The program, from the package of this Debian, fetched once."""
-    program = CACHE / "root" / "usr" / "sbin" / "nginx"
-    if not program.exists():
-        shutil.rmtree(CACHE, ignore_errors=True)
-        CACHE.mkdir(parents=True)
-        CACHE.chmod(0o755)
-        subprocess.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "nginx"], cwd=CACHE, check=True)
-        package = next(CACHE.glob("nginx_*.deb"))
-        subprocess.run(["dpkg-deb", "-x", str(package), str(CACHE / "root")], check=True)
-    return program
+    """The program, from the package of this Debian, fetched once for all who ask at the same time."""
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with open(CACHE.with_name(f".{CACHE.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not CACHE.exists():
+            _fetch(CACHE.with_name(f"{CACHE.name}.partial")).rename(CACHE)
+    return CACHE / "usr" / "sbin" / "nginx"
+
+
+def _fetch(partial: Path) -> Path:
+    """The package's files in this directory, which begins anew."""
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    subprocess.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "nginx"], cwd=partial, check=True)
+    (package,) = partial.glob("nginx_*.deb")
+    subprocess.run(["dpkg-deb", "-x", str(package), str(partial)], check=True)
+    package.unlink()
+    partial.chmod(0o755)
+    return partial
 
 
 def configuration() -> str:
