@@ -113,6 +113,9 @@ class Site:
     def pids(self) -> list[int]:
         """Process ids, inside the pool, of this machinetype's factories."""
         found = self.pool.run("pgrep", "-f", f"^/usr/bin/python3 .*{self.machinetype}", check=False)
+        # 1: none. Anything else, and a pool that is gone, says nothing of them.
+        assert found.returncode in {0, 1}, found.stderr
+        assert found.returncode == 0 or not found.stderr, found.stderr
         return [int(word) for word in found.stdout.split()]
 
     def submit_factory(self) -> str:
