@@ -26,7 +26,7 @@ import yaml
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CACHE = CHECKOUT / ".cache" / "nginx-tree"
-TEMPLATE = CHECKOUT / "roles" / "worker" / "templates" / "vac_http.conf.j2"
+TEMPLATES = CHECKOUT / "roles" / "worker" / "templates"
 VARS = CHECKOUT / "roles" / "worker" / "vars" / "main.yml"
 TOOLS = ("unshare", "nsenter", "ip", "curl", "apt-get", "dpkg-deb", "setpriv")
 UID, GID = 12345, 12346
@@ -38,10 +38,9 @@ METADATA, MJF = "http://169.254.169.254", "http://169.254.169.253"
 START = """
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/condor_vac
+@DIRECTORIES@
 ip link set lo up
 for number in 1 $(seq 10 14) 99; do ip address add "192.168.86.$number/24" dev lo; done
-install -d -m 750 -g @USER@ /run/condor_vac/http
 @PYTHON@ -c "$ACTIVATE" &
 # This process holds the node's namespaces, and ends nginx with itself.
 trap 'kill $!; wait; exit' TERM
@@ -117,13 +116,22 @@ def _fetch(partial: Path) -> Path:
     return partial
 
 
-def configuration() -> str:
-    """nginx's configuration as the role writes it."""
+def written(name: str) -> str:
+    """A file as the role writes it from its template, for a node whose web server is in BASE and is USER's."""
     values = yaml.safe_load(VARS.read_text("utf-8"))
     values = {key: value for key, value in values.items() if isinstance(value, str) and "{{" not in value}
-    template = jinja2.Template(TEMPLATE.read_text("utf-8"), keep_trailing_newline=True)
-    text: str = template.render(**values, worker_http_max_body_mb=MAX_BODY_MB, ansible_managed="test")
+    values.update(worker_http_user="@USER@", worker_http_max_body_mb=MAX_BODY_MB, ansible_managed="test")
+    made = jinja2.Environment(keep_trailing_newline=True, autoescape=False)  # noqa: S701 - no HTML
+    made.filters["dirname"] = os.path.dirname
+    text: str = made.from_string((TEMPLATES / name).read_text("utf-8")).render(**values)
     return text.replace("/var/lib/vac_http", "@BASE@/nginx")
+
+
+def directories() -> str:
+    """The commands that make what systemd-tmpfiles makes at the start of a node."""
+    lines = [line.split() for line in written("vac_http.tmpfiles.j2").splitlines() if not line.startswith("#")]
+    assert all(len(words) == 6 and (words[0], words[5]) == ("d", "-") for words in lines), lines
+    return "\n".join(f"install -d -m {mode} -o {user} -g {group} {path}" for _d, path, mode, user, group, _age in lines)
 
 
 class HttpNode:
@@ -140,7 +148,7 @@ class HttpNode:
         for name in ("execute", "nginx"):
             (self.base / name).mkdir()
         shutil.chown(self.base / "nginx", HTTP_USER, HTTP_USER)
-        (self.base / "nginx.conf").write_text(self._filled(configuration()))
+        (self.base / "nginx.conf").write_text(self._filled(written("vac_http.conf.j2")))
         log = (self.base / "log").open("wb")
         with log:
             self._process = subprocess.Popen(
@@ -164,6 +172,7 @@ class HttpNode:
     def _filled(self, text: str) -> str:
         described = {"execute": f"{self.base}/execute", "sharing": ["nfs", "http"], "http_group": HTTP_USER}
         values = {
+            "@DIRECTORIES@": directories(),
             "@BASE@": str(self.base),
             "@NGINX@": str(nginx()),
             "@USER@": HTTP_USER,
