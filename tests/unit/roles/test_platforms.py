@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Package and service names that the worker role resolves to, from the facts of each platform."""
+"""What the worker role resolves to from the facts of each platform, beside what the guide says of it."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,6 @@ PLATFORMS = {
     "rocky10": facts("Rocky", "10.0", "RedHat", ENFORCING),
     "centos10": facts("CentOS", "10", "RedHat"),
 }
-DEBIAN = [
-    *("condor", "condor-vm-gahp", "dnsmasq-base", "ebtables", "iptables", "libvirt-clients"),
-    *("libvirt-daemon-system", "nfs-kernel-server", "openssl", "python3-cryptography", "qemu-system-x86", "qemu-utils"),
-    *("rpcbind", "sudo", "xorriso"),
-]
-ENTERPRISE = [
-    *("condor", "condor-vm-gahp", "dnsmasq", "iptables-nft", "libvirt-client", "libvirt-daemon-kvm", "nfs-utils"),
-    *("openssl", "policycoreutils-python-utils", "python3-condor", "python3-cryptography", "python3-libselinux"),
-    *("qemu-img", "qemu-kvm", "rpcbind", "sudo", "xorriso"),
-]
 
 
 def resolve(platform: str, expression: str, **variables: Any) -> Any:
@@ -68,17 +60,59 @@ def trusted(value: Any) -> Any:
     return mark(value) if mark and isinstance(value, str) else value
 
 
+def table(page: str, first: str) -> list[list[str]]:
+    """The rows of the guide's table whose first column has this head."""
+    lines = (ROLES.parent / "docs" / page).read_text("utf-8").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"| {first} |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :])
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in rows]
+
+
+def documented_packages(enterprise: bool) -> set[str]:
+    """The packages that docs/dependencies.md gives a reason for; of two lists the second is Enterprise Linux's."""
+    cells = [row[0].split(" / ")[-1 if enterprise else 0] for row in table("dependencies.md", PACKAGES)]
+    return {name for cell in cells for name in cell.split(", ")} - {"none"}
+
+
+PACKAGES = "package (Debian / Enterprise Linux)"
+# The rows of docs/platforms.md that a platform of ours is one of.
+ROWS = {
+    "debian12": "Debian 12 (bookworm)", "debian13": "Debian 13 (trixie)", "ubuntu24.04": "Ubuntu 24.04 (noble)",
+    "ubuntu26.04": "Ubuntu 26.04 (resolute)", "rhel9": "Enterprise Linux 9", "alma9": "Enterprise Linux 9",
+    "rocky10": "Enterprise Linux 10", "centos10": "Enterprise Linux 10",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_names_on_each_platform(platform: str) -> None:
-    enterprise = PLATFORMS[platform]["os_family"] == "RedHat"
-    assert sorted(resolve(platform, "{{ worker_os_packages[worker_os_family] }}")) == (
-        ENTERPRISE if enterprise else DEBIAN
-    )
-    assert resolve(platform, "{{ worker_os_http_packages[worker_os_family] }}") == ["nginx"]
-    service = "virtqemud.service" if enterprise else "libvirtd.service"
+def test_every_package_has_its_reason_in_the_guide_and_none_is_missing(platform: str) -> None:
+    """Whether Debian has them is asked of its own lists (tests/integration/test_packages.py)."""
+    packages = resolve(platform, "{{ worker_all_packages }}", worker_sharing=["nfs", "http"])
+    assert len(set(packages)) == len(packages)
+    assert set(packages) == documented_packages(PLATFORMS[platform]["os_family"] == "RedHat")
+    without = resolve(platform, "{{ worker_all_packages }}", worker_sharing=["nfs"])
+    assert set(packages) - set(without) == {"nginx"}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_the_sites_own_list_replaces_all_but_the_web_server(platform: str) -> None:
+    own = resolve(platform, "{{ worker_all_packages }}", worker_packages=["mine"], worker_sharing=["nfs", "http"])
+    assert own == ["mine", "nginx"]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_libvirts_units_are_those_of_the_guide(platform: str) -> None:
+    (row,) = [row for row in table("platforms.md", "platform") if row[0] == ROWS[platform]]
+    service, *daemons = re.findall(r"`([^`]+)`", row[2])
     assert resolve(platform, "{{ worker_os_libvirt_service[worker_os_family] }}") == service
-    sockets = ["virtnetworkd.socket", "virtnwfilterd.socket"] if enterprise else []
-    assert resolve(platform, "{{ worker_os_libvirt_sockets[worker_os_family] }}") == sockets
+    sockets = resolve(platform, "{{ worker_os_libvirt_sockets[worker_os_family] }}")
+    assert sockets == [f"{daemon}.socket" for daemon in daemons]
+
+
+def test_an_unknown_platform_is_refused_unless_the_site_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PLATFORMS, "suse", facts("SLES", "15.6", "Suse"))
+    (said,) = resolve("suse", "{{ worker_refusals }}")
+    assert said.startswith("worker_packages: Suse is not known to this role")
+    assert resolve("suse", "{{ worker_refusals }}", worker_packages=["mine"]) == []
 
 
 @pytest.mark.parametrize(
@@ -92,12 +126,6 @@ def test_selinux_is_cared_for_where_it_is_on(platform: str, on: bool) -> None:
 def test_booleans(nfs: bool) -> None:
     wanted = ["nfs_export_all_rw", *(["virt_use_nfs"] if nfs else [])]
     assert resolve("rhel9", "{{ worker_selinux_booleans }}", worker_images_on_nfs=nfs) == wanted
-
-
-def test_every_platform_is_in_the_documentation() -> None:
-    text = (ROLES.parent / "docs" / "platforms.md").read_text()
-    for name in ("Debian 12", "Debian 13", "Ubuntu 24.04", "Ubuntu 26.04", "Enterprise Linux 9", "Enterprise Linux 10"):
-        assert f"| {name} " in text
 
 
 def test_no_role_turns_a_mandatory_access_control_off() -> None:
