@@ -19,7 +19,7 @@ import pytest
 from condor_vac import factory, factorycycle, factoryjob
 from condor_vac.errors import UsageError, VacError
 from tests.integration.factory.greedy import Policy as Greedy
-from tests.unit.condor_vac.standins import StandInPool, factory_ad, machinetype
+from tests.unit.condor_vac.standins import StandInPool, ad, factory_ad, machinetype
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -224,9 +224,14 @@ def test_directories_of_vms_long_gone_are_removed(site: Site) -> None:
     old = site.state / "vms" / "old" / "0"
     old.mkdir(parents=True)
     os.utime(old.parent, (1, 1))
+    waits = site.state / "vms" / "waits" / "0"
+    waits.mkdir(parents=True)
+    os.utime(waits.parent, (1, 1))
+    site.pool.ads.append(ad("50.0", VacBatch="waits"))
     site.run(once=True)
     assert not old.parent.exists()
-    assert len(os.listdir(site.state / "vms")) == 1
+    assert waits.exists(), "its job is in the queue still"
+    assert len(os.listdir(site.state / "vms")) == 2
 
 
 def test_the_factorys_own_job(site: Site) -> None:

@@ -185,6 +185,7 @@ def test_a_submission_that_failed_but_happened_is_not_made_again(tmp_path: Path)
     pool.on_submit = None
     assert factory.run(M)["submit"] == 0
     assert pool.submitted() == 4
+    assert factory.state.policy == {"asked": 4}, "the policy knows of them"
 
 
 def test_vms_that_left_the_queue_before_they_were_seen_were_submitted(tmp_path: Path) -> None:
@@ -208,7 +209,11 @@ def test_vms_that_were_accepted_and_are_nowhere_stop_submission_for_a_while(tmp_
         last = cycle(pool, tmp_path, now=NOW + later).run(M)
         assert "neither in the queue nor in the history" in last["error"]
     assert pool.submitted() == 4
-    assert cycle(pool, tmp_path, now=NOW + M.backoff_seconds).run(M)["submit"] == 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Greedy, "decide", lambda *_: Decision(0, (), (), ("enough",)))
+        assert cycle(pool, tmp_path, now=NOW + M.backoff_seconds).run(M)["error"] is None
+    assert factorystate.load(str(tmp_path)).pending is None
+    assert cycle(pool, tmp_path, now=NOW + 1).run(M)["submit"] == 4, "the question is settled for good"
 
 
 def test_a_history_that_does_not_answer_leaves_the_question_open(tmp_path: Path) -> None:
