@@ -208,6 +208,8 @@ class _Exchange:
 
 def _secured(plain: socket.socket, host: str, ca: str | None) -> ssl.SSLSocket:
     context = ssl.create_default_context()
+    # Python 3.13 made this a default; CAs of grids sign without all that it asks for, such as a key usage (RFC 5280).
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if ca is not None:
         context.load_verify_locations(**({"capath": ca} if os.path.isdir(ca) else {"cafile": ca}))
     return context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
