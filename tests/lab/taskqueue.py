@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An experiment's task queue, for VMs of the test guest to ask. One file, standard library only.
 
-taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS ...]
+taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS ...] [--series QUEUE:N:SECONDS ...]
 taskqueue.py add URL N SECONDS
+taskqueue.py end URL
 taskqueue.py status URL
 
 URL is http://HOST:PORT (the queue `default`) or http://HOST:PORT/QUEUE; a queue exists from its first use.
@@ -11,8 +12,11 @@ POST URL/add?n=N&seconds=S        N more tasks of S seconds
 POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS`, or `none`
                                   (with &format=json: {"id", "seconds"}, or {})
 POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has taken it since
+POST URL/end                      the series end: what is done from now on is followed by nothing
 GET  URL/status                   counters, JSON (see Queue.status)
 A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue.
+A series is work for one VM without an end: whenever a task of it is done, there is another one, which for LEASE
+seconds only the VM that did the last may have.
 """
 
 from __future__ import annotations
@@ -51,7 +55,10 @@ class BadRequest(Exception):
 
 @dataclass
 class Task:
-    """One task: `vm` and `taken` (Unix s) are those of the last VM that took it."""
+    """One task: `vm` and `taken` (Unix s) are those of the last VM that took it.
+
+    While it is queued and `kept_until` (Unix s) has not come, only VM `kept_for` may have it.
+    """
 
     id: str
     seconds: float
@@ -59,6 +66,9 @@ class Task:
     vm: str = ""
     host: str = ""
     taken: float = 0.0
+    series: bool = False
+    kept_for: str = ""
+    kept_until: float = 0.0
 
 
 class Queue:
@@ -73,15 +83,16 @@ class Queue:
         self._vms: dict[str, dict[str, Any]] = {}
         self._asks_without_task = 0
         self._requeued = 0
+        self._series_go_on = True
         self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_EVENTS)
 
-    def add(self, count: int, seconds: float) -> list[str]:
-        """Adds `count` tasks of `seconds`; returns their identifiers."""
+    def add(self, count: int, seconds: float, series: bool = False) -> list[str]:
+        """Adds `count` tasks of `seconds`, or `count` series of them; returns their identifiers."""
         if not 1 <= count <= MAX_TASKS - len(self._tasks):
             raise BadRequest(f"n={count}: not in 1..{MAX_TASKS - len(self._tasks)}")
         if not 0 <= seconds <= 1e6:
             raise BadRequest(f"seconds={seconds}: not in 0..1000000")
-        tasks = [Task(f"t{next(self._numbers)}", seconds) for _ in range(count)]
+        tasks = [Task(f"t{next(self._numbers)}", seconds, series=series) for _ in range(count)]
         for task in tasks:
             self._tasks[task.id] = task
             self._queued.append(task.id)
@@ -93,11 +104,12 @@ class Queue:
         self._expire()
         seen = self._vm(vm, host)
         seen["asks"] += 1
-        if not self._queued:
+        task = self._next_for(vm)
+        if task is None:
             self._asks_without_task += 1
             self._event("none", vm)
             return None
-        task = self._tasks[self._queued.popleft()]
+        self._queued.remove(task.id)
         task.state, task.vm, task.host, task.taken = "taken", vm, host, self._clock()
         seen["taken"] += 1
         self._event("taken", vm, task.id)
@@ -118,17 +130,26 @@ class Queue:
         task.state = "done"
         self._vm(vm, task.host)["done"] += 1
         self._event("done", vm, identifier)
+        if task.series and self._series_go_on and len(self._tasks) < MAX_TASKS:
+            self._follow(task)
+
+    def end_series(self) -> None:
+        """From now on no task is followed by another one."""
+        self._series_go_on = False
+        self._event("ended")
 
     def status(self) -> dict[str, Any]:
-        """Counters queued, taken, done, requeued, asks_without_task, and:
+        """Counters queued, kept (of the queued, for one VM each), taken, done, requeued, asks_without_task, and:
 
         vms {name: host, asks, taken, done, first, last}; tasks {id: vm, host, state, seconds} of all that a
-        VM took; events [{time, event, vm, task, detail}], event being added, taken, none, done or requeued.
+        VM took; events [{time, event, vm, task, detail}], event being added, taken, none, done, ended
+        or requeued.
         """
         self._expire()
         states = collections.Counter(task.state for task in self._tasks.values())
         return {
             **{state: states[state] for state in ("queued", "taken", "done")},
+            "kept": sum(self._is_kept(self._tasks[identifier]) for identifier in self._queued),
             "requeued": self._requeued,
             "asks_without_task": self._asks_without_task,
             "vms": self._vms,
@@ -139,6 +160,20 @@ class Queue:
             },
             "events": list(self._events),
         }
+
+    def _next_for(self, vm: str) -> Task | None:
+        """The first task that is not kept for another VM; those that are kept come first."""
+        waiting = (self._tasks[identifier] for identifier in self._queued)
+        return next((task for task in waiting if task.kept_for == vm or not self._is_kept(task)), None)
+
+    def _is_kept(self, task: Task) -> bool:
+        return task.kept_for != "" and self._clock() < task.kept_until
+
+    def _follow(self, done: Task) -> None:
+        until = self._clock() + self._lease
+        task = Task(f"t{next(self._numbers)}", done.seconds, series=True, kept_for=done.vm, kept_until=until)
+        self._tasks[task.id] = task
+        self._queued.appendleft(task.id)
 
     def _vm(self, name: str, host: str) -> dict[str, Any]:
         now = self._clock()
@@ -183,20 +218,24 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], lease: float, tasks: Sequence[Work] = ()) -> None:
+    def __init__(
+        self, address: tuple[str, int], lease: float, tasks: Sequence[Work] = (), series: Sequence[Work] = ()
+    ) -> None:
         super().__init__(address, Handler)
         self._lease = lease
         self._lock = threading.Lock()
         self._queues: dict[str, Queue] = {}
         for work in tasks:
             self._queue(work.queue).add(work.number, work.seconds)
+        for work in series:
+            self._queue(work.queue).add(work.number, work.seconds, series=True)
 
     def answer(self, method: str, target: str) -> tuple[str, bytes]:
         """Content type and body for a request. Raises BadRequest."""
         url = urllib.parse.urlsplit(target)
-        match = re.fullmatch(rf"(?:/({QUEUE_NAME}))?/(add|task|done|status)", url.path)
+        match = re.fullmatch(rf"(?:/({QUEUE_NAME}))?/(add|task|done|end|status)", url.path)
         if not match:
-            raise BadRequest(f"{url.path[:100]}: not [/QUEUE]/add, task, done or status", 404)
+            raise BadRequest(f"{url.path[:100]}: not [/QUEUE]/add, task, done, end or status", 404)
         name, action = match.group(1) or DEFAULT_QUEUE, match.group(2)
         if (method == "GET") != (action == "status"):
             raise BadRequest(f"{method} {action}: status is GET, all others are POST", 405)
@@ -222,6 +261,10 @@ class Server(ThreadingHTTPServer):
     def _done(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
         queue.done(_word(query, "vm"), _word(query, "id"))
         return "text/plain", b"ok\n"
+
+    def _end(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
+        queue.end_series()
+        return _json({})
 
     def _status(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
         return _json({**queue.status(), "queues": sorted(self._queues)})
@@ -267,9 +310,9 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = _handle
 
 
-def serve(host: str, port: int, lease: float, tasks: Sequence[Work] = ()) -> None:
+def serve(host: str, port: int, lease: float, tasks: Sequence[Work] = (), series: Sequence[Work] = ()) -> None:
     """Serves until it is stopped; says the address on standard output, with the port that it got."""
-    with Server((host, port), lease, tasks) as server:
+    with Server((host, port), lease, tasks, series) as server:
         print(f"taskqueue: http://{host}:{server.server_address[1]}", flush=True)
         server.serve_forever()
 
@@ -287,6 +330,10 @@ def add(url: str, count: int, seconds: float) -> None:
     request(f"{url.rstrip('/')}/add?n={count}&seconds={seconds:g}", "POST")
 
 
+def end_series(url: str) -> None:
+    request(f"{url.rstrip('/')}/end", "POST")
+
+
 def status(url: str) -> dict[str, Any]:
     found: dict[str, Any] = request(f"{url.rstrip('/')}/status", "GET")
     return found
@@ -299,13 +346,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--host", default="0.0.0.0", help="address to listen on (all)")
     command.add_argument("--port", type=int, default=8081)
     command.add_argument("--lease", type=float, default=300, help="seconds beyond a task's length (300)")
-    command.add_argument(
-        "--tasks", type=Work.of, action="append", default=[], metavar="QUEUE:N:SECONDS", help="tasks to begin with"
-    )
+    for option, what in (("--tasks", "tasks to begin with"), ("--series", "series of tasks to begin with")):
+        command.add_argument(option, type=Work.of, action="append", default=[], metavar="QUEUE:N:SECONDS", help=what)
     command = commands.add_parser("add", help="add tasks")
     command.add_argument("url")
     command.add_argument("count", type=int)
     command.add_argument("seconds", type=float)
+    command = commands.add_parser("end", help="let no task of a series be followed by another")
+    command.add_argument("url")
     command = commands.add_parser("status", help="print the counters as JSON")
     command.add_argument("url")
     return parser
@@ -315,9 +363,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "serve":
-            serve(options.host, options.port, options.lease, options.tasks)
+            serve(options.host, options.port, options.lease, options.tasks, options.series)
         elif options.command == "add":
             add(options.url, options.count, options.seconds)
+        elif options.command == "end":
+            end_series(options.url)
         else:
             json.dump(status(options.url), sys.stdout, indent=1)
             print()

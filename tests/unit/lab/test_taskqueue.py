@@ -135,6 +135,54 @@ def test_a_late_report_counts_while_nobody_else_took_the_task() -> None:
     assert queue.status()["done"] == 1
 
 
+def taken(queue: taskqueue.Queue, vm: str) -> str:
+    task = queue.take(vm, "h")
+    return task.id if task else "none"
+
+
+def test_a_series_is_work_for_one_vm_until_it_is_ended() -> None:
+    queue = taskqueue.Queue(lease=100, clock=Clock())
+    queue.add(2, 5, series=True)
+    queue.add(1, 5)
+    assert [taken(queue, vm) for vm in "abcd"] == ["t1", "t2", "t3", "none"]
+    queue.done("b", "t2")
+    assert [queue.status()[key] for key in ("queued", "kept", "taken", "done")] == [1, 1, 2, 1]
+    assert [taken(queue, vm) for vm in "cdb"] == ["none", "none", "t4"]
+    queue.done("a", "t1")
+    queue.done("c", "t3")
+    assert [taken(queue, vm) for vm in "ca"] == ["none", "t5"]
+    queue.end_series()
+    queue.done("a", "t5")
+    queue.done("b", "t4")
+    assert [taken(queue, vm) for vm in "abcd"] == ["none"] * 4
+    assert [queue.status()[key] for key in ("queued", "kept", "taken", "done")] == [0, 0, 0, 5]
+
+
+def test_the_next_task_of_a_series_whose_vm_is_lost_goes_to_another_one() -> None:
+    clock = Clock()
+    queue = taskqueue.Queue(lease=100, clock=clock)
+    queue.add(1, 5, series=True)
+    assert taken(queue, "lost") == "t1"
+    queue.done("lost", "t1")
+    clock.now += 99
+    assert taken(queue, "next") == "none"
+    clock.now += 1
+    assert queue.status()["kept"] == 0
+    assert taken(queue, "next") == "t2"
+    queue.done("next", "t2")
+    assert taken(queue, "lost") == "none"
+    assert taken(queue, "next") == "t3"
+
+
+def test_a_report_that_comes_twice_makes_one_successor() -> None:
+    queue = taskqueue.Queue(lease=100, clock=Clock())
+    queue.add(1, 5, series=True)
+    assert taken(queue, "a") == "t1"
+    queue.done("a", "t1")
+    queue.done("a", "t1")
+    assert queue.status()["queued"] == 1
+
+
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["take", "done", "wait", "add"]))))
 def test_every_task_is_queued_taken_or_done_and_done_only_once(steps: list[tuple[str, str]]) -> None:
     clock = Clock()
@@ -168,7 +216,17 @@ def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Pat
     script.write_bytes(Path(taskqueue.__file__).read_bytes())
     command = [sys.executable, "-I", str(script)]
     with subprocess.Popen(
-        [*command, "serve", "--host", "127.0.0.1", "--port", "0", "--tasks=q:2:5", "--tasks=other:1:7.5"],
+        [
+            *command,
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--tasks=q:2:5",
+            "--tasks=other:1:7.5",
+            "--series=more:2:5",
+        ],
         stdout=subprocess.PIPE,
         text=True,
     ) as server:
@@ -177,6 +235,11 @@ def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Pat
         try:
             assert post(f"{url}/other/task?vm=a&host=node1") == "t1 7.5\n"
             subprocess.run([*command, "add", f"{url}/q", "3", "20"], check=True)
+            for task, following in (("t1", 1), ("t3", 0)):
+                assert post(f"{url}/more/task?vm=a") == f"{task} 5\n"
+                post(f"{url}/more/done?vm=a&id={task}")
+                assert taskqueue.status(f"{url}/more")["kept"] == following
+                subprocess.run([*command, "end", f"{url}/more"], check=True)
             shown = subprocess.run([*command, "status", f"{url}/q"], check=True, capture_output=True)
         finally:
             server.terminate()
