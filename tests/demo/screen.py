@@ -1,52 +1,90 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demo shows: the live table and the summary, as lines of text."""
+"""Where the demo writes: lines that stay, and below them, on a terminal, a block that is redrawn in place."""
 
 from __future__ import annotations
 
-import re
-import textwrap
-from typing import Any
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
 
-WIDTH = 110
-ROW = "{:>6}  {:<6} {:>5} {:>4} {:>4}  {:>4} {:>7} {:>5}  {:<13}  {}"
-HEADER = ROW.format("time", "for", "tasks", "busy", "done", "idle", "running", "works", "ended", "the factory")
-
-
-def counters(tasks: dict[str, Any]) -> tuple[int, int, int]:
-    """(left, taken, done) of the experiment's queue."""
-    return int(tasks["queued"]), int(tasks["taken"]), int(tasks["done"])
+# Without a terminal something is written at least this often.
+QUIET_SECONDS = 9.0
+PLAIN_WIDTH = 110
+NARROWEST = 40
 
 
-def row(seconds: float, name: str, seen: dict[str, Any]) -> str:
-    """One machinetype's line of the live table; its factory's reasons at the end, wrapped under themselves."""
-    factory = seen["factory"]
-    left, busy, done = counters(seen["tasks"])
-    last = factory.get("last") or {}
-    ended = " ".join(f"{number}x{code}" for code, number in sorted((factory.get("ended") or {}).items())) or "-"
-    reasons = "; ".join(last.get("reasons") or ["has not decided yet"])
-    made = f"+{last['submit']} " if last.get("submit") else ""
-    machines = (factory.get(state, 0) for state in ("idle", "running", "works"))
-    line = ROW.format(f"{seconds:.0f}s", name, left, busy, done, *machines, ended, f"{made}{reasons}")
-    return textwrap.fill(line, WIDTH, subsequent_indent=" " * 66)
+def is_terminal(stream: TextIO) -> bool:
+    """Whether lines of it can be redrawn."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def news(line: str) -> str:
-    """What of a line of the table is worth another line: not that time passes."""
-    return re.sub(r"\d+ s\b", "", " ".join(line.split()).partition("s ")[2])
+class Screen:
+    """A stream and the seconds since ``started`` (of ``clock``), with which lines begin."""
 
+    def __init__(
+        self, stream: TextIO, *, terminal: bool | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._block: list[str] = []
+        self._drawn = 0
+        self.terminal = is_terminal(stream) if terminal is None else terminal
+        self.started = clock()
+        self._written = self.started
 
-def summary(ended: list[dict[str, Any]]) -> list[str]:
-    """The table of VMs that ended, from HTCondor's own records."""
-    lines = [
-        "",
-        "What HTCondor's own records say:",
-        "",
-        "  VM       for     code  kind          runtime  host     message",
-    ]
-    for ad in ended:
-        host = str(ad.get("LastRemoteHost", "?")).partition("@")[2].partition(".")[0]
-        name = f"{ad['ClusterId']}.{ad['ProcId']}"
-        code, kind, runtime = (ad.get(key, "?") for key in ("ShutdownCode", "VacKind", "VacRuntime"))
-        experiment, message = ad.get("VacMachinetype", "?"), ad.get("ShutdownMessage", "")
-        lines.append(f"  {name:<7}  {experiment:<6} {code!s:>5}  {kind:<12} {runtime!s:>6} s  {host:<8} {message}")
-    return lines
+    def seconds(self) -> float:
+        """Seconds since the demo began."""
+        return self._clock() - self.started
+
+    @property
+    def width(self) -> int:
+        """Characters of a line, also where the terminal is so narrow that they do not fit."""
+        return max(NARROWEST, shutil.get_terminal_size().columns - 1) if self.terminal else PLAIN_WIDTH
+
+    def stamp(self, text: str) -> str:
+        """The text with the time before it."""
+        return f"[{self.seconds():4.0f} s] {text}"
+
+    def say(self, *lines: str) -> None:
+        """Write lines that stay."""
+        self._erase()
+        self._write("".join(f"{line}\n" for line in lines))
+        self._draw()
+
+    def show(self, block: Sequence[str], brief: str) -> None:
+        """Redraw the block; without a terminal, write ``brief`` if nothing was written for a while."""
+        if not self.terminal:
+            if self._clock() - self._written >= QUIET_SECONDS:
+                self.say(brief)
+            return
+        self._erase()
+        # One that wraps or scrolls could not be erased.
+        columns, rows = shutil.get_terminal_size()
+        self._block = [line[: columns - 1] for line in block][: max(1, rows - 1)]
+        self._draw()
+
+    def clear(self) -> None:
+        """Take the block away."""
+        self._erase()
+        self._block = []
+
+    def leave(self) -> None:
+        """Let the block stay as it is, above what comes."""
+        self._drawn, self._block = 0, []
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._write(f"\x1b[{self._drawn}F\x1b[J")
+            self._drawn = 0
+
+    def _draw(self) -> None:
+        if self._block:
+            self._write("".join(f"{line}\n" for line in self._block))
+            self._drawn = len(self._block)
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+        self._written = self._clock()
