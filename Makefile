@@ -27,9 +27,9 @@ apt: ## install the Debian packages that the lab and the tests need
 	@tests/install_packages
 
 $(STAMP): $(REQUIREMENTS)
-	@echo "== making the Python environment $(VENV) (tests/requirements.txt, tests/constraints.txt)"
 	@python3 -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c tests/constraints.txt
+	@tests/with_progress "making the Python environment $(VENV) (tests/requirements.txt, tests/constraints.txt)" \
+	  $(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt -c tests/constraints.txt
 	@rm -f $(VENV)/.requirements-* && touch $@
 
 $(LINK):
@@ -40,7 +40,7 @@ venv: $(STAMP) $(LINK) ## make the Python environment .venv (network, but no roo
 prepare: apt
 	@$(MAKE) --no-print-directory venv
 
-demo: prepare ## a pool in a box: watch VMs appear, work, and stop appearing (KEEP=1 leaves it up)
+demo: prepare ## a pool of three machines: watch VMs appear, work, and stop appearing (KEEP=1 leaves them up)
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
 check: ## a minute without root or network: ruff, mypy, yamllint, syntax, fast unit tests, three scenarios, headers

@@ -98,7 +98,7 @@ class Demo:
 def work_for() -> dict[str, int]:
     """For how many VMs each experiment has work, as the site's file says."""
     series = yaml.safe_load(SITE.read_text("utf-8"))["lab_series"]
-    return {name: int(number) for name, number, _ in (each.split(":") for each in series)}
+    return {name: int(number) for name, number, *_ in (each.split(":") for each in series)}
 
 
 def _short(path: Path) -> str:

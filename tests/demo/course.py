@@ -9,7 +9,7 @@ from .sample import NO_WORK, Sample
 
 GROWTH, DECLINE, OVER = "growth", "decline", "over"
 # Decisions of each factory to make no VM, once all is over.
-QUIET_DECISIONS = 2
+QUIET_DECISIONS = 1
 
 
 class Course:
@@ -30,14 +30,20 @@ class Course:
     def describe(self, sample: Sample) -> str:
         """The phase in words."""
         if self.phase == GROWTH:
-            wanted = sum(self.work_for.values())
-            return f"Growth: there is work for {wanted} VMs, {sample.total('at_work')} of them are at it."
+            wanted, at_work = sum(self.work_for.values()), sample.total("at_work")
+            if at_work < wanted:
+                return f"Growth: there is work for {wanted} VMs, {at_work} of them are at it."
+            return f"Growth: all {wanted} VMs for which there is work are at it; one more of each asks in vain."
         if self.phase == DECLINE:
             return "Decline: no task is followed by another one any more. VMs end, and the factories make no new ones."
         return "Over: all tasks are done, and no VM is left."
 
     def _all_at_work(self, sample: Sample) -> bool:
-        return all(sample.experiments[name].at_work >= number for name, number in self.work_for.items())
+        """Whether each experiment has all its VMs at work, and one more has found that there is no more."""
+        return all(
+            sample.experiments[name].at_work >= number and NO_WORK in dict(sample.experiments[name].ended)
+            for name, number in self.work_for.items()
+        )
 
     def _all_over(self, sample: Sample) -> bool:
         """Whether nothing is left to do, VMs have said so, and each factory has decided so a few times."""

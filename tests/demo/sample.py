@@ -108,3 +108,8 @@ def made(samples: Iterable[Sample]) -> list[Made]:
 def without_figures(text: str) -> str:
     """A text in which all numbers are alike."""
     return re.sub(r"\d+(\.\d+)?", "#", text)
+
+
+def count(number: int, what: str = "VM") -> str:
+    """A number of things in words."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

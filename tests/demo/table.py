@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 
-from .sample import Experiment, Sample
+from .sample import Experiment, Sample, count
 
 ROW = "{:<8}{:>5}{:>9}{:>6}    {:>5}{:>9}{:>7}   {}"
 HEADER = (
@@ -41,10 +41,8 @@ def line(name: str, each: Experiment) -> str:
 
 def brief(sample: Sample) -> str:
     """All experiments in one short line."""
-    return (
-        f"no news: {sample.total('running')} VMs run, {sample.total('at_work')} tasks are at work,"
-        f" {sample.total('done')} done"
-    )
+    running, at_work, done = (sample.total(what) for what in ("running", "at_work", "done"))
+    return f"no news: {count(running)} running, {count(at_work, 'task')} at work, {done} done"
 
 
 def paragraph(text: str, width: int) -> list[str]:

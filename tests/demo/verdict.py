@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .pool import Record
-from .sample import NO_WORK, SUCCESS, Sample, made
+from .sample import NO_WORK, SUCCESS, Sample, count, made
 
 LEAST_AT_ONCE = 6
 ROW = "  {:<8}{:<7}{:>5}  {:<11}{:<7}{:>8}{:>8}  {}"
@@ -67,7 +67,7 @@ def checks(samples: Sequence[Sample], records: Sequence[Record]) -> list[Check]:
     found = [
         Check(
             at_work >= LEAST_AT_ONCE,
-            f"{running} VMs ran at once, {at_work} of them at work (at least {LEAST_AT_ONCE})",
+            f"{count(running)} ran at once, {at_work} of them at work (at least {LEAST_AT_ONCE})",
         )
     ]
     for name in samples[-1].experiments if samples else ():
@@ -82,9 +82,9 @@ def _of_experiment(name: str, samples: Sequence[Sample], records: Sequence[Recor
     batches = [each.number for each in made(samples) if each.name == name]
     first, most = (batches or [0])[0], max(sample.experiments[name].alive for sample in samples)
     return [
-        Check(0 < first < most, f"{name}: its factory began with {first} VMs and went up to {most}"),
-        Check(worked > 0, f"{name}: {worked} VMs did tasks and ended with {SUCCESS} (at least 1)"),
-        Check(idled > 0, f"{name}: {idled} VMs found no work and ended with {NO_WORK} (at least 1)"),
+        Check(0 < first < most, f"{name}: its factory began with {count(first)} and went up to {most}"),
+        Check(worked > 0, f"{name}: {count(worked)} did tasks and ended with {SUCCESS} (at least 1)"),
+        Check(idled > 0, f"{name}: {count(idled)} found no work and ended with {NO_WORK} (at least 1)"),
         Check(
             last.done > 0 and not (last.left or last.at_work),
             f"{name}: {last.done} of {last.done + last.left + last.at_work} tasks are done",

@@ -9,7 +9,7 @@ from . import table
 from .course import DECLINE, OVER, Course
 from .patience import Patience
 from .pool import Look, Pool, PoolError
-from .sample import Experiment, Sample, made, without_figures
+from .sample import Experiment, Sample, count, made, without_figures
 from .screen import Screen
 
 LOOK_SECONDS = 2
@@ -50,11 +50,11 @@ class Watch:
         self._course.take(sample)
         if self._course.phase == DECLINE and self.work_ended is None and self._pool.end_work(self._names):
             self.work_ended = sample.seconds
-            at_work = sample.total("at_work")
-            self._screen.say(self._screen.stamp(f"{at_work} VMs are at work at once. From here on the work runs out."))
+            at_work = count(sample.total("at_work"))
+            self._screen.say(self._screen.stamp(f"{at_work} at work at once. From here on the work runs out."))
         for decision in made(self.samples[-2:]):
             if decision.seconds == sample.seconds:
-                self._screen.say(self._screen.stamp(f"{decision.name}: +{decision.number} VMs. {decision.why}"))
+                self._screen.say(self._screen.stamp(f"{decision.name}: +{count(decision.number)}. {decision.why}"))
         if not self._screen.terminal:
             for name, each in look.items():
                 self._row(name, each)

@@ -2,21 +2,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An experiment's task queue, for VMs of the test guest to ask. One file, standard library only.
 
-taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS ...] [--series QUEUE:N:SECONDS ...]
+taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS[:light] ...] [--series ...]
 taskqueue.py add URL N SECONDS
 taskqueue.py end URL
 taskqueue.py status URL
 
 URL is http://HOST:PORT (the queue `default`) or http://HOST:PORT/QUEUE; a queue exists from its first use.
 POST URL/add?n=N&seconds=S        N more tasks of S seconds
-POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS`, or `none`
-                                  (with &format=json: {"id", "seconds"}, or {})
+POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS` or `ID SECONDS light`, or `none`
+                                  (with &format=json: {"id", "seconds", "light"}, or {})
 POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has taken it since
 POST URL/end                      the series end: what is done from now on is followed by nothing
 GET  URL/status                   counters, JSON (see Queue.status)
 A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue.
-A series is work for one VM without an end: whenever a task of it is done, there is another one, which for LEASE
-seconds only the VM that did the last may have.
+A light task is one that waits instead of computing.
+A series is work for one VM without an end: whenever a task of it is done, there is another one, which for a minute only
+the VM that did the last may have.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ MAX_EVENTS = 10_000
 MAX_VMS = 10_000
 MAX_QUEUES = 100
 MAX_BODY = 65_536
+KEEP_SECONDS = 60
 QUEUE_NAME = "[A-Za-z0-9._-]{1,64}"
 
 
@@ -62,6 +64,7 @@ class Task:
 
     id: str
     seconds: float
+    light: bool = False
     state: str = "queued"
     vm: str = ""
     host: str = ""
@@ -86,13 +89,13 @@ class Queue:
         self._series_go_on = True
         self._events: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_EVENTS)
 
-    def add(self, count: int, seconds: float, series: bool = False) -> list[str]:
+    def add(self, count: int, seconds: float, light: bool = False, series: bool = False) -> list[str]:
         """Adds `count` tasks of `seconds`, or `count` series of them; returns their identifiers."""
         if not 1 <= count <= MAX_TASKS - len(self._tasks):
             raise BadRequest(f"n={count}: not in 1..{MAX_TASKS - len(self._tasks)}")
         if not 0 <= seconds <= 1e6:
             raise BadRequest(f"seconds={seconds}: not in 0..1000000")
-        tasks = [Task(f"t{next(self._numbers)}", seconds, series=series) for _ in range(count)]
+        tasks = [Task(f"t{next(self._numbers)}", seconds, light, series=series) for _ in range(count)]
         for task in tasks:
             self._tasks[task.id] = task
             self._queued.append(task.id)
@@ -170,8 +173,9 @@ class Queue:
         return task.kept_for != "" and self._clock() < task.kept_until
 
     def _follow(self, done: Task) -> None:
-        until = self._clock() + self._lease
-        task = Task(f"t{next(self._numbers)}", done.seconds, series=True, kept_for=done.vm, kept_until=until)
+        until = self._clock() + KEEP_SECONDS
+        name = f"t{next(self._numbers)}"
+        task = Task(name, done.seconds, done.light, series=True, kept_for=done.vm, kept_until=until)
         self._tasks[task.id] = task
         self._queued.appendleft(task.id)
 
@@ -203,14 +207,15 @@ class Work(NamedTuple):
     queue: str
     number: int
     seconds: float
+    light: bool = False
 
     @classmethod
     def of(cls, text: str) -> Work:
-        """QUEUE:N:SECONDS, as on the command line. Raises ValueError."""
-        match = re.fullmatch(rf"({QUEUE_NAME}):([0-9]{{1,6}}):([0-9.]{{1,10}})", text)
+        """QUEUE:N:SECONDS or QUEUE:N:SECONDS:light, as on the command line. Raises ValueError."""
+        match = re.fullmatch(rf"({QUEUE_NAME}):([0-9]{{1,6}}):([0-9.]{{1,10}})(:light)?", text)
         if not match:
             raise ValueError(text)
-        return cls(match.group(1), int(match.group(2)), float(match.group(3)))
+        return cls(match.group(1), int(match.group(2)), float(match.group(3)), match.group(4) is not None)
 
 
 class Server(ThreadingHTTPServer):
@@ -226,9 +231,9 @@ class Server(ThreadingHTTPServer):
         self._lock = threading.Lock()
         self._queues: dict[str, Queue] = {}
         for work in tasks:
-            self._queue(work.queue).add(work.number, work.seconds)
+            self._queue(work.queue).add(work.number, work.seconds, work.light)
         for work in series:
-            self._queue(work.queue).add(work.number, work.seconds, series=True)
+            self._queue(work.queue).add(work.number, work.seconds, work.light, series=True)
 
     def answer(self, method: str, target: str) -> tuple[str, bytes]:
         """Content type and body for a request. Raises BadRequest."""
@@ -255,8 +260,9 @@ class Server(ThreadingHTTPServer):
     def _task(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
         task = queue.take(_word(query, "vm"), _word(query, "host", ""))
         if query.get("format") == "json":
-            return _json({"id": task.id, "seconds": task.seconds} if task else {})
-        return "text/plain", (f"{task.id} {task.seconds:g}\n" if task else "none\n").encode()
+            return _json({"id": task.id, "seconds": task.seconds, "light": task.light} if task else {})
+        words = [task.id, f"{task.seconds:g}", *(["light"] if task.light else [])] if task else ["none"]
+        return "text/plain", f"{' '.join(words)}\n".encode()
 
     def _done(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
         queue.done(_word(query, "vm"), _word(query, "id"))
@@ -347,7 +353,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, default=8081)
     command.add_argument("--lease", type=float, default=300, help="seconds beyond a task's length (300)")
     for option, what in (("--tasks", "tasks to begin with"), ("--series", "series of tasks to begin with")):
-        command.add_argument(option, type=Work.of, action="append", default=[], metavar="QUEUE:N:SECONDS", help=what)
+        command.add_argument(
+            option, type=Work.of, action="append", default=[], metavar="QUEUE:N:SECONDS[:light]", help=what
+        )
     command = commands.add_parser("add", help="add tasks")
     command.add_argument("url")
     command.add_argument("count", type=int)

@@ -41,6 +41,7 @@ def molecule(scenario: str, image: str = "prepared", *, weight: float = 1, limit
 # Stages on lab nodes: HTCondor 23.9.6 is on the image "prepared", 25.14.1 on "sid".
 MOLECULE = (
     Stage("images", ("tests/images",), limit=5400),
+    Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.5, limit=10800),
     molecule("box"),
     molecule("box", "sid"),
     molecule("faults", limit=10800),

@@ -26,7 +26,10 @@ NEWS: tuple[tuple[float, str, dict[str, Any]], ...] = (
     (126, "alpha", {"idle": 0, "running": 5, "decided": 4.0, "submitted": 0}),
     (132, "beta", {"idle": 0, "running": 3, "decided": 4.5, "submitted": 0}),
     (160, "alpha", {"left": 0, "at_work": 4, "done": 26}),
-    (166, "beta", {"left": 0, "at_work": 2, "done": 13}),
+    (162, "beta", {"left": 0, "at_work": 2, "done": 13}),
+    (166, "alpha", {"running": 4, "ended": (("300", 1),), "reasons": (
+        "The latest VM to ask found no work, 2 others still work: one scout every 900 s.", "Submitting none.")}),
+    (168, "beta", {"running": 2, "ended": (("300", 1),)}),
     (176, "alpha", {"at_work": 0, "works": 0, "done": 33}),
     (176, "beta", {"at_work": 0, "works": 0, "done": 16}),
     (196, "alpha", {"running": 2, "ended": (("200", 2), ("300", 1)), "decided": 5.0, "reasons": (
@@ -69,7 +72,7 @@ RECORDS = (
     record(5, "alpha", 200, (62, 68, 70, 178, 196)),
     record(6, "alpha", 200, (118, 122, 124, 181, 206)),
     record(7, "alpha", 200, (118, 124, 126, 182, 214)),
-    record(8, "alpha", 300, (118, 126, 128, 186, 214)),
+    record(8, "alpha", 300, (118, 126, 128, 154, 166)),
     record(9, "beta", 200, (120, 128, 130, 180, 206)),
-    record(10, "beta", 300, (120, 132, 134, 188, 206)),
+    record(10, "beta", 300, (120, 132, 134, 158, 168)),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.demo import guard
+from tests.lab.state import Process
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -82,9 +83,10 @@ def test_neither_ctrl_c_nor_a_hangup_ends_it_before_it_has_cleaned_up(watching: 
 
 
 def test_a_pid_that_is_another_process_by_now_is_not_killed(sleeper: subprocess.Popen[bytes]) -> None:
-    (found,) = guard.listen([f"begin {sleeper.pid}\n"]) or ()
-    assert found.alive()
-    assert not type(found)(found.pid, "another start").alive()
+    found = guard.listen([f"begin {sleeper.pid}\n"])
+    assert found is not None
+    assert [each.alive() for each in found] == [True]
+    assert not Process(sleeper.pid, "another start").alive()
 
 
 def test_a_command_that_ended_before_it_was_heard_of_is_nothing_to_clean_up() -> None:

@@ -9,10 +9,12 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.demo import steps as module
+from tests.demo.guard import Guard
 from tests.demo.screen import Screen
 from tests.demo.steps import Command, StepError, Steps, ansible_task
 
@@ -37,7 +39,7 @@ class Bench:
         self.stream = io.StringIO()
         self.told = Told()
         self.log = directory / "log"
-        self.steps = Steps(Screen(self.stream, terminal=False), self.told, self.log)
+        self.steps = Steps(Screen(self.stream, terminal=False), cast(Guard, self.told), self.log)
 
     @property
     def text(self) -> str:

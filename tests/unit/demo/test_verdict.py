@@ -46,7 +46,7 @@ def test_a_demo_as_it_should_go_keeps_all_promises() -> None:
     [
         (changed("alpha", at_work=3), "5 of them at work"),
         (changed("alpha", running=2), "5 VMs ran at once, 5 of them"),
-        (changed("beta", idle=1, running=0), "beta: its factory began with 1 VMs and went up to 1"),
+        (changed("beta", idle=1, running=0), "beta: its factory began with 1 VM and went up to 1"),
         (changed("beta", submitted=0), "beta: its factory began with 0 VMs"),
         (changed("alpha", done=0), "alpha: 0 of 0 tasks are done"),
         (ended("alpha", left=1), "alpha: 33 of 34 tasks are done"),

@@ -147,6 +147,28 @@ def test_empty_queue_gives_300_and_a_limit_of_tasks_leaves_the_rest(vm: Vm, queu
 
 
 @pytest.mark.slow
+def test_a_light_task_takes_its_time_and_next_to_no_processor(tmp_path: Path) -> None:
+    used = {}
+    for light in (True, False):
+        directory = tmp_path / f"light-{light}"
+        directory.mkdir()
+        work = taskqueue.Work("exp", 1, 3, light)
+        with taskqueue.Server(("127.0.0.1", 0), lease=100, tasks=[work]) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            vm = Vm(directory, f"http://127.0.0.1:{server.server_address[1]}/exp")
+            began = time.monotonic()
+            process = vm.start(option_tasks_per_vm="1")
+            _, status, usage = os.wait4(process.pid, 0)
+            assert (status, vm.read("shutdown_message")) == (0, "200 Success\n")
+            assert time.monotonic() - began >= 2
+            used[light] = usage.ru_utime + usage.ru_stime
+            server.shutdown()
+            thread.join()
+    assert used[True] < used[False] / 2
+
+
+@pytest.mark.slow
 def test_waits_idle_seconds_for_a_first_task(vm: Vm, queue: str) -> None:
     process = vm.start(option_idle_seconds="50")
     try:

@@ -72,7 +72,11 @@ def test_tasks_go_out_in_order_once_and_are_counted(url: str) -> None:
 def test_named_queues_are_separate_and_the_bare_address_is_the_default_one(url: str) -> None:
     taskqueue.add(f"{url}/atlas", 1, 5)
     assert post(f"{url}/task?vm=a&host=h") == "none\n"
-    assert json.loads(post(f"{url}/atlas/task?vm=a&host=h&format=json")) == {"id": "t1", "seconds": 5}
+    assert json.loads(post(f"{url}/atlas/task?vm=a&host=h&format=json")) == {
+        "id": "t1",
+        "seconds": 5,
+        "light": False,
+    }
     assert json.loads(post(f"{url}/atlas/task?vm=a&host=h&format=json")) == {}
     assert taskqueue.status(f"{url}/default")["queues"] == ["atlas", "default"]
 
@@ -164,7 +168,7 @@ def test_the_next_task_of_a_series_whose_vm_is_lost_goes_to_another_one() -> Non
     queue.add(1, 5, series=True)
     assert taken(queue, "lost") == "t1"
     queue.done("lost", "t1")
-    clock.now += 99
+    clock.now += taskqueue.KEEP_SECONDS - 1
     assert taken(queue, "next") == "none"
     clock.now += 1
     assert queue.status()["kept"] == 0
@@ -225,7 +229,8 @@ def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Pat
             "0",
             "--tasks=q:2:5",
             "--tasks=other:1:7.5",
-            "--series=more:2:5",
+            "--tasks=other:1:3:light",
+            "--series=more:2:5:light",
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -234,9 +239,10 @@ def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Pat
         url = server.stdout.readline().split()[1]
         try:
             assert post(f"{url}/other/task?vm=a&host=node1") == "t1 7.5\n"
+            assert post(f"{url}/other/task?vm=a&host=node1") == "t2 3 light\n"
             subprocess.run([*command, "add", f"{url}/q", "3", "20"], check=True)
             for task, following in (("t1", 1), ("t3", 0)):
-                assert post(f"{url}/more/task?vm=a") == f"{task} 5\n"
+                assert post(f"{url}/more/task?vm=a") == f"{task} 5 light\n"
                 post(f"{url}/more/done?vm=a&id={task}")
                 assert taskqueue.status(f"{url}/more")["kept"] == following
                 subprocess.run([*command, "end", f"{url}/more"], check=True)
@@ -251,7 +257,7 @@ def test_the_file_alone_serves_and_its_command_line_adds_and_shows(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "work", ["q", "q:1", "q:x:1", "../q:1:5", "q:1:-5", "q:1:1.2.3", "q:999999:1", "q:0:1", ":1:1"]
+    "work", ["q", "q:1", "q:x:1", "../q:1:5", "q:1:-5", "q:1:1.2.3", "q:999999:1", "q:0:1", ":1:1", "q:1:1:heavy"]
 )
 def test_tasks_that_cannot_be_are_refused_before_anything_is_served(work: str) -> None:
     done = subprocess.run(
