@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac import factorycycle
+from condor_vac import factorycycle, usertemplate
 from condor_vac.errors import VacError
 from condor_vac.factorycycle import Cycle
 from condor_vac.observation import Decision
@@ -114,7 +114,7 @@ def test_the_template_is_read_again_before_a_vm_can_start(
         calls.append(directory)
         return ["user_data: the copy of an hour ago serves"]
 
-    monkeypatch.setattr(factorycycle.usertemplate, "refresh", refresh)
+    monkeypatch.setattr(usertemplate, "refresh", refresh)
     monkeypatch.setattr(Greedy, "decide", lambda *_: Decision(wanted, (), (), ("because",)))
     pool = StandInPool([factory_ad(), *ads])
     last = cycle(pool, tmp_path).run(M)
@@ -127,7 +127,7 @@ def test_a_template_that_cannot_be_had_stops_submission(tmp_path: Path, monkeypa
     def gone(*_: Any) -> list[str]:
         raise VacError("user_data: 404")
 
-    monkeypatch.setattr(factorycycle.usertemplate, "refresh", gone)
+    monkeypatch.setattr(usertemplate, "refresh", gone)
     pool = StandInPool([factory_ad()])
     assert "404" in cycle(pool, tmp_path).run(M)["error"]
     assert pool.submitted() == 0
