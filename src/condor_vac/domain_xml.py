@@ -63,7 +63,11 @@ def build(job: JobAd, lease: Lease, settings: Settings, host: Host) -> str:
     ET.SubElement(root, "clock", {"offset": "utc"})
     for event in ("on_poweroff", "on_reboot", "on_crash"):
         _text(root, event, "destroy")
-    _devices(ET.SubElement(root, "devices"), job, lease, settings)
+    devices = ET.SubElement(root, "devices")
+    _devices(devices, job, lease, settings)
+    if host.architecture == "x86_64":
+        # By this a guest whose kernel panics is seen to have crashed; without it it would hold its slot and do nothing.
+        ET.SubElement(devices, "panic", {"model": "isa"})
     _identity(root, lease, host)
     return ET.tostring(root, encoding="unicode")
 

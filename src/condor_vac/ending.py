@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from condor_vac import chirp, disks, outcome, outputs, privileges, sandbox
+from condor_vac import chirp, disks, outcome, outcomerecord, outputs, privileges, sandbox
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease
 
@@ -43,7 +43,7 @@ def finish(lease: Lease, reason: str, execute: str, *, starter_seconds: float = 
 def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, chirp.Value]:
     """What the job's ad is told about the VM's end; every attribute is always among them.
 
-    Those that cannot be told from others come first: the starter may be about to end.
+    All of them in one come first: the starter may be about to end.
     """
     left = message
     if message is None and lease.stopping is not None:
@@ -53,7 +53,7 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
     cause = _cause(lease, left, reason, result)
     # A VM that HTCondor took away says nothing about the experiment or the site.
     taken_away = cause == "removed"
-    return {
+    told: dict[str, chirp.Value] = {
         "ShutdownCode": result.code,
         "ShutdownMessage": result.text,
         "VacCause": cause,
@@ -62,6 +62,7 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
         "VacAbort": result.abort and not taken_away,
         "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
     }
+    return {outcomerecord.NAME: outcomerecord.write(told), **told}
 
 
 def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcome) -> str:

@@ -82,7 +82,7 @@ def describe(view: survey.View, job: observe.Job, now: float) -> dict[str, Any]:
         "code": over.code if over else None,
         "kind": over.kind if over else None,
         "message": _line(ad.get("ShutdownMessage")) if over else None,
-        "cause": _line(ad.get("VacCause")) if over else None,
+        "cause": _line(over.cause) if over else None,
         "hold_reason": _line(ad.get("HoldReason")) if job.state == observe.HELD else None,
     }
 

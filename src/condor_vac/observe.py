@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from condor_vac import observation as o
-from condor_vac import outcome
+from condor_vac import outcome, outcomerecord
 from condor_vac.errors import VacError
 from condor_vac.machinetype import Machinetype
 
@@ -56,6 +56,7 @@ PROJECTION = (
     "ShutdownCode",
     "VacAbort",
     "VacBatch",
+    "VacCause",
     "VacCpuFraction",
     "VacCpuSeconds",
     "VacDigest",
@@ -63,6 +64,7 @@ PROJECTION = (
     "VacEvidenceTime",
     "VacFactory",
     "VacKind",
+    "VacOutcome",
     "VacRuntime",
     "VacStarted",
 )
@@ -101,13 +103,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Ending:
-    """The outcome that a run left in its job's ad; ``code`` None: the VM left no message."""
+    """The outcome that a run left in its job's ad; ``code`` None: the VM left no message. ``cause``: ending.py's."""
 
     code: int | None
     kind: str
     abort: bool
     time: float
     runtime: float | None
+    cause: str | None = None
 
 
 @dataclass(frozen=True)
@@ -190,15 +193,18 @@ def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
     ending = job.ended or _unsaid(job, m)
     busy = job.fraction is not None and job.fraction >= WORK_FRACTION
     life = ending.time - (job.started or ending.time)
+    works = run_id(job) in worked or (busy and life >= m.evidence_seconds)
+    # Its time was over before its work was: the code 700 of an agent that is deaf to the power button is the watch's.
+    all_its_time = works and ending.cause == outcomerecord.WALLCLOCK
     return o.Ended(
         id=job.id,
         submitted=job.submitted,
         ended=ending.time,
-        kind=ending.kind,
-        abort=ending.abort,
+        kind=o.NONE if all_its_time else ending.kind,
+        abort=ending.abort and not all_its_time,
         host=job.host,
         started=job.started,
-        works=run_id(job) in worked or (busy and life >= m.evidence_seconds),
+        works=works,
         measured=job.fraction is not None,
     )
 
@@ -224,7 +230,11 @@ def _lost(job: Job, worked: Collection[str]) -> o.Ended:
     )
 
 
-def _job(ad: Mapping[str, Any], name: str, m: Machinetype) -> Job:
+def _job(told: Mapping[str, Any], name: str, m: Machinetype) -> Job:
+    try:
+        ad = outcomerecord.completed(told)
+    except VacError as error:
+        raise ObservationError(f"job {name}: {error}") from error
     state = _integer(ad, name, "JobStatus")
     if state not in _STATES and state != COMPLETED:
         raise ObservationError(f"job {name}: JobStatus {state} is none that HTCondor documents for a VM job")
@@ -287,7 +297,12 @@ def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinet
     if abort is not None and not isinstance(abort, bool):
         raise ObservationError(f"job {name}: VacAbort is {abort!r}, not true or false")
     return Ending(
-        code, derived.kind if kind is None else kind, derived.abort if abort is None else abort, time, runtime
+        code,
+        derived.kind if kind is None else kind,
+        derived.abort if abort is None else abort,
+        time,
+        runtime,
+        _text(ad, name, "VacCause"),
     )
 
 

@@ -34,7 +34,6 @@ EXTRA = (
     "Owner",
     "HoldReason",
     "ShutdownMessage",
-    "VacCause",
     "VacHeartbeat",
     "LastRejMatchReason",
     "LastRejMatchTime",

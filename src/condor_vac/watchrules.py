@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from condor_vac import outputs, shutdowntime
+from condor_vac import outcomerecord, outputs, shutdowntime
 from condor_vac.leases import Lease
 
 # Several of the timer's periods: a run that is late is no absence.
@@ -84,7 +84,7 @@ def violation(lease: Lease, sample: Sample) -> Stop | None:
         return None
     age = sample.boottime - lease.started_boottime
     if 0 < lease.max_wallclock_seconds <= age:
-        return Stop("wallclock", "700 Exceeded max_wallclock_seconds")
+        return Stop(outcomerecord.WALLCLOCK, "700 Exceeded max_wallclock_seconds")
     judged_from = max(lease.started_boottime, sample.observed_since) + lease.fizzle_seconds
     if lease.heartbeat_file is None or sample.boottime < judged_from:
         return None

@@ -32,8 +32,8 @@ class Stage:
 
 
 def molecule(scenario: str, image: str = "prepared", *, weight: float = 1, limit: float = 5400) -> Stage:
-    """A molecule scenario in a lab of its own; all but ``default`` and ``faults`` begin with the box of its image."""
-    own = scenario in {"box", "default", "faults"}
+    """A molecule scenario in a lab of its own; all but ``default`` begin with the box of its image."""
+    own = scenario in {"box", "default"}
     needs = "images" if own else f"box-{image}"
     return Stage(f"{scenario}-{image}", ("tests/molecule", scenario, image), (needs,), weight, limit)
 
@@ -44,10 +44,19 @@ MOLECULE = (
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.5, limit=10800),
     molecule("box"),
     molecule("box", "sid"),
-    molecule("faults", limit=10800),
     *(
         molecule(scenario, image)
-        for scenario in ("two_experiments", "kinds", "hostile", "drift", "modules", "bad_input", "default")
+        for scenario in (
+            "faults",
+            "endings",
+            "two_experiments",
+            "kinds",
+            "hostile",
+            "drift",
+            "modules",
+            "bad_input",
+            "default",
+        )
         for image in ("prepared", "sid")
     ),
 )

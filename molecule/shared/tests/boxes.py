@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 import testinfra
 
-from tests.lab.patience import rest
-
 HERE = Path(__file__).resolve().parent
 AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
 PLACE = "/var/lib/condor_vac/tests"
@@ -32,6 +30,10 @@ STRANGER = (
 RUNNING = 2
 COMPLETED = 4
 HELD = 5
+# A look takes a container half a second and an emulated machine several: then it works for that long between two.
+LOOK_SECONDS = 1.0
+# Every part of the node answers within this time, unless a test keeps it from doing so.
+ANSWER_SECONDS = 300
 
 
 class Box:
@@ -89,25 +91,42 @@ class Box:
         finally:
             self.run("ip netns del stranger")
 
-    def state(self) -> dict[str, Any]:
-        """What the node holds (vm_jobs.py)."""
+    def look(self) -> dict[str, Any]:
+        """What can be seen of the node now (vm_jobs.py); ``unknown`` names what cannot."""
         done = self.host.run(f"python3 {TOOL} state")
         assert done.rc == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
+    def state(self) -> dict[str, Any]:
+        """What the node holds, when every part of it answers."""
+        return self.until("libvirt, HTCondor and the leases answer", lambda _: True, ANSWER_SECONDS)
+
     def until(self, what: str, wanted: Callable[[dict[str, Any]], object], seconds: float = 300) -> dict[str, Any]:
-        """Look until ``wanted`` is true of the state; fails with the last one."""
+        """Look until nothing of the state is unknown and ``wanted`` is true of it; fails with the last one."""
         deadline = time.monotonic() + seconds
         while True:
             began = time.monotonic()
-            found = self.state()
-            if wanted(found):
+            found = self.look()
+            if not found["unknown"] and wanted(found):
                 return found
             if time.monotonic() > deadline:
                 log = self.host.run("journalctl -n 40 -o cat -t condor_vac -u vac_watch -u libvirtd -u condor").stdout
                 pytest.fail(f"{what}: not within {seconds:g} s: {json.dumps(found, indent=1)}\n{log}")
-            rest(began)
+            time.sleep(max(LOOK_SECONDS, time.monotonic() - began))
+
+    def condor_version(self) -> tuple[int, ...]:
+        """HTCondor's version, such as (25, 14, 1)."""
+        return tuple(int(number) for number in self.run("condor_version").split()[1].split("."))
+
+    def make_room(self, vms: int) -> None:
+        """Have room for so many VMs at once, whatever the machine has: they are small, and mostly wait."""
+        self.put("/etc/condor/config.d/90-room.config", f"NUM_CPUS = {vms}\nMEMORY = {vms * 512}\n".encode())
+        self.run("systemctl restart condor")
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self.host.run("condor_status -constraint PartitionableSlot -af TotalSlotCpus").stdout.strip() != str(vms):
+            assert time.monotonic() < deadline, f"HTCondor does not offer {vms} processors"
+            time.sleep(LOOK_SECONDS)
 
     def clear(self, seconds: float = 300) -> None:
         """Hold the factory and end all VMs; wait until nothing of them is left on the node."""
@@ -159,6 +178,8 @@ def leaks(state: dict[str, Any]) -> list[str]:
     found = [f"lease without a sandbox: {one['domain']}" for one in leases if not one["sandbox_there"]]
     found += [f"domain without a lease: {name}" for name in state["domains"] if name not in _names(leases)]
     found += [f"export without a lease: {item}" for item in state["exports"] if tuple(item) not in shared]
+    addresses = {one["address"] for one in leases}
+    found += [f"shared by HTTP without a lease: {item}" for item in state["shares"] if item not in addresses]
     found += [f"console without a lease: {name}" for name in state["consoles"] if name[4:40] not in uuids]
     return found
 
@@ -170,8 +191,12 @@ def nothing_leaked(state: dict[str, Any]) -> bool:
 
 def working(lease: dict[str, Any], state: dict[str, Any]) -> bool:
     """Whether the VM of the lease runs, with everything it was given, and has written its heartbeat."""
-    shared = [item for item in state["exports"] if item[0].startswith(f"{lease['sandbox']}/")]
-    return lease["domain"] in state["domains"] and lease["heartbeat"] is not None and len(shared) == len(DIRECTORIES)
+    if lease["domain"] not in state["domains"] or lease["heartbeat"] is None:
+        return False
+    exported = [item for item in state["exports"] if item[0].startswith(f"{lease['sandbox']}/")]
+    by_nfs = lease["sharing"] == "http" or len(exported) == len(DIRECTORIES)
+    by_http = lease["sharing"] == "nfs" or set(DIRECTORIES) < set(state["shares"].get(lease["address"], ()))
+    return by_nfs and by_http
 
 
 def _names(leases: list[dict[str, Any]]) -> set[str]:

@@ -30,7 +30,9 @@ TOOLS = [
 ]  # fmt: skip
 # In the order of loading: the network first, because DHCP runs while the disks are probed.
 EARLY_MODULES = ["virtio_net", "af_packet"]
-MODULES = ["ata_piix", "ahci", "sr_mod", "sd_mod", "virtio_blk", "isofs", "button", "evdev", "virtio_rng"]
+MODULES = [
+    "ata_piix", "ahci", "sr_mod", "sd_mod", "virtio_blk", "isofs", "button", "evdev", "virtio_rng", "pvpanic_mmio",
+]  # fmt: skip
 LAZY_MODULES = ["nfs", "nfsv3", "nfsv4", "ext4"]
 # Nothing is probed that a VM of ours does not have. A serial console in an emulated machine is slow: quiet.
 COMMAND_LINE = (

@@ -11,6 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condor_vac import observe
+from condor_vac.judgement import ERROR, FOUND, Judgement
+from condor_vac.observation import RUNNING as RUNNING_VM
+from condor_vac.observation import Limits, Machine, Observation
 from condor_vac.observe import ObservationError, Queue
 from condor_vac.pool import Unreadable
 from tests.unit.condor_vac.standins import COMPLETED, HELD, IDLE, NOW, REMOVED, RUNNING, ad, factory_ad, machinetype
@@ -41,6 +44,32 @@ def test_a_queue_has_vms_and_factories() -> None:
 
 def test_an_empty_queue_is_no_error() -> None:
     assert observe.queue([], M) == Queue((), {})
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "worked", "kind", "abort"),
+    [
+        # It was stopped for its age alone: no failure, whatever it could or could not say to the power button.
+        ("wallclock", 700, True, "none", False),
+        ("wallclock", 100, True, "none", False),
+        ("wallclock", 700, False, "agent", True),
+        ("heartbeat", 700, True, "agent", True),
+        ("message", 700, True, "agent", True),
+    ],
+)
+def test_a_vm_that_worked_until_its_wall_clock_ended_has_not_failed(
+    cause: str, code: int, worked: bool, kind: str, abort: bool
+) -> None:
+    told = {"VacEnded": int(NOW) - 100, "VacCause": cause, "ShutdownCode": code}
+    (end,) = seen(ad("1.0", COMPLETED, **told), worked=("1.0:1",) if worked else ()).ended
+    assert (end.kind, end.abort, end.works) == (kind, abort, worked)
+    judgement = Judgement(Limits())
+    started = end.started
+    judgement.take_in(
+        Observation(started + 300, (Machine("1.0", RUNNING_VM, started, started, end.host, worked, True),))
+    )
+    judgement.take_in(Observation(NOW, (), (end,)))
+    assert judgement.verdict() == (FOUND if kind == "none" else ERROR)
 
 
 WRONG = [

@@ -85,6 +85,15 @@ def test_what_a_vm_is(node: Node, job: JobAd, lease: Lease) -> None:
     assert at(root, "devices/disk/source/seclabel", "relabel") == ["no", "no"]
 
 
+@pytest.mark.parametrize(("architecture", "models"), [("x86_64", ["isa"]), ("aarch64", [])])
+def test_a_guest_can_report_that_its_kernel_panicked(
+    node: Node, job: JobAd, lease: Lease, architecture: str, models: list[str]
+) -> None:
+    root = built(job, lease, node, Host(architecture, True))
+    assert at(root, "devices/panic", "model") == models
+    assert root.findtext("on_crash") == "destroy"
+
+
 def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
     root = built(job, lease, node, Host("x86_64", False))
     assert root.get("type") == "qemu"

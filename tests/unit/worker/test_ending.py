@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from condor_vac import chirp, ending
+from condor_vac import chirp, ending, outcomerecord
 from condor_vac.errors import VacError
 from condor_vac.leases import Lease, boottime
 from tests.unit.worker.conftest import GID, ROOT, UID, Node
 
 ALWAYS = {
-    *("ShutdownCode", "ShutdownMessage", "VacKind", "VacAbort", "VacRuntime", "VacCause", "VacEnded"),
+    *("VacOutcome", "ShutdownCode", "ShutdownMessage", "VacKind", "VacAbort", "VacRuntime", "VacCause", "VacEnded"),
 }
 
 
@@ -59,6 +59,12 @@ def test_what_the_ad_is_told(
     assert found == (code, f'"{kind}"', abort, f'"{cause}"')
     assert abs(int(told["VacRuntime"]) - runtime) <= 1
     assert told["VacEnded"] == "1700000000"
+    # All of it in what is told first: a starter that is about to end hears no more.
+    assert next(name for name, _ in node.starter.asked if name in ALWAYS) == "VacOutcome"
+    record = outcomerecord.read(told["VacOutcome"].strip('"'))
+    assert {name: chirp.literal(value) for name, value in record.items()} == {
+        name: text for name, text in told.items() if name in record
+    }
 
 
 @pytest.mark.parametrize("left", [None, b"100 told to stop"])
@@ -121,7 +127,7 @@ def test_files_are_safe_before_the_starter_hears_of_it(node: Node, monkeypatch: 
 def test_all_is_told_in_one_connection(node: Node) -> None:
     finish(node, ended(node))
     assert node.starter.connections == 1
-    assert len(node.starter.asked) == 7
+    assert len(node.starter.asked) == len(ALWAYS)
 
 
 @pytest.mark.parametrize("size", [8, 100 << 20])
