@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
-from condor_vac import console, domains, exports, fields, httpshare, network, privileges, sandbox
+from condor_vac import console, domains, exports, fields, httpshare, isolation, network, privileges, sandbox
 from condor_vac import settings as settings_module
 from condor_vac.errors import UsageError, VacError
 from condor_vac.leases import DOMAIN_PATTERN, Lease, Store, boottime, check_uuid
@@ -133,6 +133,7 @@ def acquire(request: dict[str, Any], who: Caller, settings: Settings, store: Sto
     running = domains.active() if earlier else {}
     with sandbox.opened(request["sandbox"], settings.execute, who.uid) as fd, store.lock():
         lease = _existing(request, who, settings, store, running) or _new(request, who, settings, store)
+        isolation.ensure(settings.bridge, settings.subnet)
         with contextlib.ExitStack() as undo:
             made = privileges.run_as(who.uid, who.gid, lambda: _make_directories(fd, lease), timeout=_WORK_SECONDS)
             for name in made:

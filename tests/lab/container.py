@@ -23,7 +23,8 @@ from .state import Node, Process
 CONSOLE = "console.log"
 KVM = "kvm"
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
-_KILL_SECONDS = 30
+# For what hangs: on a host with a hundred busy processes half a minute was too little.
+_KILL_SECONDS = 600
 _NETWORK_DEVICES = """[Unit]
 Description=Own network devices can be set up
 DefaultDependencies=no

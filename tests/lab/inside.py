@@ -23,6 +23,7 @@ from typing import Any
 
 CGROUPS = Path("/sys/fs/cgroup")
 BRIDGE = "lab0"
+SWEEP_SECONDS = 600  # for what hangs
 REBOOT = 133  # what systemd-nspawn --keep-unit exits with where the container wants to boot again
 
 
@@ -136,7 +137,7 @@ def sweep(spec: dict[str, Any]) -> None:
     """Remove the cgroups that a lab left. ``spec``: cgroup (a name). Raises OSError if processes are in them."""
     run("mount", "-t", "cgroup2", "cgroup2", str(CGROUPS))
     place = parent_cgroup() / spec["cgroup"]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + SWEEP_SECONDS
     while place.is_dir() and not remove(place):
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes are left in the cgroup {place}")

@@ -73,7 +73,11 @@ def up(names: Sequence[str], image_kind: str, memory: int, internet: bool, layer
 
 
 def boot(names: Sequence[str]) -> None:
-    """Turn nodes that are off on again, with the files that they have."""
+    """Turn nodes that are off on again, with the files that they have.
+
+    They are told the nodes' names again: a power cut may have lost a file that was not yet on the disk.
+    """
+    booted = []
     for name in names:
         node = state.load(name)
         if node is None:
@@ -81,6 +85,8 @@ def boot(names: Sequence[str]) -> None:
         if not node.running():
             _power_on(name)
             _wait(name)
+            booted.append(name)
+    _tell_names(booted)
 
 
 def cut(names: Sequence[str]) -> None:

@@ -19,6 +19,8 @@ from .paths import LabError, as_root, lab_dir, lab_id, write_atomically
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# For what hangs: a process of many gigabytes on a busy host may take seconds to end.
+_KILL_SECONDS = 600
 RECORD = "node.json"
 
 
@@ -50,8 +52,8 @@ class Process:
 
     def stop(self, patience: float = 5.0) -> None:
         """End the process (SIGTERM, then SIGKILL after `patience` seconds) and wait until it is gone."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + patience
+        for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, _KILL_SECONDS)):
+            deadline = time.monotonic() + seconds
             if self.alive():
                 self._signal(number)
             while time.monotonic() < deadline:

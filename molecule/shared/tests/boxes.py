@@ -87,7 +87,7 @@ class Box:
         """What a command ended with on a host of the VMs' network that is no VM."""
         self.run(STRANGER)
         try:
-            return self.host.run(f"ip netns exec stranger timeout 60 {command}")
+            return self.host.run(f"ip netns exec stranger timeout 600 {command}")
         finally:
             self.run("ip netns del stranger")
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import testinfra
 
+from tests.lab import inventory
+
 WAIT_SECONDS = 1200
 MACHINETYPE = "lab"
 COMPLETED = 4
@@ -26,6 +28,12 @@ def group(name: str) -> Any:
 def worker() -> Any:
     """A worker node."""
     return group("worker_node")
+
+
+@pytest.fixture(scope="session")
+def lab_kind(worker: Any) -> str:
+    """What the worker node is: container or machine."""
+    return str(inventory.hosts()[worker.check_output("hostname -s")]["lab_kind"])
 
 
 @pytest.fixture(scope="session")

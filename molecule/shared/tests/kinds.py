@@ -52,13 +52,17 @@ class Vm:
         found: dict[str, Any] = self.box.until(f"{self.name} ends", over, WAIT_SECONDS)["jobs"][f"{self.cluster}.0"]
         return found
 
+    def give_task(self) -> None:
+        """Have a task for the VM, after which it ends."""
+        self.box.add_task(self.name, 5)
+
     def output(self, name: str) -> str:
         """A file that came back."""
         return self.box.run(f"cat {PLACE}/{self.name}/0/{name}")
 
 
-def start(box: Box, name: str) -> Vm:
-    """Submit one VM of the kind, with a task to do."""
+def start(box: Box, name: str, *, waits: bool = False) -> Vm:
+    """Submit one VM of the kind, with a task to do; one that ``waits`` lives until it is given it (``give_task``)."""
     described, options = {**OVER_HTTP, **OVER_NFS}[name]
     check = f"{PLACE}/{name}/mjf_check"
     with tempfile.TemporaryDirectory() as directory:
@@ -68,11 +72,14 @@ def start(box: Box, name: str) -> Vm:
     cluster = box.submit(
         name,
         options={
-            "queue_url": box.add_task("kinds", 5),
+            "queue_url": box.queue(name),
             "tasks_per_vm": "1",
-            "idle_seconds": "60",
+            "idle_seconds": "86400" if waits else "60",
             **options,
         },
         machinetype={"user_data_files": {"mjf_check": check}, "hs06": 12.5, **described},
     )
-    return Vm(box, name, cluster)
+    vm = Vm(box, name, cluster)
+    if not waits:
+        vm.give_task()
+    return vm

@@ -67,6 +67,14 @@ UMOUNT = """#!/bin/sh
 grep -vF " $2 " @BASE@/mountinfo > @BASE@/new
 mv @BASE@/new @BASE@/mountinfo
 """
+IP = """#!/bin/sh
+echo "$@" >> @BASE@/ip.log
+[ -e @BASE@/ip.fail ] && { cat @BASE@/ip.fail >&2; exit 2; }
+case "$3" in
+show) printf '0:\\tfrom all lookup local\\n'; cat @BASE@/rules;;
+add) printf '%s:\\tfrom all to %s iif %s %s\\n' "$5" "$9" "$7" "${10}" >> @BASE@/rules;;
+esac
+"""
 
 CONDOR_WHO = """#!/bin/sh
 echo "$@" >> @BASE@/condor_who.log
@@ -180,12 +188,14 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
         (base / name).mkdir()
         (base / name).chmod(mode)
     scripts = {"exportfs": EXPORTFS, "virsh": VIRSH, "mount": MOUNT, "umount": UMOUNT, "condor_who": CONDOR_WHO}
+    scripts["ip"] = IP
     scripts |= {"condor_status": CONDOR_STATUS, "condor_update_machine_ad": CONDOR_UPDATE_MACHINE_AD}
     for name, text in scripts.items():
         path = base / "bin" / name
         path.write_text(text.replace("@BASE@", str(base)))
         path.chmod(path.stat().st_mode | stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
     (base / "exports").write_text("")
+    (base / "rules").write_text("")
     (base / "domstats").write_text("")
     (base / "slots").write_text('[{"PartitionableSlot": true, "HasVM": true}]')
     (base / "mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/vda rw\n")

@@ -42,6 +42,36 @@ def test_grants_an_address_and_three_directories_to_it_alone(node: Node) -> None
     assert lease_files(node) == [json.loads(json.dumps(found.to_mapping()))]
 
 
+RULE = "76:\tfrom all to 192.168.86.0/24 iif vac0{} prohibit\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "added"),
+    [
+        ("", True),
+        (RULE.format(""), False),
+        (RULE.format(" [detached]"), False),
+        (RULE.format("").replace("vac0", "vac1"), True),
+        (RULE.format("").replace("86.0", "87.0"), True),
+        (RULE.format("").replace("prohibit", "lookup main"), True),
+        (RULE.format("").replace("76:", "40000:"), True),
+    ],
+)
+def test_no_vm_is_routed_to_another(node: Node, rules: str, added: bool) -> None:
+    (node.base / "rules").write_text(rules)
+    node.acquire()
+    assert (node.base / "rules").read_text() == rules + (RULE.format("") if added else "")
+
+
+def test_without_that_rule_there_is_no_lease(node: Node) -> None:
+    node.fail("ip", "RTNETLINK answers: Operation not permitted")
+    with pytest.raises(VacError, match="Operation not permitted"):
+        node.acquire()
+    assert (node.exported(), lease_files(node)) == ([], [])
+    node.mend("ip")
+    assert node.acquire(sandbox=node.sandbox(2)).address == "192.168.86.10"
+
+
 def test_again_is_the_same_lease(node: Node) -> None:
     request = node.request()
     who = Caller(UID, GID)

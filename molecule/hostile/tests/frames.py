@@ -1,0 +1,65 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counts the frames that come from one MAC address by what they claim to be, on interfaces of a node.
+
+``frames.py FILE PORT INTERFACE...`` writes FILE, a JSON object of interface to {kind: count}, at SIGTERM, and
+"ready" to standard output once it listens. A kind is the source's MAC, then ``ip ADDRESS``, ``arp ADDRESS`` or the
+Ethernet type in hexadecimal. On the guest's own port (the first interface) every frame counts that the guest sent,
+before any filter; on the others those that passed it.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+ETH_P_ALL = 3
+PACKET_OUTGOING = 4
+ARP, IPV4 = 0x0806, 0x0800
+
+
+class Stop(Exception):
+    """It is time to write what was counted."""
+
+
+def kind(frame: bytes) -> str:
+    """What a frame claims to be."""
+    source, ethernet_type = frame[6:12].hex(":"), int.from_bytes(frame[12:14], "big")
+    if ethernet_type == IPV4:
+        return f"{source} ip {socket.inet_ntoa(frame[26:30])}"
+    if ethernet_type == ARP:
+        return f"{source} arp {socket.inet_ntoa(frame[28:32])}"
+    return f"{source} {ethernet_type:04x}"
+
+
+def count(names: list[str]) -> dict[str, collections.Counter[str]]:
+    """Count until SIGTERM: what comes in on the first interface, and what goes out by or comes in on the others."""
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    found: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in names}
+    sockets = {}
+    for name in names:
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        link.bind((name, ETH_P_ALL))
+        sockets[link] = name
+    signal.signal(signal.SIGTERM, stop)
+    print("ready", flush=True)
+    try:
+        while True:
+            for link in select.select(list(sockets), [], [])[0]:
+                frame, address = link.recvfrom(2048)
+                if sockets[link] != names[0] or address[2] != PACKET_OUTGOING:
+                    found[sockets[link]][kind(frame)] += 1
+    except Stop:
+        return found
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(json.dumps(count(sys.argv[2:])), "utf-8")
