@@ -76,7 +76,7 @@ options:
     default: nat
   isolate:
     description:
-      - Keep virtual machines of this node from talking to each other over the bridge. They reach the host and the world.
+      - Keep virtual machines of this node from talking to each other over the bridge. They reach the host and others.
       - What they send each other with the host as their router, C(vac_lease) of the worker role has refused.
     type: bool
     default: true
