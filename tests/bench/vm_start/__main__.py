@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``python -m tests.bench.vm_start [MACHINE] [--vms N] [--json]``: measure on a worker node of the lab.
 
-The machine must be a converged pool in a box (``make demo KEEP=1`` leaves one). Everything runs inside one real
-job of the VMs' owner; for that long the owner may run exportfs by sudo, as the seed wants it, and open /dev/kvm.
+The machine must be a converged pool in a box that shares by NFS. Everything runs inside one real job of the VMs' owner;
+for that long the owner may run exportfs by sudo, as the seed wants it, and open /dev/kvm.
 """
 
 from __future__ import annotations
