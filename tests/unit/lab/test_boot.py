@@ -1,181 +1,74 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nodes are started with, how they are reached and remembered; no node runs here."""
+"""What nodes are told of each other, with stand-ins for their processes and for SSH."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.lab import container, host, images, inventory, network, nodes, paths, space, ssh, state
-from tests.lab.host import Acceleration
-from tests.lab.paths import LabError
+from tests.lab import nodes, space, state
 from tests.lab.state import Node, Process
 
-ADDRESSES = {"head": "10.77.0.11", "node1": "10.77.0.12"}
-CONTAINER = Node(name="head", kind="container", image="prepared-1", number=11)
-MACHINE = Node(name="node1", kind="machine", image="prepared-1", number=12, ssh_port=2222, acceleration="tcg")
+PUBLIC_KEY = "ssh-ed25519 AAAA lab"
 
 
 @pytest.fixture(autouse=True)
-def own_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A lab with a blank in its path, and a host without virtualisation."""
-    monkeypatch.setenv("VAC_LAB_DIR", str(tmp_path / "a lab"))
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """A lab of this test's own; returns, for each time a node is told the names, the node and the names."""
+    told: list[tuple[str, str]] = []
+
+    def run(node: Node, script: str, stdin: str = "") -> str:
+        if "/etc/hosts" in script:
+            told.append((node.name, " ".join(line.split()[-1] for line in stdin.splitlines() if ".lab " in line)))
+        return ""
+
+    def start(node: Node, public_key: str, addresses: dict[str, str]) -> Process:
+        assert public_key == PUBLIC_KEY
+        return Process.of(os.getpid())
+
+    monkeypatch.setenv("VAC_LAB_DIR", str(tmp_path))
     monkeypatch.setenv("VAC_LAB", "unit")
-    monkeypatch.setattr(host, "acceleration", lambda: Acceleration("tcg", (), 1))
+    monkeypatch.setattr(nodes.ssh, "run", run)
+    monkeypatch.setattr(nodes.ssh, "answers", lambda node: True)
+    monkeypatch.setattr(nodes.ssh, "write_config", lambda: None)
+    monkeypatch.setattr(nodes.ssh, "public_key", lambda: PUBLIC_KEY)
+    monkeypatch.setattr(space.Space, "begin", lambda self: None)
+    for kind in ("machine", "container"):
+        monkeypatch.setattr(nodes, kind, SimpleNamespace(start=start, CONSOLE="console.log"))
+    return told
 
 
-def save(*wanted: Node) -> None:
-    """Record nodes as ones that are on: their process is this one."""
-    for node in wanted:
-        dataclasses.replace(node, process=Process.of(os.getpid()), ready=True).save()
+def record(name: str, number: int, kind: str, *, on: bool) -> None:
+    process = Process.of(os.getpid()) if on else None
+    Node(name=name, kind=kind, image="bare-1", number=number, process=process, ready=on).save()
 
 
-def test_a_record_comes_back_as_it_was_and_knows_its_process() -> None:
-    save(CONTAINER, MACHINE)
-    assert [node.name for node in state.load_all()] == ["head", "node1"]
-    found = state.require("node1")
-    assert dataclasses.replace(found, process=None, ready=False) == MACHINE
-    dataclasses.replace(found, process=Process(os.getpid(), "another start")).save()
-    with pytest.raises(LabError, match="up node1"):
-        state.require("node1")
+def test_machines_that_boot_again_learn_the_names_again(lab: list[tuple[str, str]]) -> None:
+    record("one", 11, "machine", on=True)
+    record("two", 12, "machine", on=False)
+    nodes.boot(["two"])
+    assert sorted(lab) == [("one", "one two"), ("two", "one two")]
+    assert state.require("two").ready
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"name": "head"}', "[]"])
-def test_a_damaged_record_is_named(text: str) -> None:
-    save(CONTAINER)
-    (CONTAINER.directory / state.RECORD).write_text(text)
-    with pytest.raises(LabError, match="remove that directory"):
-        state.load("head")
+def test_a_container_that_boots_again_was_given_the_names_with_its_files(lab: list[tuple[str, str]]) -> None:
+    record("one", 11, "container", on=True)
+    record("two", 12, "container", on=False)
+    nodes.boot(["two"])
+    assert lab == [("one", "one two")]
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "Node", "-x", "localhost", "a" * 43, "a\n"])
-def test_names_that_can_be_no_host_are_refused(name: str) -> None:
-    with pytest.raises(LabError, match="node name"):
-        state.checked_name(name)
+def test_a_node_that_is_on_is_left_alone_but_for_the_names(lab: list[tuple[str, str]]) -> None:
+    record("one", 11, "machine", on=True)
+    before = state.require("one")
+    nodes.boot(["one"])
+    assert state.require("one") == before
+    assert lab == [("one", "one")]
 
 
-@pytest.mark.parametrize("name", ["../x", "A", ".hidden", "x y", "a" * 50])
-def test_names_that_can_be_no_lab_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv("VAC_LAB", name)
-    with pytest.raises(LabError, match="VAC_LAB"):
-        paths.lab_dir()
-
-
-def test_labs_share_images_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = (paths.lab_dir(), paths.lab_id(), images.images_dir())
-    with paths.in_lab("other"):
-        assert paths.lab_dir() != first[0]
-        assert paths.lab_id() != first[1]
-        assert images.images_dir() == first[2]
-    assert (paths.lab_dir(), paths.lab_id()) == first[:2]
-
-
-def test_a_containers_files_make_it_a_host_of_the_lab() -> None:
-    files = container.files(CONTAINER, "ssh-ed25519 AAAA lab\n", ADDRESSES)
-    assert files["/etc/hostname"] == "head\n"
-    assert "10.77.0.12 node1.lab node1" in files["/etc/hosts"].splitlines()
-    assert "Address=10.77.0.11/24" in files["/etc/systemd/network/05-lab-segment.network"]
-    assert "Name=host0" in files["/etc/systemd/network/05-lab-segment.network"]
-    other = container.files(dataclasses.replace(CONTAINER, name="node1", number=12), "", ADDRESSES)
-    assert other["/etc/machine-id"] != files["/etc/machine-id"]
-
-
-def test_a_container_gets_kvm_only_where_the_host_virtualises(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not [word for word in container.arguments(CONTAINER) if word.endswith(":/dev/kvm")]
-    monkeypatch.setattr(host, "acceleration", lambda: Acceleration("kvm", (), 2))
-    binds = [word for word in container.arguments(CONTAINER) if word.endswith(":/dev/kvm")]
-    assert binds == [f"--bind={CONTAINER.directory}/kvm:/dev/kvm"], "a device of its own, not the host's"
-
-
-def test_silence_and_255_are_explained_by_the_limit_of_the_host() -> None:
-    CONTAINER.directory.mkdir(parents=True)
-    console = CONTAINER.directory / container.CONSOLE
-    console.write_text("systemd-nspawn ended with 255\n")
-    assert "inotify" in container.evidence(CONTAINER)
-    console.write_text("systemd-nspawn ended with 1\n")
-    assert "inotify" not in container.evidence(CONTAINER)
-
-
-def test_one_ssh_config_reaches_both_kinds() -> None:
-    save(CONTAINER, MACHINE)
-    ssh.write_config()
-
-    def option(node: Node, name: str) -> str:
-        command = ["ssh", "-G", *ssh.command(node)[1:]]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        return next((line.partition(" ")[2] for line in shown.splitlines() if line.startswith(f"{name} ")), "")
-
-    assert (option(MACHINE, "hostname"), option(MACHINE, "port")) == ("127.0.0.1", "2222")
-    assert option(MACHINE, "proxycommand") in {"", "none"}
-    words = shlex.split(option(CONTAINER, "proxycommand"))
-    assert words[-1] == str(CONTAINER.directory / "export/ssh")
-    assert Path(words[0]).samefile(sys.executable)
-    assert option(CONTAINER, "proxyusefdpass") == "yes"
-    assert option(CONTAINER, "user") == "root"
-
-
-def test_ansible_reaches_nodes_by_names_that_no_other_lab_has() -> None:
-    save(CONTAINER)
-    mine = inventory.hosts()["head"]
-    with paths.in_lab("other"):
-        save(CONTAINER)
-        theirs = inventory.hosts()["head"]
-    assert mine["ansible_host"] != theirs["ansible_host"]
-    assert shlex.split(mine["ansible_ssh_common_args"]) == ["-F", str(ssh.config_path())]
-    assert (mine["lab_kind"], mine["lab_address"]) == ("container", "10.77.0.11")
-
-
-@pytest.mark.parametrize(
-    ("asked", "obstacle", "kind"),
-    [("", "", "container"), ("", "no tun", "machine"), ("machine", "", "machine"), ("container", "", "container")],
-)
-def test_containers_wherever_they_can_be(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], asked: str, obstacle: str, kind: str
-) -> None:
-    monkeypatch.setenv("LAB", asked)
-    monkeypatch.setattr(nodes, "obstacle", lambda: obstacle)
-    assert nodes.kind_of_host() == kind
-    assert (obstacle in capsys.readouterr().err) is True
-
-
-@pytest.mark.parametrize(("asked", "message"), [("docker", "container or machine"), ("container", "no tun")])
-def test_a_kind_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, asked: str, message: str) -> None:
-    monkeypatch.setenv("LAB", asked)
-    monkeypatch.setattr(nodes, "obstacle", lambda: "no tun")
-    with pytest.raises(LabError, match=message):
-        nodes.kind_of_host()
-
-
-def test_what_is_missing_on_the_host_is_said_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    space.obstacle.cache_clear()
-    monkeypatch.setattr(host, "find_program", lambda name: None if name == "systemd-nspawn" else f"/bin/{name}")
-    try:
-        assert "systemd-container" in space.obstacle()
-    finally:
-        space.obstacle.cache_clear()
-
-
-def test_a_layer_is_of_one_node_and_one_image() -> None:
-    place = nodes.layer_dir("box", CONTAINER.image)
-    place.mkdir(parents=True)
-    (place / state.RECORD).write_text(json.dumps(dataclasses.asdict(dataclasses.replace(CONTAINER, number=42))))
-    found = nodes._on_layer(CONTAINER, "box")
-    assert (found.number, found.layer) == (42, str(place / "root"))
-    for other in (dataclasses.replace(CONTAINER, name="x"), dataclasses.replace(CONTAINER, image="prepared-2")):
-        with pytest.raises(LabError, match="layer box"):
-            nodes._on_layer(other, "box")
-
-
-def test_numbers_are_addresses_of_the_segment() -> None:
-    assert network.address(11) == "10.77.0.11"
-    assert network.free_number({11, 12, 14}) == 13
-    for number in (10, 251):
-        with pytest.raises(ValueError, match="outside"):
-            network.address(number)
+def test_a_node_that_never_was_cannot_boot() -> None:
+    with pytest.raises(nodes.LabError, match="there is no node three"):
+        nodes.boot(["three"])
