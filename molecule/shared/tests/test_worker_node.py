@@ -69,11 +69,16 @@ def test_row_4_ip_forwarding_is_on_and_a_boot_turns_it_on(worker: Any) -> None:
         ("VM_MAX_NUMBER", "0"),
         ("LIBVIRT_XML_SCRIPT", "/usr/local/libexec/libvirt_cernvm_script"),
         ("VAC_HOOK_PREPARE_JOB", "/usr/local/libexec/vac_prepare_hook"),
-        ("VAC_HOOK_JOB_EXIT", "/usr/local/libexec/vac_exit_hook"),
     ],
 )
 def test_row_5_the_vm_universe_is_configured(worker: Any, name: str, value: str) -> None:
     assert knob(worker, name) == value
+
+
+def test_row_5_the_exit_hook_is_there_until_htcondor_runs_vms_twice_with_it(worker: Any) -> None:
+    version = tuple(map(int, worker.check_output("condor_version").split()[1].split(".")))
+    set_to = worker.run("condor_config_val VAC_HOOK_JOB_EXIT").stdout.strip()
+    assert (set_to == "/usr/local/libexec/vac_exit_hook") is (version < (25, 4, 0)), (version, set_to)
 
 
 def test_row_5_only_vacuum_vms_start(worker: Any) -> None:
