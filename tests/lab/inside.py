@@ -134,14 +134,17 @@ def kill(spec: dict[str, Any]) -> None:
 
 
 def sweep(spec: dict[str, Any]) -> None:
-    """Remove the cgroups that a lab left. ``spec``: cgroup (a name). Raises OSError if processes are in them."""
+    """Remove the cgroups that a lab left, those of its killed probes with them.
+
+    ``spec``: cgroup (how their names begin). Raises OSError if processes stay in them.
+    """
     run("mount", "-t", "cgroup2", "cgroup2", str(CGROUPS))
-    place = parent_cgroup() / spec["cgroup"]
     deadline = time.monotonic() + SWEEP_SECONDS
-    while place.is_dir() and not remove(place):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"processes are left in the cgroup {place}")
-        time.sleep(0.05)
+    for place in parent_cgroup().glob(f"{spec['cgroup']}*"):
+        while place.is_dir() and not remove(place):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"processes are left in the cgroup {place}")
+            time.sleep(0.05)
 
 
 def remove(place: Path) -> bool:

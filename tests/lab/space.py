@@ -143,10 +143,9 @@ class Space:
         holder = self.holder()
         if holder is not None:
             holder.kill()
-        if self._record.exists():
-            done = _call(as_root("unshare", "--mount", *step("sweep")), {"cgroup": cgroup()})
-            if done.returncode != 0:
-                raise LabError(f"cgroups of the lab are left: {done.stderr.strip()}")
+        done = _call(as_root("unshare", "--mount", *step("sweep")), {"cgroup": cgroup()})
+        if done.returncode != 0:
+            raise LabError(f"cgroups of the lab are left: {done.stderr.strip()}")
         for path in (self._ready, self._record):
             subprocess.run(as_root("rm", "-f", str(path)), check=True)
 

@@ -93,7 +93,7 @@ def test_a_power_cut_loses_processes_and_no_files() -> None:
 
 def test_a_reboot_from_inside_boots_again() -> None:
     lab("up", "one")
-    boot = on("one", "cat /proc/sys/kernel/random/boot_id; systemctl reboot > /dev/null 2>&1")
+    boot = on("one", "cat /proc/sys/kernel/random/boot_id; systemd-run --quiet --on-active=1 systemctl reboot")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (now := lab("ssh", "one", "cat /proc/sys/kernel/random/boot_id", check=False).stdout.strip()) in {"", boot}:
         assert time.monotonic() < deadline, now
