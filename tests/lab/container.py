@@ -75,6 +75,7 @@ def start(node: Node, public_key: str, addresses: dict[str, str]) -> Process:
         "overlay": overlay(place, lower),
         "files": files(node, public_key, addresses),
         "argv": arguments(node),
+        "link": f"vb-{node.name}",
         "kvm": str(place / KVM) if host.acceleration().name == "kvm" else None,
     }
     with open(place / CONSOLE, "a", encoding="utf-8") as console:

@@ -88,7 +88,8 @@ def boot(spec: dict[str, Any]) -> None:
     """Run a container until it is off, and again where it wants to boot again.
 
     ``spec``: cgroup (absolute), merged (its root), overlay (mount options) or None if it is mounted, files (path in the
-    container to text), argv (of systemd-nspawn), kvm (a copy of the host's device to make there) or None.
+    container to text), argv (of systemd-nspawn), link (its name on the bridge), kvm (a copy of the host's device to
+    make there) or None.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     enter(Path(spec["cgroup"]))
@@ -98,6 +99,8 @@ def boot(spec: dict[str, Any]) -> None:
     write_files(merged, spec["files"])
     if spec["kvm"] and not os.path.exists(spec["kvm"]):
         os.mknod(spec["kvm"], stat.S_IFCHR | 0o666, os.stat("/dev/kvm").st_rdev)
+    # The kernel takes a killed container's network apart later: its link may still be there.
+    subprocess.run(["ip", "link", "delete", spec["link"]], check=False, stdin=subprocess.DEVNULL, capture_output=True)
     while (code := subprocess.run(spec["argv"], check=False, stdin=subprocess.DEVNULL).returncode) == REBOOT:
         pass
     print(f"systemd-nspawn ended with {code}", file=sys.stderr)

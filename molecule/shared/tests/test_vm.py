@@ -49,10 +49,11 @@ def test_row_18_the_vm_found_context_and_disks(access_point: Any, vm: dict[str, 
         assert disk in console
 
 
-def test_row_19_features_came_over_nfs(access_point: Any, vm: dict[str, Any]) -> None:
+def test_row_19_the_features_came(access_point: Any, vm: dict[str, Any]) -> None:
     pilot = output(access_point, vm, "joboutputs/vm-pilot.log")
-    for key in ("vac_space", "vac_uuid", "vac_vmtype", "cpu_limit_secs", "total_cpu", "job_id"):
-        assert key in pilot
+    for key in ("jobfeature cpu_limit_secs", "machinefeature total_cpu", "jobfeature job_id"):
+        assert f"{key} = " in pilot
+    assert "MISSING" not in pilot
 
 
 def test_nothing_of_an_ended_vm_is_left_on_the_node(worker: Any, vm: dict[str, Any]) -> None:
