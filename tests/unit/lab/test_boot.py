@@ -9,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.lab import nodes, space, state
+from tests.lab import nodes, space, ssh, state
+from tests.lab.paths import LabError
 from tests.lab.state import Node, Process
 
 PUBLIC_KEY = "ssh-ed25519 AAAA lab"
@@ -31,10 +32,10 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]
 
     monkeypatch.setenv("VAC_LAB_DIR", str(tmp_path))
     monkeypatch.setenv("VAC_LAB", "unit")
-    monkeypatch.setattr(nodes.ssh, "run", run)
-    monkeypatch.setattr(nodes.ssh, "answers", lambda node: True)
-    monkeypatch.setattr(nodes.ssh, "write_config", lambda: None)
-    monkeypatch.setattr(nodes.ssh, "public_key", lambda: PUBLIC_KEY)
+    monkeypatch.setattr(ssh, "run", run)
+    monkeypatch.setattr(ssh, "answers", lambda node: True)
+    monkeypatch.setattr(ssh, "write_config", lambda: None)
+    monkeypatch.setattr(ssh, "public_key", lambda: PUBLIC_KEY)
     monkeypatch.setattr(space.Space, "begin", lambda self: None)
     for kind in ("machine", "container"):
         monkeypatch.setattr(nodes, kind, SimpleNamespace(start=start, CONSOLE="console.log"))
@@ -70,5 +71,5 @@ def test_a_node_that_is_on_is_left_alone_but_for_the_names(lab: list[tuple[str, 
 
 
 def test_a_node_that_never_was_cannot_boot() -> None:
-    with pytest.raises(nodes.LabError, match="there is no node three"):
+    with pytest.raises(LabError, match="there is no node three"):
         nodes.boot(["three"])
