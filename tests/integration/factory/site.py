@@ -27,6 +27,17 @@ sys.path.insert(0, "/checkout")
 sys.modules["condor_vac.policy"] = __import__("tests.integration.factory.greedy", fromlist=["Policy"])
 """
 
+DYING = """
+import os, signal
+from condor_vac.pool import Pool
+submit = Pool.submit
+def dies(*words):
+    if WHERE == "after":
+        submit(*words)
+    os.kill(os.getpid(), signal.SIGKILL)
+Pool.submit = dies
+"""
+
 # Runs a JSON list of [attribute, expression] edits and answers a query, as root, by the bindings.
 HANDS = """
 import json, sys
@@ -59,11 +70,17 @@ class Site:
         self.kept = self.outside / "states" / self.name
         self.kept.mkdir(parents=True)
         self.outside.joinpath("user_data").write_text("#!/bin/sh\n")
-        entry = self.outside / "vac_factory"
-        entry.write_text(ENTRY.replace("POLICY", "" if real_policy else GREEDY))
-        entry.chmod(0o755)
+        self._policy = "" if real_policy else GREEDY
+        self.entry()
         self.pool.run("chown", "-R", OWNER, self.state)
         self.write()
+
+    def entry(self, dies: str = "") -> None:
+        """Write the factory's program; one that ``dies`` does so "before" or "after" its first submission."""
+        path = self.outside / "vac_factory"
+        more = DYING.replace("WHERE", repr(dies)) if dies else ""
+        path.write_text(ENTRY.replace("POLICY", self._policy + more))
+        path.chmod(0o755)
 
     def write(self, **keys: Any) -> None:
         """Write the machinetype's file; ``keys`` go over the defaults of these tests."""

@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.integration.factory.site import Site, job_id, wait_until
 
 KILLS = 50
@@ -53,6 +55,7 @@ def check_batches(site: Site) -> None:
         clusters.setdefault(batch, set()).add(cluster)
         procs.setdefault(batch, set()).add(int(proc))
     assert all(len(found) == 1 for found in clusters.values()), "a batch was submitted twice"
+    assert procs
     for batch, found in procs.items():
         assert found == set(range(len(os.listdir(site.kept / "vms" / batch)))), "a batch is not whole"
 
@@ -64,6 +67,23 @@ def check_caps(site: Site) -> list[str]:
     assert len(idle) <= 5
     assert len(jobs) <= 20
     return idle
+
+
+@pytest.mark.parametrize(("moment", "there"), [("before", 0), ("after", 5)])
+def test_killed_between_announcement_and_confirmation(site: Site, moment: str, there: int) -> None:
+    """The moments that random kills may miss: before the schedd has accepted the VMs, and just after."""
+    site.entry(dies=moment)
+    assert site.once().returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+    assert len(site.jobs()) == there
+    pending = site.state_file()["pending"]
+    assert (pending["count"], pending["cluster"]) == (5, None)
+    site.entry()
+    for _ in range(2):
+        assert site.once().returncode == 0, site.last()
+        assert len(site.jobs()) == 5
+    assert site.state_file()["policy"] == {"asked": 5}
+    assert len({ad["VacBatch"] for ad in site.jobs()}) == 1
+    check_batches(site)
 
 
 def test_killed_at_fifty_random_moments(site: Site) -> None:
