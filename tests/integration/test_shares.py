@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import shares
 
 from tests.integration.chroot import OWNER, Pool, missing
+from tests.integration.factory.site import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 SLOTS = 6
@@ -58,15 +59,15 @@ def pool() -> Iterator[Pool]:
         yield made
 
 
-def submit(pool: Pool, name: str, count: int) -> None:
-    """Jobs of a machinetype's group, each busy for a little while."""
+def submit(pool: Pool, name: str, count: int, seconds: int = 25) -> None:
+    """Jobs of a machinetype's group, each busy for that long."""
     group = shares.accounting_group(name, MACHINETYPES[name])
     description = f"""
 universe = vanilla
 executable = /bin/sleep
 transfer_executable = false
 should_transfer_files = NO
-arguments = 25
+arguments = {seconds}
 request_memory = 10
 request_disk = 10
 initialdir = /pool/vac
@@ -99,13 +100,23 @@ def slot_seconds(pool: Pool, seconds: float) -> Counter[str]:
     return used
 
 
+def jobs(pool: Pool) -> set[str]:
+    """The jobs that run."""
+    claimed = 'State == "Claimed" && DynamicSlot =?= True'
+    return set(pool.run("condor_status", "-constraint", claimed, "-af", "JobId").stdout.split())
+
+
+def until(pool: Pool, condition: Callable[[], bool], what: str) -> None:
+    """Wait for what the negotiator does, however busy the machine is; fails with its log."""
+    try:
+        wait_until(condition, what, 600)
+    except AssertionError as error:
+        log = (pool.local / "log" / "NegotiatorLog").read_text(errors="replace")[-2000:]
+        pytest.fail(f"{error}: {running(pool)}\n{pool.run('condor_status').stdout}\n{log}")
+
+
 def until_full(pool: Pool) -> None:
-    for _ in range(240):
-        if sum(running(pool).values()) == SLOTS:
-            return
-        time.sleep(0.5)
-    log = (pool.local / "log" / "NegotiatorLog").read_text(errors="replace")[-2000:]
-    pytest.fail(f"the pool never filled: {running(pool)}\n{pool.run('condor_status').stdout}\n{log}")
+    until(pool, lambda: sum(running(pool).values()) == SLOTS, "the pool is full")
 
 
 def test_the_configuration_is_what_the_negotiator_has(pool: Pool) -> None:
@@ -119,10 +130,12 @@ def test_two_to_one_and_what_one_leaves_the_other_gets(pool: Pool) -> None:
     until_full(pool)
     alone = running(pool)
     assert alone["beta"] == SLOTS, f"beta alone may use everything, but runs {alone}"
+    before = jobs(pool)
+    assert len(before) == SLOTS
     submit(pool, "alpha", 300)
     submit(pool, "beta", 300)
-    # All that ran before alpha came has ended.
-    time.sleep(60)
+    until(pool, lambda: not before & jobs(pool), "all that ran before alpha came has ended")
+    until_full(pool)
     used = slot_seconds(pool, SECONDS)
     ratio = used["alpha"] / max(used["beta"], 1)
     print(f"slot-seconds in {SECONDS:g} s: {dict(used)}, ratio {ratio:.2f}")
@@ -133,11 +146,10 @@ def test_a_fraction_of_a_slot_keeps_none_idle() -> None:
     """Beta's quota of two slots is two thirds of one, and the negotiator cuts its limit to none."""
     with Pool("trixie", CONFIG.replace(f"NUM_CPUS = {SLOTS}", "NUM_CPUS = 2") + fragment(MACHINETYPES)) as small:
         for name in MACHINETYPES:
-            submit(small, name, 1)
-            deadline = time.monotonic() + 20
-            while not running(small)[name]:
-                assert time.monotonic() < deadline, f"{name} waits: {dict(running(small))}"
-                time.sleep(0.5)
+            # Longer than the test: the second must not wait for the end of the first.
+            submit(small, name, 1, seconds=36000)
+            until(small, lambda: running(small)[name] == 1, f"{name} runs")  # noqa: B023
+        assert running(small) == {"alpha": 1, "beta": 1}
 
 
 def test_other_users_keep_their_part() -> None:
