@@ -31,6 +31,25 @@ sys.exit(pytest.main(words, plugins=[Marks()]))
 """
 
 
+GROUPS = """import os, pathlib, pytest
+@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("group", [pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in ("trixie", "sid")])
+def test_one(number, group):
+    with open(pathlib.Path(__file__).with_name(group), "a") as file:
+        print(os.environ["PYTEST_XDIST_WORKER"], file=file)
+"""
+
+
+def test_a_group_of_tests_runs_on_one_worker(tmp_path: Path) -> None:
+    """What the marks are for: otherwise each worker would start a pool of each version."""
+    (tmp_path / "test_groups.py").write_text(GROUPS)
+    words = ["-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadgroup", "--rootdir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pytest", *words, str(tmp_path)], check=True, capture_output=True)
+    workers = {suite: set((tmp_path / suite).read_text().split()) for suite in ("trixie", "sid")}
+    assert [len(found) for found in workers.values()] == [1, 1]
+    assert workers["trixie"] != workers["sid"]
+
+
 def marks(uid: int, *paths: str) -> dict[str, list[list[str]]]:
     """The marks that conftest.py files give to the tests of these files, by test; collected as this user."""
     done = subprocess.run(

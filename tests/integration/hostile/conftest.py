@@ -138,7 +138,8 @@ def hostile(node: Node) -> Iterator[Hostile]:
     """The node, ready for programs of several users."""
     found = Hostile(node)
     (node.base / "worker.json").write_text(
-        json.dumps({"execute": str(node.execute), "image_dir": f"{node.base}/images"})
+        # Where the tests run there need be no KVM.
+        json.dumps({"execute": str(node.execute), "image_dir": f"{node.base}/images", "emulation": True})
     )
     (node.base / "images" / "boot.iso").write_bytes(b"\0" * 2048)
     sudo = node.base / "bin" / "sudo"
