@@ -22,7 +22,18 @@ import time
 from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
-from condor_vac import console, domains, exports, fields, httpshare, isolation, network, privileges, sandbox
+from condor_vac import (
+    EVIDENCE_CPU_FRACTION,
+    console,
+    domains,
+    exports,
+    fields,
+    httpshare,
+    isolation,
+    network,
+    privileges,
+    sandbox,
+)
 from condor_vac import settings as settings_module
 from condor_vac.errors import UsageError, VacError
 from condor_vac.leases import DOMAIN_PATTERN, Lease, Store, boottime, check_uuid
@@ -43,6 +54,7 @@ CHECKS: dict[str, fields.Check] = {
     "max_wallclock_seconds": fields.integer(0, _YEAR),
     "heartbeat_file": fields.optional(fields.file_name),
     "heartbeat_seconds": fields.integer(0, _YEAR),
+    "evidence_cpu_fraction": fields.number(0.0, 1.0),
     "images": fields.list_of(fields.file_name),
 }
 # Why HTCondor ends a job (its JOB_EXIT hook's argument).
@@ -278,6 +290,7 @@ def _new(request: dict[str, Any], who: Caller, settings: Settings, store: Store)
         max_wallclock_seconds=request["max_wallclock_seconds"],
         heartbeat_file=request.get("heartbeat_file"),
         heartbeat_seconds=request.get("heartbeat_seconds", 0),
+        evidence_cpu_fraction=request.get("evidence_cpu_fraction", EVIDENCE_CPU_FRACTION),
         images=request.get("images", ()),
     )
 

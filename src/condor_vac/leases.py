@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from condor_vac import RUN_DIRECTORY, atomic
+from condor_vac import EVIDENCE_CPU_FRACTION, RUN_DIRECTORY, atomic
 from condor_vac.errors import UsageError, VacError
 from condor_vac.exports import Export
 
@@ -61,6 +61,7 @@ class Lease(NamedTuple):
     max_wallclock_seconds: int
     heartbeat_file: str | None = None
     heartbeat_seconds: int = 0
+    evidence_cpu_fraction: float = EVIDENCE_CPU_FRACTION
     images: tuple[str, ...] = ()
     started: int | None = None
     started_boottime: float | None = None

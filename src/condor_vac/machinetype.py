@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from condor_vac import EVIDENCE_CPU_FRACTION, urls
 from condor_vac import fields as f
-from condor_vac import urls
 from condor_vac.errors import UsageError, VacError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ class Machinetype(NamedTuple):
     heartbeat_seconds: int = 0
     cycle_seconds: int = 60
     evidence_seconds: int = 300
+    evidence_cpu_fraction: float = EVIDENCE_CPU_FRACTION
     accounting_group: str | None = None
     requirements: str | None = None
     rank: str | None = None
@@ -169,6 +170,7 @@ CHECKS: dict[str, f.Check] = {
     "heartbeat_seconds": f.integer(0, _YEAR),
     "cycle_seconds": f.integer(1, 3600),
     "evidence_seconds": f.integer(0, _YEAR),
+    "evidence_cpu_fraction": f.number(0.0, 1.0),
     "accounting_group": f.optional(
         f.matching(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", "must be a group name such as group_atlas.prod")
     ),

@@ -84,6 +84,7 @@ def lease_request(
         "max_wallclock_seconds": kind.max_wallclock_seconds,
         "heartbeat_file": kind.heartbeat_file,
         "heartbeat_seconds": kind.heartbeat_seconds,
+        "evidence_cpu_fraction": kind.evidence_cpu_fraction,
         "images": [version for version in versions if version is not None],
     }
 

@@ -105,7 +105,7 @@ class Watch:
         self._limits(lease, domain, sample)
         if os.path.isdir(lease.sandbox):
             shutdowntime.tell(lease, self.shutdowntime, self.settings.execute)
-        if watchrules.worth_telling(sample):
+        if watchrules.worth_telling(lease, sample):
             self._tell(lease, sample)
             told = replace(sample, published=now, published_fraction=sample.fraction)
             self._save(lease.uuid, told)

@@ -17,8 +17,6 @@ from condor_vac.leases import Lease
 
 # Several of the timer's periods: a run that is late is no absence.
 ABSENCE_SECONDS = 150.0
-# At this use of its processors a VM counts as working (the factory's evidence).
-WORKING_FRACTION = 0.3
 PUBLISH_SECONDS = 300.0
 # QEMU's threads start before the guest does; a shorter interval tells nothing.
 _SHORTEST_INTERVAL = 5.0
@@ -109,7 +107,7 @@ def outputs_over(used: int, entries: int, limit_mb: int) -> Stop | None:
     return Stop("outputs", f"700 Outputs exceed {limit_mb} MiB") if used > limit_mb << 20 else None
 
 
-def worth_telling(sample: Sample) -> bool:
+def worth_telling(lease: Lease, sample: Sample) -> bool:
     """Whether the factory should hear of this sample: the first, a change of verdict, or after a while.
 
     Each attribute is an update of the schedd's queue, which all VMs of a pool share.
@@ -118,7 +116,8 @@ def worth_telling(sample: Sample) -> bool:
         return False
     if sample.published is None or sample.published_fraction is None:
         return True
-    crossed = (sample.fraction >= WORKING_FRACTION) != (sample.published_fraction >= WORKING_FRACTION)
+    working = lease.evidence_cpu_fraction
+    crossed = (sample.fraction >= working) != (sample.published_fraction >= working)
     return crossed or sample.boottime - sample.published >= PUBLISH_SECONDS
 
 

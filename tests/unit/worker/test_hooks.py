@@ -130,6 +130,7 @@ def test_a_machinetypes_job(call: Callable[..., Any], node: Node, sandbox: str) 
         "cvmfs_cache_gb": 0,
         "scratch_gb": 2,
         "heartbeat_file": "beat",
+        "evidence_cpu_fraction": 0.1,
         "machinefeatures": {"site_key": "42"},
     }
     Path(sandbox, "atlas.json").write_text(json.dumps(described))
@@ -141,7 +142,7 @@ def test_a_machinetypes_job(call: Callable[..., Any], node: Node, sandbox: str) 
     assert os.path.getsize(f"{sandbox}/root.qcow2") < 1 << 20
     assert not Path(sandbox, "cvmfs_cache.raw").exists()
     found = node.store.all()[0]
-    assert (found.machinetype, found.heartbeat_file) == ("atlas", "beat")
+    assert (found.machinetype, found.heartbeat_file, found.evidence_cpu_fraction) == ("atlas", "beat", 0.1)
     assert (Path(found.machinefeatures) / "site_key").read_text() == "42"
 
 

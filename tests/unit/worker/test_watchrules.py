@@ -145,13 +145,19 @@ def test_cpu_time_that_goes_back_tells_nothing() -> None:
 
 
 def test_what_is_worth_telling() -> None:
-    sample = Sample(START, 0, START, None, START)
-    assert not watchrules.worth_telling(sample)
-    assert watchrules.worth_telling(replace(sample, fraction=0.5))
+    lease, sample = lease_of(), Sample(START, 0, START, None, START)
+    assert not watchrules.worth_telling(lease, sample)
+    assert watchrules.worth_telling(lease, replace(sample, fraction=0.5))
     told = replace(sample, fraction=0.5, published=START - 30, published_fraction=0.6)
-    assert not watchrules.worth_telling(told)
-    assert watchrules.worth_telling(replace(told, fraction=0.1))
-    assert watchrules.worth_telling(replace(told, published=START - watchrules.PUBLISH_SECONDS))
+    assert not watchrules.worth_telling(lease, told)
+    assert watchrules.worth_telling(lease, replace(told, fraction=0.1))
+    assert watchrules.worth_telling(lease, replace(told, published=START - watchrules.PUBLISH_SECONDS))
+
+
+@pytest.mark.parametrize(("wanted", "worth"), [(0.3, True), (0.05, False), (0.2, True), (0.0, False)])
+def test_a_change_of_verdict_is_one_by_the_machinetypes_own_measure(wanted: float, worth: bool) -> None:
+    told = Sample(START, 0, START, None, START, fraction=0.1, published=START - 30, published_fraction=0.6)
+    assert watchrules.worth_telling(lease_of(evidence_cpu_fraction=wanted), told) is worth
 
 
 def test_a_sample_survives_its_file() -> None:
