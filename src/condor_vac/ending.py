@@ -23,6 +23,8 @@ _DONE = b"done\n"
 # HTCondor waits for the JOB_EXIT hook for 30 s by default: some for the starter, the rest for the files.
 _STARTER_SECONDS = 15.0
 _FILES_SECONDS = 10.0
+# libvirt's reasons for the end of a domain whose QEMU died, or whose kernel panicked.
+_CRASHES = frozenset({"crashed", "failed"})
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -51,15 +53,16 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
     runtime = lease.runtime()
     result = outcome.parse(message, runtime, lease.fizzle_seconds)
     cause = _cause(lease, left, reason, result)
-    # A VM that HTCondor took away says nothing about the experiment or the site.
-    taken_away = cause == "removed"
+    # A VM that HTCondor took away says nothing about the experiment or the site; one that crashed did not find that
+    # there is no work, however short its life was.
+    taken_away, crashed = cause == "removed", cause in _CRASHES
     told: dict[str, chirp.Value] = {
         "ShutdownCode": result.code,
         "ShutdownMessage": result.text,
         "VacCause": cause,
         "VacRuntime": int(runtime),
-        "VacKind": "none" if taken_away else result.kind,
-        "VacAbort": result.abort and not taken_away,
+        "VacKind": "none" if taken_away else "site" if crashed else result.kind,
+        "VacAbort": (result.abort or crashed) and not taken_away,
         "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
     }
     return {outcomerecord.NAME: outcomerecord.write(told), **told}
@@ -72,7 +75,7 @@ def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcom
         return "message"
     if reason in {"destroyed", "remove", "hold", "evict"}:
         return "removed"
-    if reason in {"crashed", "failed"}:
+    if reason in _CRASHES:
         return reason
     return "fizzle" if result.kind == "fizzle" else "none"
 

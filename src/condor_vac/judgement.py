@@ -2,9 +2,9 @@
 """What the VMs of one machinetype have told so far: is there work, and how sure is that?
 
 Every VM is a question to the experiment's task queue, asked some time after its start, and its fate is the
-answer: *found* (it works, or did), *dry* (it ended without work), *error* (banned, experiment or agent
-trouble) or *site* (its host failed it). Of several answers the one to the latest question counts: that the
-queue was full when an older VM asked says nothing any more once a younger one found it empty.
+answer: *found* (it works, or did), *dry* (it ended without work) or *error* (banned, experiment or agent
+trouble, or its host failed it or could not start it). Of several answers the one to the latest question
+counts: that the queue was full when an older VM asked says nothing any more once a younger one found it empty.
 
 A run of finds without a dry answer is an *episode*; how many VMs found work in the last one is the *depth*
 to which the queue is believed to be filled when the next one begins.
@@ -26,6 +26,7 @@ from condor_vac.observation import (
     FIZZLE,
     NO_WORK,
     NONE,
+    REFUSED,
     RUNNING,
     SITE,
     SUCCESS,
@@ -205,7 +206,7 @@ class Judgement:
         works = end.works or was_found
         if end.kind == SUCCESS or (works and end.kind in (NONE, NO_WORK)):
             return FOUND
-        if end.kind in (BANNED, EXPERIMENT, AGENT, SITE) or (end.kind == FIZZLE and self._died(end)):
+        if end.kind in (BANNED, EXPERIMENT, AGENT, SITE, REFUSED) or (end.kind == FIZZLE and self._died(end)):
             return ERROR
         if end.kind in (NO_WORK, FIZZLE):
             return DRY

@@ -17,12 +17,13 @@ from condor_vac.errors import UsageError
 IDLE, RUNNING, HELD, REMOVED = "idle", "running", "held", "removed"
 STATES = (IDLE, RUNNING, HELD, REMOVED)
 
-# How a VM can end. The first nine are condor_vac.outcome's kinds; the last two are ends without any outcome.
+# How a VM can end. The first nine are condor_vac.outcome's kinds; the last three are ends without any outcome.
 SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE = "success", "host_request", "no_work", "banned", "site"
 EXPERIMENT, AGENT, FIZZLE, NONE = "experiment", "agent", "fizzle", "none"
 LOST = "lost"  # the host or the job vanished; nothing is known of the VM's end
+REFUSED = "refused"  # the host took the job and gave it back before its VM could start
 WITHDRAWN = "withdrawn"  # removed from the queue by the factory or a person
-KINDS = (SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE, NONE, LOST, WITHDRAWN)
+KINDS = (SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE, NONE, LOST, REFUSED, WITHDRAWN)
 
 _EMPTY: Mapping[str, float] = MappingProxyType({})
 

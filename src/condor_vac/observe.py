@@ -21,7 +21,6 @@ from condor_vac import outcome, outcomerecord
 from condor_vac.errors import VacError
 from condor_vac.machinetype import Machinetype
 
-WORK_FRACTION = 0.3
 # The worker's clock and the schedd's may differ by this much before a fresh attribute looks like an old one.
 CLOCK_TOLERANCE = 120.0
 
@@ -46,6 +45,7 @@ PROJECTION = (
     "QDate",
     "EnteredCurrentStatus",
     "JobCurrentStartDate",
+    "JobCurrentStartExecutingDate",
     "NumShadowStarts",
     "RemoteHost",
     "LastRemoteHost",
@@ -80,7 +80,7 @@ class Job:
     older run.
 
     ``state`` is HTCondor's JobStatus. ``fraction`` is CPU use per processor over the last interval (about 0
-    to 1).
+    to 1). ``executed`` is whether the present (or last) run came as far as its VM's start.
     """
 
     id: str
@@ -90,6 +90,7 @@ class Job:
     started: float | None
     host: str | None
     starts: int
+    executed: bool
     fraction: float | None
     cpu_seconds: float | None
     vm_started: float | None
@@ -172,11 +173,11 @@ def machine(job: Job, machinetype: Machinetype, now: float, worked: Collection[s
 
 
 def works(job: Job, machinetype: Machinetype, now: float) -> bool:
-    """Whether the VM shows work now: old enough to be past its boot, and its processors busy."""
+    """Whether the VM shows work now: old enough to be past its boot, and its processors busy enough."""
     start = job.vm_started or job.started
     if start is None or job.fraction is None or job.state not in {RUNNING, TRANSFERRING}:
         return False
-    return now - start >= machinetype.evidence_seconds and job.fraction >= WORK_FRACTION
+    return now - start >= machinetype.evidence_seconds and job.fraction >= machinetype.evidence_cpu_fraction
 
 
 def run_id(job: Job) -> str:
@@ -191,7 +192,7 @@ def _is_over(job: Job) -> bool:
 
 def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
     ending = job.ended or _unsaid(job, m)
-    busy = job.fraction is not None and job.fraction >= WORK_FRACTION
+    busy = job.fraction is not None and job.fraction >= m.evidence_cpu_fraction
     life = ending.time - (job.started or ending.time)
     works = run_id(job) in worked or (busy and life >= m.evidence_seconds)
     # Its time was over before its work was: the code 700 of an agent that is deaf to the power button is the watch's.
@@ -217,12 +218,12 @@ def _unsaid(job: Job, m: Machinetype) -> Ending:
 
 
 def _lost(job: Job, worked: Collection[str]) -> o.Ended:
-    """The last run of a job that is idle again: its host vanished, or refused it before the VM began."""
+    """The last run of a job that is idle again: its host vanished, or gave it back before the VM could start."""
     return o.Ended(
         id=run_id(job),
         submitted=job.submitted,
         ended=job.entered,
-        kind=o.LOST,
+        kind=o.LOST if job.executed else o.REFUSED,
         abort=False,
         host=job.host,
         started=job.started,
@@ -250,6 +251,7 @@ def _job(told: Mapping[str, Any], name: str, m: Machinetype) -> Job:
         started=started,
         host=_host(ad, name),
         starts=starts,
+        executed=(_optional(ad, name, "JobCurrentStartExecutingDate") or 0.0) >= (started or 0.0) > 0.0,
         fraction=_fraction(ad, name, started, starts),
         cpu_seconds=_optional(ad, name, "VacCpuSeconds") if _fresh(ad.get("VacEvidenceTime"), started) else None,
         vm_started=_optional(ad, name, "VacStarted") if _fresh(ad.get("VacStarted"), started) else None,

@@ -17,6 +17,7 @@ from condor_vac.observation import (
     LOST,
     NO_WORK,
     NONE,
+    REFUSED,
     REMOVED,
     RUNNING,
     SITE,
@@ -28,7 +29,7 @@ from condor_vac.observation import (
     Observation,
 )
 
-ANY_END = (SUCCESS, NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE, NONE, LOST, WITHDRAWN)
+ANY_END = (SUCCESS, NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE, NONE, LOST, REFUSED, WITHDRAWN)
 VAIN_ENDS = (NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE)
 
 

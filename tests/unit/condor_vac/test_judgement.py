@@ -35,6 +35,7 @@ def judged(*ends: Ended, limits: Limits | None = None) -> Judgement:
         ("site", 60.0, False, ERROR),
         ("experiment", 60.0, False, ERROR),
         ("agent", 60.0, False, ERROR),
+        ("refused", 5.0, False, ERROR),
         ("lost", 60.0, False, UNKNOWN),
         ("withdrawn", 60.0, False, UNKNOWN),
         ("host_request", 60.0, False, UNKNOWN),
@@ -99,6 +100,20 @@ def test_failures_on_one_host_of_many_leave_the_verdict_alone() -> None:
     judgement.take_in(Observation(NOW + 2100, tuple(machines), tuple(worse)))
     assert judgement.verdict() == ERROR
     assert judgement.error_kind == "site"
+
+
+@pytest.mark.parametrize(("kind", "avoided"), [("refused", ("wn-bad",)), ("site", ("wn-bad",)), ("lost", ())])
+def test_a_host_that_cannot_start_vms_is_avoided_and_one_that_lost_them_is_not(
+    kind: str, avoided: tuple[str, ...]
+) -> None:
+    judgement = Judgement(Limits(backoff_seconds=600.0))
+    works = tuple(Machine(str(n), RUNNING, NOW, NOW, f"wn-{n}", True, True) for n in range(4))
+    judgement.take_in(Observation(NOW + 90, works))
+    ends = tuple(end(f"9.0:{n}", 100.0 + n, kind, life=5.0, host="wn-bad") for n in (1, 2))
+    judgement.take_in(Observation(NOW + 150, works, ends))
+    assert judgement.verdict() == FOUND
+    assert judgement.hosts.distrusted(NOW + 150) == avoided
+    assert judgement.hosts.distrusted(NOW + 800) == ()
 
 
 def test_a_vm_that_should_have_shown_work_by_now_counts_as_one_that_found_none() -> None:

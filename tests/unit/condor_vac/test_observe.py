@@ -159,6 +159,20 @@ def test_a_figure_that_htcondor_has_not_measured_yet_is_none(unknown: float) -> 
     assert (machine.works, machine.measured) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "fraction", "works"), [(0.3, 0.3, True), (0.3, 0.29, False), (0.05, 0.1, True), (0.0, 0.0, True)]
+)
+def test_how_busy_a_vm_that_works_is_says_its_machinetype(wanted: float, fraction: float, works: bool) -> None:
+    kind = machinetype(evidence_cpu_fraction=wanted)
+    evidence = {"VacEvidenceTime": int(NOW) - 10, "VacCpuFraction": fraction}
+    for age, old_enough in ((kind.evidence_seconds, True), (kind.evidence_seconds - 1, False)):
+        jobs = observe.queue([ad("1.0", RUNNING, JobCurrentStartDate=int(NOW) - age, **evidence)], kind).jobs
+        assert observe.works(jobs[0], kind, NOW) is (works and old_enough)
+        over = ad("1.0", COMPLETED, JobCurrentStartDate=int(NOW) - age, VacEnded=int(NOW), ShutdownCode=200, **evidence)
+        ended = observe.observation(observe.queue([over], kind).jobs, kind, NOW, ()).ended
+        assert ended[0].works is (works and old_enough)
+
+
 def test_htcondors_own_figure_counts_in_a_first_run_only() -> None:
     own = {"JobVMCpuUtilization": 0.9}
     assert seen(ad("1.0", RUNNING, **own)).machines[0].works
@@ -200,11 +214,22 @@ def test_held_after_its_end_has_ended_and_held_before_is_there() -> None:
     assert one(state=HELD, HoldReasonCode=19, HoldReasonSubCode=4).hold_subcode == 4
 
 
-def test_idle_again_is_a_lost_run_and_a_vm_that_waits() -> None:
-    again = ad("1.0", IDLE, NumShadowStarts=2, JobCurrentStartDate=int(NOW) - 600, LastRemoteHost="slot1@wn2")
+@pytest.mark.parametrize(
+    ("executed", "kind"), [(590, "lost"), (600, "lost"), (601, "refused"), (5000, "refused"), (None, "refused")]
+)
+def test_idle_again_is_a_run_lost_or_refused_and_a_vm_that_waits(executed: int | None, kind: str) -> None:
+    """What HTCondor says of the start of an earlier run is not this one's."""
+    again = ad(
+        "1.0",
+        IDLE,
+        NumShadowStarts=2,
+        JobCurrentStartDate=int(NOW) - 600,
+        JobCurrentStartExecutingDate=None if executed is None else int(NOW) - executed,
+        LastRemoteHost="slot1@wn2",
+    )
     got = seen(again)
     assert got.machines[0].started is None
-    assert [(end.id, end.kind, end.host) for end in got.ended] == [("1.0:2", "lost", "wn2")]
+    assert [(end.id, end.kind, end.host) for end in got.ended] == [("1.0:2", kind, "wn2")]
 
 
 def test_a_removed_job_is_neither_idle_nor_ended() -> None:
