@@ -55,6 +55,8 @@ def files(node: Node, public_key: str, addresses: dict[str, str]) -> dict[str, s
         "/etc/systemd/system/libvirtd.service.d/lab.conf": _LIBVIRTD,
         "/etc/systemd/system/lab-network-devices.service": _NETWORK_DEVICES,
         "/etc/systemd/system/sysinit.target.d/lab.conf": "[Unit]\nWants=lab-network-devices.service\n",
+        # A login needs none, and all containers share the host's inotify instances (128), of which one takes three.
+        "/etc/systemd/system/user@.service.d/lab.conf": "[Unit]\nConditionVirtualization=!container\n",
     }
 
 
