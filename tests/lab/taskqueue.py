@@ -14,7 +14,8 @@ POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS` or `ID SECONDS
 POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has taken it since
 POST URL/end                      the series end: what is done from now on is followed by nothing
 GET  URL/status                   counters, JSON (see Queue.status)
-A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue.
+A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue, before those that
+nobody has taken yet.
 A light task is one that waits instead of computing.
 A series is work for one VM without an end: whenever a task of it is done, there is another one, which for a minute only
 the VM that did the last may have.
@@ -193,7 +194,7 @@ class Queue:
         for task in self._tasks.values():
             if task.state == "taken" and now > task.taken + task.seconds + self._lease:
                 task.state = "queued"
-                self._queued.append(task.id)
+                self._queued.appendleft(task.id)
                 self._requeued += 1
                 self._event("requeued", task.vm, task.id)
 

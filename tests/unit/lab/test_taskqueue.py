@@ -128,6 +128,16 @@ def test_a_lost_task_goes_back_after_its_length_and_the_lease() -> None:
     assert (found["requeued"], found["done"], found["vms"]["next"]["done"]) == (1, 1, 1)
 
 
+def test_what_comes_back_goes_before_what_nobody_has_taken() -> None:
+    clock = Clock()
+    queue = taskqueue.Queue(lease=10, clock=clock)
+    queue.add(3, 5)
+    assert queue.take("lost", "h") is not None
+    clock.now += 16
+    taken = [queue.take("next", "h") for _ in range(3)]
+    assert [task.id for task in taken if task] == ["t1", "t2", "t3"]
+
+
 def test_a_late_report_counts_while_nobody_else_took_the_task() -> None:
     clock = Clock()
     queue = taskqueue.Queue(lease=10, clock=clock)
