@@ -6,6 +6,8 @@ a job that is               why it can be so                               what 
 =========================== ============================================== =================================
 held, its VM ended          its output could not be transferred back       removed: its outcome is known
 held by a person            condor_hold                                    left alone
+held for lack of space      its host's disk is full                        removed at once; a new one takes
+                                                                           its place elsewhere
 held otherwise              the prepare hook refused, a file is missing    removed after HELD_SECONDS
 running too long            the worker's own limit did not end it          removed at max_wallclock_seconds
                                                                            and OVERTIME_SECONDS
@@ -90,6 +92,8 @@ class _Rules:
             return REMOVE, "its VM has ended; it was held afterwards"
         if job.hold_code == HELD_BY_PERSON:
             return None
+        if ob.had_no_space(job):
+            return REMOVE, f"its host {job.host} had no space left for its files"
         if self.now - job.entered >= HELD_SECONDS:
             return REMOVE, f"held for {HELD_SECONDS} s (hold code {job.hold_code}, {job.hold_subcode})"
         return None

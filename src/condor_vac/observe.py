@@ -24,6 +24,9 @@ from condor_vac.machinetype import Machinetype
 # The worker's clock and the schedd's may differ by this much before a fresh attribute looks like an old one.
 CLOCK_TOLERANCE = 120.0
 
+# HoldReasonCode of input files that could not be transferred, and ENOSPC.
+NO_SPACE = (13, 28)
+
 VANILLA_UNIVERSE = 5
 VM_UNIVERSE = 13
 SCHEDULER_UNIVERSE = 7
@@ -154,7 +157,7 @@ def observation(jobs: Sequence[Job], machinetype: Machinetype, now: float, worke
     """What the policy may know; ``worked`` are the ids of runs (``run_id``) that have shown work before."""
     machines = tuple(machine(job, machinetype, now, worked) for job in jobs if not _is_over(job))
     ended = [_ended(job, machinetype, worked) for job in jobs if _is_over(job)]
-    ended += [_lost(job, worked) for job in jobs if job.state == IDLE and job.starts > 0]
+    ended += [_lost(job, worked) for job in jobs if (job.state == IDLE and job.starts > 0) or had_no_space(job)]
     return o.Observation(now=now, machines=machines, ended=tuple(ended))
 
 
@@ -178,6 +181,11 @@ def works(job: Job, machinetype: Machinetype, now: float) -> bool:
     if start is None or job.fraction is None or job.state not in {RUNNING, TRANSFERRING}:
         return False
     return now - start >= machinetype.evidence_seconds and job.fraction >= machinetype.evidence_cpu_fraction
+
+
+def had_no_space(job: Job) -> bool:
+    """Whether HTCondor holds the job because its host's disk was full before its VM could start."""
+    return job.state == HELD and not job.executed and (job.hold_code, job.hold_subcode) == NO_SPACE
 
 
 def run_id(job: Job) -> str:
@@ -218,7 +226,7 @@ def _unsaid(job: Job, m: Machinetype) -> Ending:
 
 
 def _lost(job: Job, worked: Collection[str]) -> o.Ended:
-    """The last run of a job that is idle again: its host vanished, or gave it back before the VM could start."""
+    """The last run of a job that has no VM again: its host vanished, or gave it back before the VM could start."""
     return o.Ended(
         id=run_id(job),
         submitted=job.submitted,
@@ -241,7 +249,8 @@ def _job(told: Mapping[str, Any], name: str, m: Machinetype) -> Job:
         raise ObservationError(f"job {name}: JobStatus {state} is none that HTCondor documents for a VM job")
     started = _optional(ad, name, "JobCurrentStartDate")
     if state in {RUNNING, TRANSFERRING, SUSPENDED} and started is None:
-        raise ObservationError(f"job {name}: runs, but has no JobCurrentStartDate")
+        # The schedd says so a moment before it says since when (seen on 23.9.6).
+        started = _number(ad, name, "EnteredCurrentStatus")
     starts = int(_optional(ad, name, "NumShadowStarts") or 0)
     return Job(
         id=name,

@@ -131,9 +131,9 @@ def test_every_vm_is_one_that_the_factory_wanted_and_is_counted_once(pool: Pool,
     jobs = pool.jobs()
     assert sum(cycle["submit"] for cycle in last.cycles) == len(jobs)
     for cycle in last.cycles:
+        assert cycle["error"] is None, cycle
         seen = cycle["observed"]
         assert seen["idle"] + seen["running"] + seen["held"] <= MOST, cycle
-        assert (cycle["error"], seen["held"]) == (None, 0), cycle
     executed = runs(pool)
     assert {job: ad["NumJobStarts"] for job, ad in jobs.items()} == {job: len(executed.get(job, ())) for job in jobs}
     # Each start on a node that is well made one VM, which the task queue knows by its UUID.

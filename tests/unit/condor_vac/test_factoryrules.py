@@ -82,6 +82,13 @@ def test_a_job_of_an_earlier_machinetype(digest: str | None, action: str | None)
     assert judged(RUNNING, VacDigest=digest) is None, "what runs is left alone"
 
 
+def test_a_job_held_by_a_full_disk_makes_room_for_another_at_once() -> None:
+    full = {"HoldReasonCode": 13, "HoldReasonSubCode": 28, "EnteredCurrentStatus": ago(1), "NumShadowStarts": 1}
+    assert judged(HELD, **full) == REMOVE
+    assert judged(HELD, **{**full, "HoldReasonSubCode": 2}) is None
+    assert judged(HELD, **{**full, "HoldReasonCode": 1}) is None
+
+
 @pytest.mark.parametrize("state", [IDLE, RUNNING, HELD, REMOVED, COMPLETED])
 def test_what_is_as_it_should_be_is_left_alone(state: int) -> None:
     assert judged(state, VacDigest=DIGEST, EnteredCurrentStatus=ago(60)) is None

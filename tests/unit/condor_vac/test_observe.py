@@ -92,7 +92,6 @@ WRONG = [
     ("EnteredCurrentStatus", Unreadable("error")),
     ("NumShadowStarts", "many"),
     ("JobCurrentStartDate", "then"),
-    ("JobCurrentStartDate", 0),
     ("RemoteHost", 'a"\nb'),
     ("RemoteHost", "x" * 2000),
     ("RemoteHost", 17),
@@ -230,6 +229,30 @@ def test_idle_again_is_a_run_lost_or_refused_and_a_vm_that_waits(executed: int |
     got = seen(again)
     assert got.machines[0].started is None
     assert [(end.id, end.kind, end.host) for end in got.ended] == [("1.0:2", kind, "wn2")]
+
+
+@pytest.mark.parametrize("date", [None, 0])
+def test_a_job_runs_from_when_it_says_so_until_htcondor_says_since_when(date: int | None) -> None:
+    """The rest of the queue is no worse for it."""
+    got = seen(ad("1.0"), ad("1.1", RUNNING, JobCurrentStartDate=date, EnteredCurrentStatus=int(NOW) - 3))
+    assert [(machine.id, machine.started) for machine in got.machines] == [("1.0", None), ("1.1", NOW - 3)]
+
+
+@pytest.mark.parametrize(
+    ("code", "subcode", "executed", "refused"),
+    [(13, 28, None, True), (13, 2, None, False), (12, 28, None, False), (13, 28, 600, False)],
+)
+def test_held_because_its_host_was_full_is_refused(
+    code: int, subcode: int, executed: int | None, refused: bool
+) -> None:
+    held = ad(
+        "1.0", HELD, NumShadowStarts=1, HoldReasonCode=code, HoldReasonSubCode=subcode,
+        JobCurrentStartDate=int(NOW) - 600, LastRemoteHost="slot1@wn2",
+        JobCurrentStartExecutingDate=None if executed is None else int(NOW) - executed,
+    )  # fmt: skip
+    got = seen(held)
+    assert [machine.state for machine in got.machines] == ["held"]
+    assert [(end.id, end.kind, end.host) for end in got.ended] == ([("1.0:1", "refused", "wn2")] if refused else [])
 
 
 def test_a_removed_job_is_neither_idle_nor_ended() -> None:
