@@ -53,16 +53,16 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
     runtime = lease.runtime()
     result = outcome.parse(message, runtime, lease.fizzle_seconds)
     cause = _cause(lease, left, reason, result)
-    # A VM that HTCondor took away says nothing about the experiment or the site; one that crashed did not find that
-    # there is no work, however short its life was.
-    taken_away, crashed = cause == "removed", cause in _CRASHES
+    # A VM that HTCondor took away says nothing about the experiment or the site; one that crashed early did not find
+    # that there is no work.
+    taken_away, crashed = cause == "removed", cause in _CRASHES and result.kind == "fizzle"
     told: dict[str, chirp.Value] = {
         "ShutdownCode": result.code,
         "ShutdownMessage": result.text,
         "VacCause": cause,
         "VacRuntime": int(runtime),
         "VacKind": "none" if taken_away else "site" if crashed else result.kind,
-        "VacAbort": (result.abort or crashed) and not taken_away,
+        "VacAbort": result.abort and not taken_away,
         "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
     }
     return {outcomerecord.NAME: outcomerecord.write(told), **told}

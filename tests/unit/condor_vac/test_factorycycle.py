@@ -82,7 +82,7 @@ def test_a_schedd_that_does_not_answer(tmp_path: Path, call: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [ad("50.0", JobStatus=77), ad("50.0", QDate="x"), ad("50.0", RUNNING, JobCurrentStartDate=None)],
+    [ad("50.0", JobStatus=77), ad("50.0", QDate="x"), ad("50.0", RUNNING, JobCurrentStartDate="then")],
 )
 def test_one_wrong_ad_among_many_stops_submission(tmp_path: Path, wrong: dict[str, Any]) -> None:
     pool = with_factory(*(ad(f"49.{number}") for number in range(3)), wrong)

@@ -41,7 +41,7 @@ def finish(node: Node, lease: Lease, reason: str = "shutdown") -> bool:
         (None, 5000, "shutdown", "undefined", "none", "false", "none"),
         (None, 30, "shutdown", "undefined", "fizzle", "true", "fizzle"),
         (b"", 30, "crashed", "undefined", "site", "true", "crashed"),
-        (b"gone", 5000, "failed", "undefined", "site", "true", "failed"),
+        (b"gone", 5000, "failed", "undefined", "none", "false", "failed"),
         (b"200 Success", 30, "crashed", "200", "success", "false", "message"),
         (None, 30, "destroyed", "undefined", "none", "false", "removed"),
         (None, 30, "remove", "undefined", "none", "false", "removed"),
