@@ -108,7 +108,9 @@ def leases() -> list[dict[str, Any]]:
 
 
 def jobs() -> dict[str, Any]:
-    """The tests' VM jobs, in the queue or ended, by CLUSTER.PROC; each ad as the factory sees it."""
+    """The tests' VM jobs, in the queue or ended, by CLUSTER.PROC, as the factory sees them; none without a schedd."""
+    if "SCHEDD" not in run("condor_config_val", "DAEMON_LIST").replace(",", " ").split():
+        return {}
     constraint = "JobUniverse == 13 && VacBatch =?= undefined"
     ads: list[Any] = []
     for tool in (["condor_history", "-limit", "30"], ["condor_q", "-allusers"]):

@@ -32,8 +32,9 @@ def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """vm_jobs.py on a node of small programs, each of which prints a file of its name and exits as one says."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     module = load("vm_jobs")
-    for name in ("vac_lease", "virsh", "exportfs", "condor_q", "condor_history"):
+    for name in ("vac_lease", "virsh", "exportfs", "condor_q", "condor_history", "condor_config_val"):
         tool(tmp_path, name)
+    (tmp_path / "condor_config_val.out").write_text("MASTER, SCHEDD STARTD\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr(module, "LEASE", str(tmp_path / "vac_lease"))
     (tmp_path / "worker.json").write_text('{"sharing": ["nfs", "http"]}')
@@ -75,6 +76,7 @@ def test_an_empty_node_is_empty(jobs: ModuleType, capsys: pytest.CaptureFixture[
         ("vac_lease", {"leases", "again"}),
         ("condor_q", {"jobs"}),
         ("condor_history", {"jobs"}),
+        ("condor_config_val", {"jobs"}),
     ],
 )
 def test_what_does_not_answer_is_unknown(
@@ -101,6 +103,15 @@ def test_who_has_no_nfs_server_is_not_asked_for_exports(
     (tmp_path / "worker.json").write_text('{"sharing": ["http"]}')
     tool(tmp_path, "exportfs", 1)
     assert seen(jobs, capsys)["exports"] == []
+
+
+def test_a_worker_node_without_a_schedd_has_no_jobs(
+    jobs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "condor_config_val.out").write_text("MASTER STARTD\n")
+    tool(tmp_path, "condor_q", 1)
+    found = seen(jobs, capsys)
+    assert (found["unknown"], found["jobs"]) == ({}, {})
 
 
 def test_what_is_there_is_seen(jobs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
