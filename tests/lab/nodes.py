@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,17 +60,25 @@ def up(names: Sequence[str], image_kind: str, memory: int, internet: bool, layer
     created: list[str] = []
     try:
         for name in absent:
-            _create(name, kind, image, memory, internet, layer)
             created.append(name)
+            _create(name, kind, image, memory, internet, layer)
         for name in created:
             _power_on(name)
         for name in created:
             _wait(name)
     except BaseException:
-        for name in created:
-            _discard(name)
+        _give_up(created)
         raise
     _tell_names(created)
+
+
+def _give_up(names: Sequence[str]) -> None:
+    """Remove nodes that are not wanted any more; one that cannot be is named, and hides neither others nor the cause."""
+    for name in names:
+        try:
+            _discard(name)
+        except LabError as error:
+            print(f"{name} is still there: {error}\nremove it: python -m tests.lab down", file=sys.stderr)
 
 
 def boot(names: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ before any filter; on the others those that passed it.
 from __future__ import annotations
 
 import collections
+import errno
 import json
 import select
 import signal
@@ -54,7 +55,14 @@ def count(names: list[str]) -> dict[str, collections.Counter[str]]:
     try:
         while True:
             for link in select.select(list(sockets), [], [])[0]:
-                frame, address = link.recvfrom(2048)
+                try:
+                    frame, address = link.recvfrom(2048)
+                except OSError as error:
+                    if error.errno != errno.ENETDOWN:
+                        raise
+                    # The port goes with its VM.
+                    del sockets[link]
+                    continue
                 if sockets[link] != names[0] or address[2] != PACKET_OUTGOING:
                     found[sockets[link]][kind(frame)] += 1
     except Stop:
