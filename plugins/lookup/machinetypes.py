@@ -85,6 +85,8 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         """The machinetypes of pipes and inventory. Raises AnsibleLookupError."""
         del variables  # what is needed comes as arguments
         own = kwargs.get("machinetypes") or {}
+        if not isinstance(own, Mapping):
+            raise AnsibleLookupError("vacuum_machinetypes: must be a mapping of name to settings")
         cache = Path(os.path.expanduser(kwargs.get("cache") or CACHE))
         found: dict[str, dict[str, Any]] = {}
         for pipes in terms:

@@ -326,10 +326,16 @@ class CondorConfig:
         if not self.module.check_mode:
             raise ToolMissing("condor_config_val is not installed on this node", INSTALL)
         self.module.warn("HTCondor is not installed yet, so that the fragments could not be tried out")
-        directory = self.params["directory"] or DIRECTORY
-        files = [os.path.join(directory, name) for name, content in self.fragments.items() if content is not None]
-        empty: dict[str, Any] = {"reasons": [], "daemons": [], "knobs": {}, "diff": []}
-        return {"changed": True, "action": "none", "files": files, **empty}
+        changed = [change for change in self._write(self.params["directory"] or DIRECTORY) if change.changed]
+        return {
+            "changed": bool(changed),
+            "action": "none",
+            "reasons": [],
+            "daemons": [],
+            "knobs": {},
+            "files": [change.path for change in changed],
+            "diff": [entry for change in changed for entry in change.diff()],
+        }
 
 
 def _mode(text: str) -> int:

@@ -79,3 +79,9 @@ def test_two_pipes_cannot_offer_one_name(tmp_path: Path) -> None:
     pipes = {"vo": {"url": str(tmp_path / "p")}, "vo-prod": {"url": str(tmp_path / "q")}}
     with pytest.raises(AnsibleLookupError, match="vo-prod is another pipe's"):
         look(tmp_path, pipes)
+
+
+@pytest.mark.parametrize("own", ["atlas", ["atlas"], 3])
+def test_machinetypes_that_are_no_mapping_are_named(tmp_path: Path, own: object) -> None:
+    with pytest.raises(AnsibleLookupError, match="vacuum_machinetypes: must be a mapping"):
+        look(tmp_path, {}, machinetypes=own)

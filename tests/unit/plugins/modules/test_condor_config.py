@@ -47,8 +47,16 @@ def test_a_node_without_htcondor_is_told_in_check_mode_what_would_be_written(con
     given = {"fragments": {**VM, "20-old.config": None}}
     result = run(condor_config, given, check=True, tools=tools)
     assert (result["changed"], result["files"]) == (True, ["/etc/condor/config.d/50-vm.config"])
+    assert [(entry["before"], entry["after"]) for entry in result["diff"]] == [("", VM["50-vm.config"])]
     assert run(condor_config, given, tools=tools)["msg"].startswith("condor_config_val is not installed")
     assert files(condor_node) == {}
+
+
+def test_a_node_without_htcondor_may_have_its_fragments_already(condor_node: CondorNode) -> None:
+    run(condor_config, {"fragments": VM}, tools=Tools(condor_node))
+    tools = Tools(condor_node, missing=["condor_config_val"])
+    result = run(condor_config, {"fragments": VM, "directory": str(condor_node.directory)}, check=True, tools=tools)
+    assert (result["changed"], result["files"], result["diff"]) == (False, [], [])
 
 
 def test_a_reconfig_is_enough(condor_node: CondorNode) -> None:
