@@ -67,7 +67,7 @@ class Demo:
     def make_pool(self) -> None:
         """The machines, and on them two experiments with work and a site without VMs."""
         self.steps.run("Stop what an earlier demo may have left", Command((*LAB, "down")))
-        guest = (*LAB[:2], "tests.lab.guest", "build", "--output", ".cache/lab/guest.iso")
+        guest = (*LAB[:2], "tests.experiment.guest", "build", "--output", ".cache/lab/guest.iso")
         self.steps.run(
             "The image that VMs will boot, and three machines with Debian: a head and two worker nodes",
             Command(guest),
@@ -78,7 +78,7 @@ class Demo:
 
         inventories = (paths.lab_dir() / "inventory.yml", HERE / "inventory")
         words = [word for path in inventories for word in ("-i", _short(path))]
-        playbooks = ("tests/lab/experiment.yml", "vacuum.htcondor.site")
+        playbooks = ("tests/experiment/site.yml", "vacuum.htcondor.site")
         self.steps.run(
             "Two experiments' task queues, and the site: HTCondor, worker nodes, two factories",
             Command(("ansible-playbook", *words, *playbooks, "-e", f"@{_short(SITE)}"), ansible_task),

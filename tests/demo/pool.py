@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tests.lab import ssh, state, taskqueue
+from tests.experiment import taskqueue
+from tests.lab import ssh, state
 
 from .sample import Experiment
 

@@ -12,8 +12,9 @@ import struct
 import sys
 from pathlib import Path
 
-from .guest import cpio
-from .guest.closure import Modules, libraries
+from tests.experiment.guest import cpio
+from tests.experiment.guest.closure import Modules, libraries
+
 from .paths import CHECKOUT, SOURCE
 
 CUSTOMIZE = SOURCE / "customize_cloud.sh"
@@ -21,8 +22,8 @@ SOURCES = (
     SOURCE / "cloud.py",
     CUSTOMIZE,
     SOURCE / "cloud_initrd",
-    SOURCE / "guest" / "cpio.py",
-    SOURCE / "guest" / "closure.py",
+    CHECKOUT / "tests/experiment/guest/cpio.py",
+    CHECKOUT / "tests/experiment/guest/closure.py",
 )
 MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 SECTOR = 512

@@ -73,7 +73,7 @@ def up(names: Sequence[str], image_kind: str, memory: int, internet: bool, layer
 
 
 def _give_up(names: Sequence[str]) -> None:
-    """Remove nodes that are not wanted any more; one that cannot be is named, and hides neither others nor the cause."""
+    """Remove nodes nobody wants any more; one that cannot be is named, and hides neither others nor the cause."""
     for name in names:
         try:
             _discard(name)

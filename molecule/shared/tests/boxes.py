@@ -16,7 +16,7 @@ import pytest
 import testinfra
 
 HERE = Path(__file__).resolve().parent
-AGENT = HERE.parents[2] / "tests/lab/guest/agent.user_data"
+AGENT = HERE.parents[2] / "tests/experiment/guest/agent.user_data"
 PLACE = "/var/lib/condor_vac/tests"
 TOOL = "/usr/local/lib/vm_jobs.py"
 DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")

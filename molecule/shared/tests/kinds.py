@@ -10,7 +10,7 @@ from typing import Any
 
 from boxes import COMPLETED, HELD, PLACE, Box
 
-from tests.lab.guest import mjfcheck
+from tests.experiment.guest import mjfcheck
 
 CLOUD_IMAGE = "/var/lib/condor_vac/images/cloud.qcow2"
 CLOUD = {

@@ -78,7 +78,7 @@ def prepare(machine: Machine, vms: int) -> None:
     }
     inputs = {
         "root.pub": KEY.encode(),
-        "user_data": (ROOT / "tests/lab/guest/agent.user_data").read_bytes(),
+        "user_data": (ROOT / "tests/experiment/guest/agent.user_data").read_bytes(),
         "lab.json": json.dumps(kind).encode(),
         "submit": SUBMIT.format(vms=vms, image=image).encode(),
     }

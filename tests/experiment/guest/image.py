@@ -7,9 +7,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.lab.guest import cpio
-from tests.lab.guest.archive import Archive, run
-from tests.lab.guest.closure import Modules, libraries
+from tests.experiment.guest import cpio
+from tests.experiment.guest.archive import Archive, run
+from tests.experiment.guest.closure import Modules, libraries
 from tests.lab.paths import LabError
 
 HERE = Path(__file__).parent

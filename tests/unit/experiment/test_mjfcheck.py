@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from condor_vac import features, mjf
-from tests.lab.guest import mjfcheck
+from tests.experiment.guest import mjfcheck
 
 VM = features.Vm(
     uuid="7b9d3b1e-0000-4000-8000-000000000001",

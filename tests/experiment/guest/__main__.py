@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""python -m tests.lab.guest build [--output FILE] [--refresh]: prints the path of the ISO."""
+"""python -m tests.experiment.guest build [--output FILE] [--refresh]: prints the path of the ISO."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.lab.guest import image
+from tests.experiment.guest import image
 from tests.lab.paths import LabError, cache_dir
 
 HERE = Path(__file__).parent
@@ -52,7 +52,7 @@ def build(refresh: bool = False) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.lab.guest", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.experiment.guest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("build", help="build the ISO, or find it built")
     command.add_argument("--output", type=Path, metavar="FILE", help="copy the ISO there and print that path")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.guest import __main__ as command
-from tests.lab.guest import archive, closure, cpio, image
+from tests.experiment.guest import __main__ as command
+from tests.experiment.guest import archive, closure, cpio, image
 from tests.lab.paths import LabError
 
 

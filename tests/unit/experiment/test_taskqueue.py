@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lab import taskqueue
+from tests.experiment import taskqueue
 
 
 class Clock:

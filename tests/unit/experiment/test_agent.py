@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.lab import taskqueue
+from tests.experiment import taskqueue
 
 TEMPLATE = Path(taskqueue.__file__).parent / "guest" / "agent.user_data"
 FEATURES = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m tests.lab.guest.mjfcheck DIRECTORY``: mjf-check in forms that a VM gets as a file in its user data.
+"""``python -m tests.experiment.guest.mjfcheck DIRECTORY``: mjf-check in forms that a VM gets as a file of user data.
 
 mjf_check.b64 is ``condor_vac mjf-check`` itself, a zip that Python runs, in base64. mjf_check.sh says the same of
 keys, types and severities in shell, made from the same table, for guests without Python. Both take the places of
