@@ -16,11 +16,15 @@ import json
 import select
 import signal
 import socket
+import struct
 import sys
 from pathlib import Path
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
+# linux/if_packet.h: the kernel takes off a VLAN's tag and tells of it beside the frame (struct tpacket_auxdata).
+SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 0x10
+AUXDATA = struct.Struct("=IIIHHHH")
 ARP, IPV4 = 0x0806, 0x0800
 
 
@@ -28,9 +32,13 @@ class Stop(Exception):
     """It is time to write what was counted."""
 
 
-def kind(frame: bytes) -> str:
-    """What a frame claims to be."""
+def kind(frame: bytes, beside: list[tuple[int, int, bytes]]) -> str:
+    """What a frame claims to be; ``beside`` is what the kernel tells of it."""
     source, ethernet_type = frame[6:12].hex(":"), int.from_bytes(frame[12:14], "big")
+    for level, name, data in beside:
+        if (level, name) == (SOL_PACKET, PACKET_AUXDATA):
+            status, *_, tag_type = AUXDATA.unpack_from(data)
+            ethernet_type = tag_type if status & TP_STATUS_VLAN_VALID else ethernet_type
     if ethernet_type == IPV4:
         return f"{source} ip {socket.inet_ntoa(frame[26:30])}"
     if ethernet_type == ARP:
@@ -48,6 +56,7 @@ def count(names: list[str]) -> dict[str, collections.Counter[str]]:
     sockets = {}
     for name in names:
         link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        link.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         link.bind((name, ETH_P_ALL))
         sockets[link] = name
     signal.signal(signal.SIGTERM, stop)
@@ -56,7 +65,7 @@ def count(names: list[str]) -> dict[str, collections.Counter[str]]:
         while True:
             for link in select.select(list(sockets), [], [])[0]:
                 try:
-                    frame, address = link.recvfrom(2048)
+                    frame, beside, _, address = link.recvmsg(2048, socket.CMSG_SPACE(AUXDATA.size))
                 except OSError as error:
                     if error.errno != errno.ENETDOWN:
                         raise
@@ -64,7 +73,7 @@ def count(names: list[str]) -> dict[str, collections.Counter[str]]:
                     del sockets[link]
                     continue
                 if sockets[link] != names[0] or address[2] != PACKET_OUTGOING:
-                    found[sockets[link]][kind(frame)] += 1
+                    found[sockets[link]][kind(frame, beside)] += 1
     except Stop:
         return found
 
