@@ -93,7 +93,7 @@ def plan_shutdown(box: Box, clusters: Collection[str]) -> None:
     wanted = {str(plan["shutdowntime"])}
     box.until(
         "the VMs' features hold the planned time",
-        lambda _: set(box.run(f"tail -qn 1 {' '.join(files)} | tr '\\n' ' '; echo").split()) == wanted,
+        lambda _: set(box.run(f"for file in {' '.join(files)}; do cat $file; echo; done").split()) == wanted,
         SECONDS,
     )
     assert not any(one["stopping"] for one in of_clusters(box.state(), *clusters))

@@ -72,22 +72,18 @@ def taken_back(box: Box, uuids: set[str], sandboxes: set[str] | None = None) -> 
 
 
 def do_their_work(box: Box, cluster: str, count: int) -> list[dict[str, Any]]:
-    """Give each VM its task; returns the jobs' ads once all have ended with 200."""
+    """Give each VM its task; returns the ads of the jobs that end by it, all with 200. Others had ended before."""
+    before = {name for name, ad in box.state()["jobs"].items() if ad["JobStatus"] == COMPLETED}
+
+    def ended(now: dict[str, Any]) -> list[dict[str, Any]]:
+        found = {name: ad for name, ad in now["jobs"].items() if name.partition(".")[0] == cluster}
+        return [ad for name, ad in found.items() if ad["JobStatus"] == COMPLETED and name not in before]
+
     for _ in range(count):
         box.add_task(QUEUE, 1)
-    state = box.until(
-        f"{count} VMs do their tasks",
-        lambda now: count == sum(ad["JobStatus"] == COMPLETED for ad in jobs_of(now, cluster)),
-        START_SECONDS,
-    )
-    ads = jobs_of(state, cluster)
-    assert [ad.get("ShutdownCode") for ad in ads] == [200] * count
+    ads = ended(box.until(f"{count} VMs do their tasks", lambda now: len(ended(now)) == count, START_SECONDS))
+    assert [ad.get("ShutdownCode") for ad in ads] == [200] * count, ads
     return ads
-
-
-def jobs_of(state: dict[str, Any], cluster: str) -> list[dict[str, Any]]:
-    """The ads of a cluster's jobs."""
-    return [ad for name, ad in state["jobs"].items() if name.partition(".")[0] == cluster]
 
 
 def kill(box: Box, name: str, processes: str) -> None:
