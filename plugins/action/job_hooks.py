@@ -11,8 +11,8 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
-from ansible_collections.vacuum.htcondor.plugins.module_utils.program_tree import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import (
     manifest_of,
     pack,
     read_files,

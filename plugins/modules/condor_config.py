@@ -136,22 +136,23 @@ import shutil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import condor_knobs, condor_pending
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import knobs as condor_knobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.control import Control
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.staging import DIRECTORY, Staging
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import (
     INSTALL,
     Condor,
     Configuration,
     Knob,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_control import Control
-from ansible_collections.vacuum.htcondor.plugins.module_utils.config_staging import DIRECTORY, Staging
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
     InvalidContent,
     ModuleError,
     ToolMissing,
     run_module,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import (
     Change,
     FileState,
     read_state,

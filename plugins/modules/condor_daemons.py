@@ -122,22 +122,22 @@ reasons:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import condor_pending
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.control import (
+    Control,
+    Outcome,
+    held,
+    states,
+)
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.pending import Pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import (
     Condor,
     is_ready,
     leaves,
     pids,
     require_master,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_control import (
-    Control,
-    Outcome,
-    held,
-    states,
-)
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_pending import Pending
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import run_module
 
 
 class CondorDaemons:

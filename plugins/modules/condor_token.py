@@ -195,17 +195,18 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import condor_pending, tokens
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import Condor
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_pending import Pending
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import tokens
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.pending import Pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
     CommandError,
     FileError,
     InvalidContent,
     ModuleError,
     run_module,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import read_state, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import read_state, write
 
 OWNER = "root"
 KEY_BYTES = 64

@@ -113,8 +113,8 @@ from collections import Counter
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError, run_module
 
 CLI = "/usr/local/bin/condor_vac"
 SCHEDULER_UNIVERSE = 7

@@ -132,8 +132,8 @@ import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files, sysctl
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sysctl
 
 ROOT = "/"
 OWN = {family: re.compile(rf"zz+-condor_vac-{family}\.conf") for family in ("ipv4", "ipv6")}

@@ -149,12 +149,12 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import entry_points
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, remove, write
-from ansible_collections.vacuum.htcondor.plugins.module_utils.program_store import Installation, Store
-from ansible_collections.vacuum.htcondor.plugins.module_utils.program_tree import Manifest, unpack
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, remove, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import entry_points
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.store import Installation, Store
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import Manifest, unpack
 
 # Everything is below this directory; the unit tests put another one before the paths.
 ROOT = ""

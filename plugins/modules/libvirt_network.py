@@ -189,10 +189,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import vm_network
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils.libvirt import NetworkState, Virsh
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt.virsh import NetworkState, Virsh
 
 SYS_NET = "/sys/class/net"
 PROC = "/proc"

@@ -133,12 +133,12 @@ import shutil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import file_set, files
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils.machinetype_check import Checker
-from ansible_collections.vacuum.htcondor.plugins.module_utils.machinetype_diff import entries
-from ansible_collections.vacuum.htcondor.plugins.module_utils.machinetype_jobs import Jobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.check import Checker
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.diff import entries
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.jobs import Jobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import file_set, files
 
 NAME = re.compile(r"[a-z0-9-]{1,64}")
 

@@ -111,10 +111,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files, nfsd
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils.systemd import Systemd
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, nfsd
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.systemd import Systemd
 
 ROOT = "/"
 CONF = "etc/nfs.conf.d/condor_vac.conf"

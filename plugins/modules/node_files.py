@@ -114,15 +114,15 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
     FileError,
     InvalidContent,
     ModuleError,
     run_module,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change, Validator, remove, write
-from ansible_collections.vacuum.htcondor.plugins.module_utils.systemd import Systemd
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, Validator, remove, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.systemd import Systemd
 
 ROOT = ""
 OWNER = "root"

@@ -176,9 +176,9 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import pool_slots
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import Condor, parse_json
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import slots as pool_slots
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor, parse_json
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError, run_module
 
 REMEDY = "see whether the central manager runs and whether this machine may read from it (CONDOR_HOST, ALLOW_READ)"
 PERIOD = 2

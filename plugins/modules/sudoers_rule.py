@@ -139,14 +139,14 @@ import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files, sudoers
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
     FileError,
     InvalidContent,
     ModuleError,
     run_module,
 )
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sudoers
 
 ROOT = "/"
 MAIN_FILE = "/etc/sudoers"

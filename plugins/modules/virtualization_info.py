@@ -182,10 +182,11 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import kvm, vm_network
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils.libvirt import Virsh
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import kvm
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt.virsh import Virsh
 
 ROOT = "/"
 # The images of the experiments are for this one.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.vacuum.htcondor.plugins.action import job_hooks
-from ansible_collections.vacuum.htcondor.plugins.module_utils import program_tree
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
 
 
 class Node(job_hooks.ActionModule):

@@ -10,8 +10,8 @@ from unittest import mock
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ToolMissing
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ToolMissing
 
 
 @pytest.fixture

@@ -6,13 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import (
-    condor,
-    condor_control,
-    condor_knobs,
-    condor_pending,
-    files,
-)
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import control as condor_control
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import knobs as condor_knobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import tools as condor
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 
 from tests.unit.plugins.condor_node import CondorNode
 

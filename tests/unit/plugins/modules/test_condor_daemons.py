@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import condor
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import tools as condor
 from ansible_collections.vacuum.htcondor.plugins.modules import condor_config, condor_daemons
 
 from tests.unit.plugins.condor_node import CondorNode, running_vm

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import condor_pending, files
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 from ansible_collections.vacuum.htcondor.plugins.modules import condor_token
 
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run

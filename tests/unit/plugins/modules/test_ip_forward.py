@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files, sysctl
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sysctl
 from ansible_collections.vacuum.htcondor.plugins.modules import ip_forward
 
 from tests.unit.plugins.harness import four_calls, run

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import program_tree
-from ansible_collections.vacuum.htcondor.plugins.module_utils.entry_points import LIBVIRT_HOOK, SETS
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import LIBVIRT_HOOK, SETS
 from ansible_collections.vacuum.htcondor.plugins.modules import job_hooks
 
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import vm_network
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
 from ansible_collections.vacuum.htcondor.plugins.modules import libvirt_network
 
 from condor_vac import network

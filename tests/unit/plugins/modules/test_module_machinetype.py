@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 from ansible_collections.vacuum.htcondor.plugins.modules import machinetype
 
 from condor_vac import cli

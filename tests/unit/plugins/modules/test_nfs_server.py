@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files, nfsd
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, nfsd
 from ansible_collections.vacuum.htcondor.plugins.modules import nfs_server
 
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import kvm
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import kvm
 from ansible_collections.vacuum.htcondor.plugins.modules import virtualization_info
 
 from tests.unit.plugins.harness import Answer, Tools, run

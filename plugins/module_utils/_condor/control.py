@@ -16,14 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import (
     Condor,
     is_ready,
     leaves,
     pids,
     require_master,
 )
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError
 
 # How long daemons get to notice a SIGHUP, in seconds.
 SETTLE = 2

@@ -8,7 +8,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
 
 LIBVIRT_HOOK = "/etc/libvirt/hooks/qemu.d/condor_vac"
 

@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
 
 # Seconds; an NFS server whose node cannot reach its name servers was seen to take two minutes.
 TIMEOUT = 600

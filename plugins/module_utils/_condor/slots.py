@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import is_vm
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import is_vm
 
 ATTRIBUTES = (
     "Name,Machine,SlotType,State,Activity,Cpus,Memory,TotalCpus,TotalMemory,HasVM,VM_Type,VM_Memory,VM_AvailNum"

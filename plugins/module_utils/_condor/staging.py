@@ -13,8 +13,8 @@ import re
 import shutil
 from collections.abc import Mapping
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import Condor, Configuration
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor, Configuration
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
     CommandError,
     FileError,
     InvalidContent,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ToolMissing
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ToolMissing
 
 # Ansible's login shell often lacks the sbin directories, where exportfs, sysctl and visudo live.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import Change
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change
 
 SECRET_KEYS = ("user_data_options",)
 

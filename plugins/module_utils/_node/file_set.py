@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 
 
 @dataclass(frozen=True)

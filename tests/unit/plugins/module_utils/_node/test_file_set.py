@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import file_set
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
-from ansible_collections.vacuum.htcondor.plugins.module_utils.file_set import Wanted
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import file_set
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.file_set import Wanted
 
-from tests.unit.plugins.module_utils.test_files import as_root, module, tree
+from tests.unit.plugins.module_utils._node.test_files import as_root, module, tree
 
 NAMES = ("new", "changed", "mode", "removed", "link", "same")
 

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import Configuration, Knob
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Configuration, Knob
 
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 REFERENCE = re.compile(r"\$(?:[A-Za-z]*)\(([A-Za-z_][A-Za-z0-9_.]*)")

@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import program_tree
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
 from hypothesis import given
 from hypothesis import strategies as st
 

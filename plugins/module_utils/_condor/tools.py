@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command, Result
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError, ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command, Result
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError
 
 INSTALL = "install HTCondor on the node first (package condor)"
 VM_UNIVERSE = 13

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import files
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError, InvalidContent
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, InvalidContent
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 
 # A user that every Debian and every Enterprise Linux has, and that is not the one who runs the tests.
 OTHER = pwd.getpwnam("daemon")

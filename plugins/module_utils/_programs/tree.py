@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755

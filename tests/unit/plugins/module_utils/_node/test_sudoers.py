@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils import sudoers
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import sudoers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import pids
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor_knobs import needs_restart
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
-from ansible_collections.vacuum.htcondor.plugins.module_utils.files import write
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.knobs import needs_restart
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import pids
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import write
 
 PATH = "/run/condor_vac/pending.json"
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command, Result
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command, Result
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
 
 INSTALL = "install libvirt's client tools (Debian: libvirt-clients, Enterprise Linux: libvirt-client)"
 CONNECT = "start libvirt (systemctl start libvirtd, or virtqemud and virtnetworkd), and use become"

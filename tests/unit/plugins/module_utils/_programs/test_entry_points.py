@@ -8,7 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils.entry_points import LIBVIRT_HOOK, SETS, EntryPoint
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import (
+    LIBVIRT_HOOK,
+    SETS,
+    EntryPoint,
+)
 
 PROBE = "def main():\n    print('ran')\n    return 7\n"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
 
 # Called with the path of a file that holds the new content; raises InvalidContent to refuse it.
 Validator = Callable[[str], None]

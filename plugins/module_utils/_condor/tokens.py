@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import InvalidContent, ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import InvalidContent, ModuleError
 
 AUTHORIZATIONS = [
     "READ",

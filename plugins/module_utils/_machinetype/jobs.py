@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import INSTALL, VM_UNIVERSE
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import CommandError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL, VM_UNIVERSE
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
 
 SCHEDULER_UNIVERSE = 7
 COMPLETED = 4

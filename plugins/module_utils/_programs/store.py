@@ -17,8 +17,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import FileError
-from ansible_collections.vacuum.htcondor.plugins.module_utils.program_tree import (
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import (
     DIRECTORY_MODE,
     Drift,
     Manifest,

@@ -12,7 +12,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError
 
 # 52:54:00 is the prefix of QEMU and libvirt; 76 is the letter v.
 MAC_PREFIX = "52:54:00:76"

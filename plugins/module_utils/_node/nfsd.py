@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 
 # 2049 in hexadecimal, and the state LISTEN, as /proc/net/tcp writes them.
 PORT, LISTEN = "0801", "0A"

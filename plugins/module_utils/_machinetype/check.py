@@ -11,10 +11,10 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils.command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils.condor import INSTALL
-from ansible_collections.vacuum.htcondor.plugins.module_utils.errors import InvalidContent
-from ansible_collections.vacuum.htcondor.plugins.module_utils.machinetype_jobs import largest_node
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import InvalidContent
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.jobs import largest_node
 
 CLI = "/usr/local/bin/condor_vac"
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
