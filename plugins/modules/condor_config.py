@@ -131,12 +131,12 @@ findings:
 """
 
 import os
-import re
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import knobs as condor_knobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import judge
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.control import Control
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.staging import DIRECTORY, Staging
@@ -147,7 +147,6 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools impo
     Knob,
 )
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
-    InvalidContent,
     ModuleError,
     ToolMissing,
     run_module,
@@ -160,16 +159,16 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import
     write,
 )
 
-OWNER = "root"
-# A line that takes one of HTCondor's own templates in, and with it what that sets.
-TEMPLATE = re.compile(rb"\s*use\s+\w+\s*:", re.IGNORECASE)
-
 
 class CondorConfig:
     """A set of fragments of one node's configuration."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(
+        self, module: AnsibleModule, owner: str | None = "root", pending_file: str = condor_pending.PATH
+    ) -> None:
         self.module = module
+        self.owner = owner
+        self.pending_file = pending_file
         self.params = module.params
         self.condor = Condor(module)
         self.mode = _mode(module.params["mode"])
@@ -194,14 +193,14 @@ class CondorConfig:
         knobs: dict[str, dict[str, str]] = {}
         if differing or not staging.live.knobs:
             staged = staging.try_out(directory, self.fragments)
-            self._judge(directory, staged)
+            judge.refuse(self.condor, directory, self.fragments, staged, self.params["allow_unknown"])
             knobs = _compare(staging.live, staged, {os.path.join(directory, name) for name in self.fragments})
         ad = self.condor.master()
-        pending = condor_pending.load(ad)
+        pending = condor_pending.load(ad, self.pending_file)
         changes = self._write(directory)
         if knobs:
             pending = condor_pending.after_change(pending, list(knobs), ad)
-            condor_pending.save(self.module, pending, ad)
+            condor_pending.save(self.module, pending, ad, self.pending_file)
         if self._applies(pending):
             pending = self._apply(pending, changes, ad)
         changed = [change for change in changes if change.changed]
@@ -232,7 +231,7 @@ class CondorConfig:
             self._roll_back(changes, error, ad)
             raise
         left = pending if outcome.pending else condor_pending.Pending()
-        condor_pending.save(self.module, left, outcome.ad)
+        condor_pending.save(self.module, left, outcome.ad, self.pending_file)
         return left
 
     def _roll_back(self, changes: list[Change], error: ModuleError, ad: dict[str, Any]) -> None:
@@ -246,7 +245,7 @@ class CondorConfig:
         except ModuleError as again:
             error.message += f", and with it: {again.message}"
         else:
-            condor_pending.save(self.module, condor_pending.Pending(), ad)
+            condor_pending.save(self.module, condor_pending.Pending(), ad, self.pending_file)
 
     def _restore(self, change: Change) -> None:
         if not change.changed:
@@ -271,8 +270,8 @@ class CondorConfig:
                             path,
                             content,
                             mode=self.mode,
-                            owner=OWNER or None,
-                            group=OWNER or None,
+                            owner=self.owner,
+                            group=self.owner,
                         )
                     )
         except ModuleError:
@@ -280,48 +279,6 @@ class CondorConfig:
                 self._restore(change)
             raise
         return changes
-
-    def _judge(self, directory: str, staged: Configuration) -> None:
-        """Raise InvalidContent for variables in our fragments that nobody uses or whose values do not fit."""
-        ours = {os.path.join(directory, name) for name, content in self.fragments.items() if content is not None}
-        knobs = [knob for knob in staged.knobs.values() if knob.source in ours]
-        written = [knob.name for knob in knobs if not self._by_template(knob)]
-        strange = condor_knobs.unknown(staged, written, self.params["allow_unknown"])
-        findings = []
-        for knob in sorted(knobs, key=lambda knob: (knob.source, knob.line)):
-            problem = self._problem(knob, staged, knob.name in strange)
-            if problem:
-                findings.append(f"{os.path.basename(knob.source)} line {knob.line}: {problem}")
-        if findings:
-            raise InvalidContent(
-                "; ".join(findings),
-                "correct the fragment, or name the variable in allow_unknown; nothing was changed",
-                findings=findings,
-            )
-
-    def _by_template(self, knob: Knob) -> bool:
-        """Whether a template of HTCondor's own set the variable: its line in the fragment is a ``use``."""
-        lines = (self.fragments[os.path.basename(knob.source)] or b"").splitlines()
-        return 0 < knob.line <= len(lines) and TEMPLATE.match(lines[knob.line - 1]) is not None
-
-    def _problem(self, knob: Knob, staged: Configuration, strange: bool) -> str:
-        if strange:
-            guess = condor_knobs.suggestion(knob.name, staged)
-            return f"HTCondor has no {knob.name}" + (f", did you mean {guess}?" if guess else "")
-        bare = knob.name.split(".", 1)[-1].lower()
-        misfit = condor_knobs.misfit(knob, staged.known.get(bare, knob.type))
-        if misfit:
-            return f"{knob.name}: {misfit}"
-        if condor_knobs.is_expression(knob.name, staged) and knob.expanded.strip():
-            return self._unparsable(knob)
-        return ""
-
-    def _unparsable(self, knob: Knob) -> str:
-        """Let HTCondor's own parser read an expression, where its tool is installed."""
-        if self.condor.command.find("classad_eval") is None:
-            return ""
-        result = self.condor.tool("classad_eval", "-quiet", knob.expanded, ok=None)
-        return "" if result.ok else f"{knob.name} is no ClassAd expression: {knob.expanded}"
 
     def _not_installed(self) -> dict[str, Any]:
         if not self.module.check_mode:
@@ -394,20 +351,20 @@ def _knob_diff(knobs: dict[str, dict[str, str]]) -> list[dict[str, str]]:
     return [{"before_header": header, "after_header": header, "before": before, "after": after}]
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "fragments": {"type": "dict", "required": True},
+    "directory": {"type": "path"},
+    "mode": {"type": "str", "default": "0644"},
+    "allow_unknown": {"type": "list", "elements": "str", "default": []},
+    "apply": {"type": "str", "choices": ["none", "reconfig", "restart"], "default": "none"},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def main(build: Callable[[AnsibleModule], CondorConfig] = CondorConfig) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "fragments": {"type": "dict", "required": True},
-            "directory": {"type": "path"},
-            "mode": {"type": "str", "default": "0644"},
-            "allow_unknown": {"type": "list", "elements": "str", "default": []},
-            "apply": {"type": "str", "choices": ["none", "reconfig", "restart"], "default": "none"},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: CondorConfig(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ reasons:
   returned: success
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -143,8 +144,9 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import run
 class CondorDaemons:
     """The daemons of one node."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, pending_file: str = condor_pending.PATH) -> None:
         self.module = module
+        self.pending_file = pending_file
         self.params = module.params
         self.condor = Condor(module)
         self.control = Control(self.condor, module.params["timeout"], module.params["force"])
@@ -156,7 +158,7 @@ class CondorDaemons:
             self.module.warn("no condor_master runs on this node yet")
             return self._result(True, Outcome({}), Pending(), {})
         require_master(before)
-        pending = condor_pending.load(before)
+        pending = condor_pending.load(before, self.pending_file)
         needed = self._needed(before, pending)
         if self.module.check_mode or not needed:
             return self._result(needed, self._settled(before), pending, before)
@@ -205,9 +207,11 @@ class CondorDaemons:
         """Forget what has been taken up; a restart that still waits stays on record."""
         if self.params["state"] in ("applied", "reconfig"):
             restart = pending.restart if outcome.pending or self.params["state"] == "reconfig" else {}
-            condor_pending.save(self.module, Pending(restart, reconfig=False), outcome.ad)
+            condor_pending.save(self.module, Pending(restart, reconfig=False), outcome.ad, self.pending_file)
         else:
-            condor_pending.save(self.module, condor_pending.load(outcome.ad), outcome.ad)
+            condor_pending.save(
+                self.module, condor_pending.load(outcome.ad, self.pending_file), outcome.ad, self.pending_file
+            )
 
     def _result(self, changed: bool, outcome: Outcome, pending: Pending, before: dict[str, Any]) -> dict[str, Any]:
         now = states(outcome.ad)
@@ -237,27 +241,27 @@ class CondorDaemons:
         return "\n".join(lines + ([f"due: {self.params['state']}"] if due else [])) + "\n"
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "state": {
+        "type": "str",
+        "choices": ["ready", "applied", "reconfig", "restarted", "drained"],
+        "default": "ready",
+    },
+    "daemons": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["master", "startd", "schedd", "collector", "negotiator"],
+        "default": ["startd"],
+    },
+    "force": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def main(build: Callable[[AnsibleModule], CondorDaemons] = CondorDaemons) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {
-                "type": "str",
-                "choices": ["ready", "applied", "reconfig", "restarted", "drained"],
-                "default": "ready",
-            },
-            "daemons": {
-                "type": "list",
-                "elements": "str",
-                "choices": ["master", "startd", "schedd", "collector", "negotiator"],
-                "default": ["startd"],
-            },
-            "force": {"type": "bool", "default": False},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: CondorDaemons(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

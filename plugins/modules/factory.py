@@ -15,7 +15,7 @@ description:
     restarted or removed, and made anew by the next one.
   - In check mode on a node that has no programs or no such machinetype yet, the job is predicted and not looked at.
 requirements:
-  - HTCondor with a schedd, and the programs that M(vacuum.htcondor.job_hooks) installs with its entry points V(cli) and
+  - HTCondor with a schedd, and the programs that M(vacuum.htcondor.programs) installs with its entry points V(cli) and
     V(factory)
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)
@@ -31,13 +31,18 @@ options:
     description:
       - Name of the machinetype. The default is what O(machinetype) says.
     type: str
-  all_but:
+  names:
     description:
-      - With O(state=absent), names of machinetypes to keep; the factories of all others are removed, and their virtual
-        machines that do not run. This drains what is no longer in an inventory.
+      - The machinetypes that may have a factory, with O(exclusive=true).
       - Excludes O(machinetype) and O(name).
     type: list
     elements: str
+  exclusive:
+    description:
+      - Remove the factories of all machinetypes but O(names), and their virtual machines that do not run. This drains
+        what is no longer in an inventory. The factories of O(names) are left as they are.
+    type: bool
+    default: false
   state:
     description:
       - V(present) has the factory in the queue and not on hold. V(held) has it in the queue, on hold.
@@ -53,7 +58,7 @@ options:
     type: int
     default: 120
 seealso:
-  - module: vacuum.htcondor.job_hooks
+  - module: vacuum.htcondor.programs
 """
 
 EXAMPLES = r"""
@@ -73,13 +78,13 @@ EXAMPLES = r"""
 
 - name: Drain every machinetype that the inventory does not have
   vacuum.htcondor.factory:
-    all_but: "{{ vacuum_machinetypes.keys() | list }}"
-    state: absent
+    names: "{{ vacuum_machinetypes.keys() | list }}"
+    exclusive: true
 """
 
 RETURN = r"""
 name:
-  description: Name of the machinetype, V(null) with O(all_but).
+  description: Name of the machinetype, V(null) with O(exclusive=true).
   type: str
   returned: success
   sample: gridpp
@@ -109,102 +114,32 @@ import json
 import os
 import re
 import time
-from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SHOWN, STATUS, Ad, Queue
 
 CLI = "/usr/local/bin/condor_vac"
-SCHEDULER_UNIVERSE = 7
-VM_UNIVERSE = 13
-STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held"}
-# What the diff shows of a job: the submit command, and the attribute that HTCondor makes of it.
-SHOWN = {
-    "executable": "Cmd",
-    "arguments": "Arguments",
-    "initialdir": "Iwd",
-    "batch_name": "JobBatchName",
-    "kill_sig": "KillSig",
-    "hold_kill_sig": "HoldKillSig",
-    "remove_kill_sig": "RemoveKillSig",
-    "+VacFactoryProgram": "VacFactoryProgram",
-}
-FACTORY_ATTRIBUTES = ("ClusterId", "ProcId", "JobStatus", "Owner", "VacFactory", "VacFactoryDigest", *SHOWN.values())
-WAITING = "(JobStatus == 1 || JobStatus == 5)"
-POLL_SECONDS = 2
 NAME = re.compile(r"[a-z0-9-]{1,64}")
-
-Ad = dict[str, Any]
-
-
-class Queue:
-    """The schedd's queue, through HTCondor's own tools."""
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.command = Command(module)
-
-    def factories(self) -> list[Ad]:
-        """The factories' jobs that are not already on their way out."""
-        return [ad for ad in self.leaving() if STATUS.get(ad["JobStatus"]) != "removed"]
-
-    def leaving(self) -> list[Ad]:
-        """The factories' jobs, those included that are removed but still there."""
-        constraint = f"JobUniverse == {SCHEDULER_UNIVERSE} && isString(VacFactory)"
-        return self._query(constraint, FACTORY_ATTRIBUTES)
-
-    def waiting(self) -> Counter[str]:
-        """How many VM jobs of each machinetype do not run."""
-        constraint = f"JobUniverse == {VM_UNIVERSE} && isString(VacMachinetype) && {WAITING}"
-        return Counter(str(ad["VacMachinetype"]) for ad in self._query(constraint, ("VacMachinetype",)))
-
-    def remove_waiting(self, name: str) -> None:
-        """Remove the VM jobs of a machinetype that do not run at that moment."""
-        constraint = f'JobUniverse == {VM_UNIVERSE} && VacMachinetype =?= "{name}" && {WAITING}'
-        try:
-            self.act("condor_rm", "-constraint", constraint)
-        except CommandError:
-            # condor_rm fails as well when nothing matches, as when the factory has taken them back itself.
-            if self.waiting()[name]:
-                raise
-
-    def act(self, tool: str, *words: str) -> None:
-        """Run condor_rm, condor_hold or condor_release."""
-        self.command.run([self._find(tool), *words])
-
-    def submit(self, owner: str, commands: dict[str, str]) -> None:
-        """Submit one job as its owner."""
-        text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue", ""])
-        runuser = self.command.require("runuser", "install util-linux")
-        self.command.run([runuser, "-u", owner, "--", self._find("condor_submit"), "-terse", "-"], stdin=text, cwd="/")
-
-    def _query(self, constraint: str, attributes: tuple[str, ...]) -> list[Ad]:
-        if self.module.check_mode and self.command.find("condor_q") is None:
-            return []
-        words = ["-allusers", "-constraint", constraint, "-attributes", ",".join(attributes), "-json"]
-        text = self.command.run([self._find("condor_q"), *words], remedy="is the schedd running?").stdout
-        return list(json.loads(text)) if text.strip() else []
-
-    def _find(self, tool: str) -> str:
-        return self.command.require(tool, "install HTCondor on the node first (package condor)")
 
 
 class Factory:
     """The factory's job of one machinetype: what is in the queue, what should be, and the way there."""
 
-    def __init__(self, module: AnsibleModule, queue: Queue, name: str, wanted: Ad) -> None:
+    def __init__(self, module: AnsibleModule, queue: Queue, name: str, wanted: Ad, poll_seconds: float) -> None:
         self.module = module
+        self.poll_seconds = poll_seconds
         self.queue = queue
         self.name = name
         self.wanted = wanted
         self.actions: list[str] = []
 
-    def ensure(self) -> Ad:
-        """Bring the queue to the wanted state; the module's result. Raises ModuleError."""
+    def ensure(self, state: str) -> Ad:
+        """Bring the queue to *state*; the module's result. Raises ModuleError."""
         jobs = self._jobs()
-        state = self.module.params["state"]
         before = _Seen(jobs[0]) if jobs else None
         keep = None if state == "absent" else self._keep(jobs, restart=state == "restarted")
         waiting = self.queue.waiting()[self.name] if state == "absent" else 0
@@ -215,7 +150,7 @@ class Factory:
             self._submit(held=state == "held")
         elif keep is not None:
             self._hold_or_release(keep, held=state == "held")
-        return self._result(before)
+        return self._result(before, state)
 
     def _jobs(self) -> list[Ad]:
         return [job for job in self.queue.factories() if job["VacFactory"] == self.name]
@@ -243,7 +178,7 @@ class Factory:
                 left = ", ".join(sorted(ids))
                 raise ModuleError(f"the factory {left} has not left the queue", f"see condor_q -long {left}")
             if ids:
-                time.sleep(POLL_SECONDS)
+                time.sleep(self.poll_seconds)
 
     def _take_back(self, number: int) -> None:
         self.actions.append(f"remove {number} VMs of {self.name} that do not run")
@@ -265,9 +200,8 @@ class Factory:
         if not self.module.check_mode:
             self.queue.act(tool, _id(job))
 
-    def _result(self, before: _Seen | None) -> Ad:
+    def _result(self, before: _Seen | None, state: str) -> Ad:
         commands = self.wanted.get("commands")
-        state = self.module.params["state"]
         after = before.lines() if before else ["factory: none"]
         if self.actions:
             after = ["factory: none"]
@@ -301,62 +235,73 @@ class _Seen:
         return [f"factory: {self.status}", *shown]
 
 
-def drain(module: AnsibleModule, queue: Queue) -> Ad:
-    """Remove the factories and waiting VMs of all machinetypes but those named. Raises ModuleError."""
-    keep = set(module.params["all_but"])
-    names = {str(job["VacFactory"]) for job in queue.factories()} | set(queue.waiting())
-    # A job's ad is its user's: what cannot be a machinetype's name is not one, and none of ours.
-    gone = sorted(name for name in names - keep if NAME.fullmatch(name))
-    results = [Factory(module, queue, name, {}).ensure() for name in gone]
-    return {
-        "changed": any(result["changed"] for result in results),
-        "name": None,
-        "job": None,
-        "status": "none",
-        "actions": [action for result in results for action in result["actions"]],
-        "diff": {
-            "before": "".join(f"{result['name']}: {result['status']}\n" for result in results),
-            "after": "",
-        },
-    }
+class FactoryModule:
+    """What one call asks for. The queue is asked every *poll_seconds* whether a factory has ended."""
 
+    def __init__(
+        self,
+        module: AnsibleModule,
+        poll_seconds: float = 2,
+        exists: Callable[[str], bool] = os.path.exists,
+    ) -> None:
+        self.module = module
+        self.exists = exists
+        self.poll_seconds = poll_seconds
+        self.command = Command(module)
+        self.queue = Queue(module)
 
-def ensure(module: AnsibleModule) -> Ad:
-    """What the arguments ask for. Raises ModuleError."""
-    queue = Queue(module)
-    path, name, state = (module.params[key] for key in ("machinetype", "name", "state"))
-    if module.params["all_but"] is not None:
-        if state != "absent":
-            raise ModuleError("all_but: only with state: absent", "give machinetype or name for the other states")
-        return drain(module, queue)
-    wanted = _wanted(module, path, name, state)
-    name = name or wanted.get("name", "")
-    if not NAME.fullmatch(name):
-        raise ModuleError(f"name: {name!r} is no machinetype's name", "give 1 to 64 of a-z, 0-9 and -")
-    if "predicted" in wanted:
-        return _predicted(name, wanted["predicted"])
-    return Factory(module, queue, name, wanted).ensure()
+    def run(self) -> Ad:
+        """Bring about the state; the result for exit_json. Raises ModuleError."""
+        path, name, state = (self.module.params[key] for key in ("machinetype", "name", "state"))
+        if self.module.params["exclusive"]:
+            if state != "present":
+                raise ModuleError(f"exclusive: not with state: {state}", "leave state out: the others are removed")
+            if self.module.params["names"] is None:
+                raise ModuleError("names: missing", "name the machinetypes to keep, or [] for none of them")
+            return self._remove_others()
+        if self.module.params["names"] is not None:
+            raise ModuleError("names: only with exclusive: true", "give machinetype or name for one machinetype")
+        wanted = self._wanted(path, name, state)
+        name = name or wanted.get("name", "")
+        if not NAME.fullmatch(name):
+            raise ModuleError(f"name: {name!r} is not a valid machinetype name", "give 1 to 64 of a-z, 0-9 and -")
+        if "predicted" in wanted:
+            return _predicted(name, wanted["predicted"])
+        return Factory(self.module, self.queue, name, wanted, self.poll_seconds).ensure(state)
 
+    def _remove_others(self) -> Ad:
+        """Remove the factories and waiting VMs of all machinetypes but those named."""
+        keep = set(self.module.params["names"])
+        names = {str(job["VacFactory"]) for job in self.queue.factories()} | set(self.queue.waiting())
+        # A job's ad is its user's: what cannot be a machinetype's name is not one, and none of ours.
+        gone = sorted(name for name in names - keep if NAME.fullmatch(name))
+        results = [Factory(self.module, self.queue, name, {}, self.poll_seconds).ensure("absent") for name in gone]
+        return {
+            "changed": any(result["changed"] for result in results),
+            "name": None,
+            "job": None,
+            "status": "none",
+            "actions": [action for result in results for action in result["actions"]],
+            "diff": {
+                "before": "".join(f"{result['name']}: {result['status']}\n" for result in results),
+                "after": "",
+            },
+        }
 
-def _wanted(module: AnsibleModule, path: str | None, name: str | None, state: str) -> Ad:
-    """What `condor_vac factory-job` says of the machinetype: {name, owner, commands}."""
-    if path is None or (state == "absent" and name and not _exists(path)):
-        if state == "absent" and name:
-            return {}
-        raise ModuleError("machinetype: missing", "name the machinetype's file on the access point")
-    command = Command(module)
-    if module.check_mode:
-        absent = [each for each in (CLI, path) if not _exists(each)]
-        if absent:
-            known = {"name": os.path.basename(path).removesuffix(".json")}
-            return known if state == "absent" else {**known, "predicted": absent[0]}
-    command.require(CLI, "run the role runtime with runtime_parts: [cli, factory] first")
-    wanted: Ad = json.loads(command.run([CLI, "factory-job", "--json", path]).stdout)
-    return wanted
-
-
-def _exists(path: str) -> bool:
-    return os.path.exists(path)
+    def _wanted(self, path: str | None, name: str | None, state: str) -> Ad:
+        """What `condor_vac factory-job` prints of the machinetype: {name, owner, commands}."""
+        if path is None or (state == "absent" and name and not self.exists(path)):
+            if state == "absent" and name:
+                return {}
+            raise ModuleError("machinetype: missing", "name the machinetype's file on the access point")
+        if self.module.check_mode:
+            absent = [each for each in (CLI, path) if not self.exists(each)]
+            if absent:
+                known = {"name": os.path.basename(path).removesuffix(".json")}
+                return known if state == "absent" else {**known, "predicted": absent[0]}
+        self.command.require(CLI, "run the role runtime with runtime_parts: [cli, factory] first")
+        wanted: Ad = json.loads(self.command.run([CLI, "factory-job", "--json", path]).stdout)
+        return wanted
 
 
 def _predicted(name: str, absent: str) -> Ad:
@@ -384,20 +329,24 @@ def _text(lines: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def main() -> None:
-    """Run the module."""
+ARGUMENTS: dict[str, Any] = {
+    "machinetype": {"type": "path"},
+    "name": {"type": "str"},
+    "names": {"type": "list", "elements": "str"},
+    "exclusive": {"type": "bool", "default": False},
+    "state": {"type": "str", "default": "present", "choices": ["present", "absent", "held", "restarted"]},
+    "timeout": {"type": "int", "default": 120},
+}
+
+
+def main(build: Callable[[AnsibleModule], FactoryModule] = FactoryModule) -> None:
+    """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={
-            "machinetype": {"type": "path"},
-            "name": {"type": "str"},
-            "all_but": {"type": "list", "elements": "str"},
-            "state": {"type": "str", "default": "present", "choices": ["present", "absent", "held", "restarted"]},
-            "timeout": {"type": "int", "default": 120},
-        },
-        mutually_exclusive=[("all_but", "machinetype"), ("all_but", "name")],
+        argument_spec=ARGUMENTS,
+        mutually_exclusive=[("names", "machinetype"), ("names", "name")],
         supports_check_mode=True,
     )
-    run_module(module, lambda: ensure(module))
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

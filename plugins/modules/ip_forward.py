@@ -129,13 +129,13 @@ overridden:
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, ModuleError, run_module
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sysctl
 
-ROOT = "/"
 OWN = {family: re.compile(rf"zz+-condor_vac-{family}\.conf") for family in ("ipv4", "ipv6")}
 # The switch under each of its names, and what an interface that appears later starts with.
 KEYS = {
@@ -148,13 +148,15 @@ INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,14}")
 
 
 class IpForward:
-    """The switch of one family, in the kernel and in the files of the boot."""
+    """The switch of one family, in the kernel and in the files of the boot. *owner* of None is who runs this."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, root: str = "/", owner: str | None = "root") -> None:
         self.module = module
+        self.root = root
+        self.owner = owner
         self.family: str = module.params["family"]
         self.interfaces: list[str] = module.params["interfaces"]
-        self.directory = os.path.join(ROOT, "etc/sysctl.d")
+        self.directory = os.path.join(self.root, "etc/sysctl.d")
         for name in self.interfaces:
             if not INTERFACE.fullmatch(name):
                 raise ModuleError(f"interfaces: {name!r} is not an interface's name", "give names like vac0")
@@ -166,10 +168,10 @@ class IpForward:
         others = [entry for entry in self._assignments() if self._against(entry)]
         path = os.path.join(self.directory, self._name(others))
         conflicts = [entry for entry in others if os.path.basename(entry.path) > os.path.basename(path)]
-        conflicts += [entry for entry in sysctl.other_readers(ROOT) if self._against(entry)]
+        conflicts += [entry for entry in sysctl.other_readers(self.root) if self._against(entry)]
         overridden = [entry.describe() for entry in others if entry not in conflicts]
         self._judge(conflicts)
-        changes = [files.write(self.module, path, self._content(), mode=0o644, owner="root", group="root")]
+        changes = [files.write(self.module, path, self._content(), mode=0o644, owner=self.owner, group=self.owner)]
         changes += [files.remove(self.module, old) for old in self._own_files() if old != path]
         keys = self._switch_on()
         now = any(value["before"] != value["after"] for value in keys.values())
@@ -200,7 +202,7 @@ class IpForward:
 
     def _assignments(self) -> list[sysctl.Assignment]:
         own = self._own_files()
-        return [entry for entry in sysctl.boot_assignments(ROOT) if entry.path not in own]
+        return [entry for entry in sysctl.boot_assignments(self.root) if entry.path not in own]
 
     def _wanted(self) -> list[str]:
         mine = [f"net/{self.family}/conf/{name}/forwarding" for name in self.interfaces]
@@ -233,7 +235,7 @@ class IpForward:
 
     def _switch_on(self) -> dict[str, dict[str, str]]:
         """Write 1 where the kernel says 0; all is read first, since one write changes several values."""
-        paths = {key: os.path.join(ROOT, "proc/sys", key) for key in self._wanted()}
+        paths = {key: os.path.join(self.root, "proc/sys", key) for key in self._wanted()}
         found = [key for key, path in paths.items() if key in KEYS[self.family] or os.path.exists(path)]
         before = {key: _read(paths[key]) for key in found}
         for key, value in before.items():
@@ -267,18 +269,18 @@ def _write(path: str, value: str) -> None:
         raise FileError(f"cannot write {path} ({error.strerror})", remedy) from error
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
+    "interfaces": {"type": "list", "elements": "str", "default": []},
+    "conflicts": {"type": "str", "choices": ["report", "fail"], "default": "report"},
+}
+
+
+def main(build: Callable[[AnsibleModule], IpForward] = IpForward) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "family": {"type": "str", "choices": ["ipv4", "ipv6"], "default": "ipv4"},
-            "interfaces": {"type": "list", "elements": "str", "default": []},
-            "conflicts": {"type": "str", "choices": ["report", "fail"], "default": "report"},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: IpForward(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -184,22 +184,17 @@ attached:
   sample: [vnet0, vnet3]
 """
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import bridge
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt.virsh import NetworkState, Virsh
 
-SYS_NET = "/sys/class/net"
-PROC = "/proc"
-RUN = "/run/libvirt/network"
 SYSTEM = "qemu:///system"
-# What clean-traffic has to consist of; no-arp-spoofing has been two filters in some versions.
-NO_SPOOFING = ("no-mac-spoofing", "no-ip-spoofing", "no-arp-")
 # One live change takes libvirt a third of a second; a restart of the whole network takes as long.
 LIVE_CHANGES_BEFORE_RESTART = 3
 Step = tuple[str, Callable[[], None]]
@@ -208,8 +203,9 @@ Step = tuple[str, Callable[[], None]]
 class LibvirtNetwork:
     """One network: what libvirt has, what is asked for, and the steps from one to the other."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, root: str = "/") -> None:
         self.module = module
+        self.root = root
         options = module.params
         self.name: str = options["name"]
         self.wanted = vm_network.Description(
@@ -275,7 +271,7 @@ class LibvirtNetwork:
 
     def _plan_running(self, xml: str) -> None:
         """What has to happen to the network that runs."""
-        changes = self._live_changes(xml)
+        changes = [self._update(*change) for change in vm_network.dhcp_changes(self.state.live, xml)]
         if vm_network.skeleton(self.state.live) != vm_network.skeleton(xml):
             self._refuse_with_machines("be restarted, which a change beyond DHCP entries needs")
             self._plan_restart()
@@ -290,33 +286,13 @@ class LibvirtNetwork:
         self._step("stop", lambda: self.virsh.stop_network(self.name))
         self._step("start", lambda: self.virsh.start_network(self.name))
 
-    def _live_changes(self, xml: str) -> list[Step]:
-        """DHCP entries to delete and to add in the running network; deletions first, addresses are unique."""
-        steps: list[Step] = []
-        for tag in ("range", "host"):
-            have = vm_network.dhcp_entries(self.state.live, tag)
-            want = vm_network.dhcp_entries(xml, tag)
-            gone = [have[key] for key in have if have[key] != want.get(key)]
-            new = [want[key] for key in want if have.get(key) != want[key]]
-            for verb, entries in (("delete", gone), ("add-last", new)):
-                steps += [self._update(verb, f"ip-dhcp-{tag}", entry) for entry in entries]
-        return steps
-
     def _update(self, verb: str, section: str, entry: str) -> Step:
         text = f"{verb} {entry}"
         return text, lambda: self.virsh.update_network(self.name, verb, section, entry)
 
     def _serves(self) -> bool:
-        """Whether the network's dnsmasq lives; libvirt itself never looks."""
-        if self.module.params["uri"] != SYSTEM or not os.path.isdir(RUN):
-            return True  # its process is not on this node, or not where libvirt keeps it
-        try:
-            with open(os.path.join(RUN, f"{self.name}.pid"), encoding="ascii") as stream:
-                process = str(int(stream.read()))
-            with open(os.path.join(PROC, process, "cmdline"), "rb") as stream:
-                return b"dnsmasq" in stream.read()
-        except (FileNotFoundError, ValueError):
-            return False
+        """Whether the network's dnsmasq lives; one of a libvirt elsewhere cannot be seen from this node."""
+        return self.module.params["uri"] != SYSTEM or bridge.dhcp_server_lives(self.name, self.root)
 
     def _revive(self, xml: str) -> None:
         """An update that changes nothing: libvirt then starts a dnsmasq that has gone."""
@@ -327,11 +303,7 @@ class LibvirtNetwork:
         """Interfaces of VMs on the bridge; those that only libvirt knows of are counted as ports."""
         if not self.state.active:
             return []
-        folder = os.path.join(SYS_NET, vm_network.bridge_of(self.state.live), "brif")
-        names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-        # libvirt before 7 put an interface of its own there to hold the bridge's MAC.
-        taps = [name for name in names if not name.endswith("-nic")]
-        return taps or self.virsh.ports(self.name)
+        return bridge.interfaces(vm_network.bridge_of(self.state.live), self.root) or self.virsh.ports(self.name)
 
     def _refuse_with_machines(self, what: str) -> None:
         if self.attached and not self.module.params["force"]:
@@ -352,8 +324,7 @@ class LibvirtNetwork:
                 "install libvirt-daemon-config-nwfilter (on Debian 12 and Ubuntu it is in "
                 "libvirt-daemon-system) and restart libvirt, or name another in filter",
             )
-        references = [ref.get("filter", "") for ref in vm_network.parse(xml).iter("filterref")]
-        missing = [part for part in NO_SPOOFING if not any(ref.startswith(part) for ref in references)]
+        missing = vm_network.spoofing_allowed(xml)
         if name == "clean-traffic" and missing:
             self.module.warn(f"filter {name} lacks {', '.join(missing)}: VMs can take others' addresses")
         return name
@@ -395,29 +366,29 @@ def _flags_of(active: bool, persistent: bool, autostart: bool) -> str:
     return "".join(f"{name}: {'yes' if value else 'no'}\n" for name, value in flags.items())
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "default": "vac"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "bridge": {"type": "str"},
+    "subnet": {"type": "str", "default": "192.168.86.0/24"},
+    "first_host": {"type": "int", "default": 10},
+    "last_host": {"type": "int", "default": 250},
+    "hostname": {"type": "str", "default": "vm-{number}"},
+    "domain": {"type": "str", "default": "vac.internal"},
+    "mode": {"type": "str", "choices": ["nat", "route", "open"], "default": "nat"},
+    "isolate": {"type": "bool", "default": True},
+    "addresses": {"type": "list", "elements": "str", "default": []},
+    "autostart": {"type": "bool", "default": True},
+    "filter": {"type": "str", "default": "clean-traffic"},
+    "force": {"type": "bool", "default": False},
+    "uri": {"type": "str", "default": SYSTEM},
+}
+
+
+def main(build: Callable[[AnsibleModule], LibvirtNetwork] = LibvirtNetwork) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "default": "vac"},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "bridge": {"type": "str"},
-            "subnet": {"type": "str", "default": "192.168.86.0/24"},
-            "first_host": {"type": "int", "default": 10},
-            "last_host": {"type": "int", "default": 250},
-            "hostname": {"type": "str", "default": "vm-{number}"},
-            "domain": {"type": "str", "default": "vac.internal"},
-            "mode": {"type": "str", "choices": ["nat", "route", "open"], "default": "nat"},
-            "isolate": {"type": "bool", "default": True},
-            "addresses": {"type": "list", "elements": "str", "default": []},
-            "autostart": {"type": "bool", "default": True},
-            "filter": {"type": "str", "default": "clean-traffic"},
-            "force": {"type": "bool", "default": False},
-            "uri": {"type": "str", "default": SYSTEM},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: LibvirtNetwork(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

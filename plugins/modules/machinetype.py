@@ -18,7 +18,7 @@ description:
     and no log.
   - A factory that runs takes up a changed machinetype by itself, at its next cycle.
 requirements:
-  - the programs that M(vacuum.htcondor.job_hooks) installs with its entry point V(cli)
+  - the programs that M(vacuum.htcondor.programs) installs with its entry point V(cli)
   - condor_submit
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)
@@ -76,8 +76,8 @@ EXAMPLES = r"""
 
 - name: End the factories of those that left the inventory
   vacuum.htcondor.factory:
-    all_but: "{{ vacuum_machinetypes.keys() | list }}"
-    state: absent
+    names: "{{ vacuum_machinetypes.keys() | list }}"
+    exclusive: true
 
 - name: Take their files away as soon as their VMs have ended
   vacuum.htcondor.machinetype:
@@ -130,6 +130,7 @@ import os
 import pwd
 import re
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -151,8 +152,8 @@ class Machinetypes:
         self.command = Command(module)
         self.directory = str(module.params["directory"])
 
-    def ensure(self) -> dict[str, Any]:
-        """Deploy and retire; the module's result. Raises ModuleError."""
+    def run(self) -> dict[str, Any]:
+        """Deploy and retire; the result for exit_json. Raises ModuleError."""
         result: dict[str, Any] = {"changed": False, "files": [], "diff": []}
         payload = self.module.params["payload"]
         if payload is not None:
@@ -296,21 +297,21 @@ def _unpacked(payload: str) -> dict[str, Any]:
     return unpacked
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "machinetypes": {"type": "dict"},
-            "defaults": {"type": "dict"},
-            "image_dir": {"type": "path", "default": "/var/lib/condor_vac/images"},
-            "directory": {"type": "path", "default": "/etc/condor_vac/machinetypes"},
-            "state_directory": {"type": "path", "default": "/var/lib/condor_vac"},
-            "retire": {"type": "list", "elements": "str", "default": []},
-            "payload": {"type": "str", "no_log": True},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: Machinetypes(module).ensure())
+ARGUMENTS: dict[str, Any] = {
+    "machinetypes": {"type": "dict"},
+    "defaults": {"type": "dict"},
+    "image_dir": {"type": "path", "default": "/var/lib/condor_vac/images"},
+    "directory": {"type": "path", "default": "/etc/condor_vac/machinetypes"},
+    "state_directory": {"type": "path", "default": "/var/lib/condor_vac"},
+    "retire": {"type": "list", "elements": "str", "default": []},
+    "payload": {"type": "str", "no_log": True},
+}
+
+
+def main(build: Callable[[AnsibleModule], Machinetypes] = Machinetypes) -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

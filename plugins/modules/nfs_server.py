@@ -116,7 +116,6 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import Mod
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, nfsd
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.systemd import Systemd
 
-ROOT = "/"
 CONF = "etc/nfs.conf.d/condor_vac.conf"
 UNIT = "nfs-server.service"
 DROP_IN = f"etc/systemd/system/{UNIT}.d/condor_vac.conf"
@@ -127,22 +126,24 @@ INSTALL = "install the NFS server (Debian: nfs-kernel-server, Enterprise Linux: 
 class NfsServer:
     """The server's files and units, and what the kernel serves."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, root: str = "/", owner: str | None = "root") -> None:
         self.module = module
+        self.root = root
+        self.owner = owner
         self.present: bool = module.params["state"] == "present"
         self.versions = sorted(set(module.params["versions"]))
         self.listen = [_address(text) for text in module.params["listen"]]
         self.command = Command(module)
         self.systemd = Systemd(self.command)
-        self.conf = os.path.join(ROOT, CONF)
-        self.drop_in = os.path.join(ROOT, DROP_IN)
+        self.conf = os.path.join(self.root, CONF)
+        self.drop_in = os.path.join(self.root, DROP_IN)
         self.steps: list[tuple[str, Callable[[], Any]]] = []
 
     def run(self) -> dict[str, Any]:
         """Bring about the state. Raises ModuleError."""
         if self.present:
             self._preconditions()
-        serving = nfsd.serving(ROOT)
+        serving = nfsd.serving(self.root)
         changes = [self._file(self.conf, self._conf()), self._file(self.drop_in, self._drop_in())]
         if self.present:
             self._refuse_override()
@@ -169,7 +170,7 @@ class NfsServer:
             raise ModuleError(f"there is no {UNIT} on this node", INSTALL)
         if "3" in self.versions and not self.systemd.exists("rpcbind.socket"):
             raise ModuleError("NFS 3 needs rpcbind, which is not installed", "install the package rpcbind")
-        if not nfsd.module_available(ROOT, self.command):
+        if not nfsd.module_available(self.root, self.command):
             remedy = "reboot into the installed kernel, or install its extra modules (linux-modules-extra)"
             raise ModuleError("the running kernel has no NFS server (module nfsd)", remedy)
         missing = [text for text in self.listen if text not in nfsd.own_addresses(self.command)]
@@ -183,7 +184,7 @@ class NfsServer:
         directory = os.path.dirname(path)
         if not os.path.isdir(directory) and not self.module.check_mode:
             os.makedirs(directory, mode=0o755)
-        return files.write(self.module, path, content, mode=0o644, owner="root", group="root")
+        return files.write(self.module, path, content, mode=0o644, owner=self.owner, group=self.owner)
 
     def _conf(self) -> str | None:
         if not self.present:
@@ -227,15 +228,15 @@ class NfsServer:
 
     def _plan_restart(self) -> None:
         """A restart drops every export that is not in /etc/exports, so those are made again."""
-        exports = nfsd.exports(ROOT)
-        verb = "restart" if nfsd.serving(ROOT).threads else "start"
+        exports = nfsd.exports(self.root)
+        verb = "restart" if nfsd.serving(self.root).threads else "start"
         self._step(f"{verb} {UNIT}", lambda: self.systemd.restart(UNIT))
         if exports:
             text = f"make {len(exports)} exports again"
-            self._step(text, lambda: nfsd.export_again(self.command, ROOT, exports))
+            self._step(text, lambda: nfsd.export_again(self.command, self.root, exports))
 
     def _verify(self) -> None:
-        serving = nfsd.serving(ROOT)
+        serving = nfsd.serving(self.root)
         if serving.differs(self.versions, self.listen):
             remedy = "see journalctl -u nfs-server, and nfsconf --dump"
             raise ModuleError(f"{UNIT} was started, but the kernel serves {serving}", remedy)
@@ -262,17 +263,17 @@ def _address(text: str) -> str:
         raise ModuleError(f"listen: {error}", "write addresses, like 192.168.86.1") from error
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "versions": {"type": "list", "elements": "str", "choices": ["3", "4"], "default": ["3", "4"]},
+    "listen": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main(build: Callable[[AnsibleModule], NfsServer] = NfsServer) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "versions": {"type": "list", "elements": "str", "choices": ["3", "4"], "default": ["3", "4"]},
-            "listen": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: NfsServer(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

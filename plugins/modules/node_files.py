@@ -124,18 +124,21 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, Validator, remove, write
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.systemd import Systemd
 
-ROOT = ""
-OWNER = "root"
 UNITS = "/etc/systemd/system/"
 TMPFILES = "/etc/tmpfiles.d/"
 DIRECTORY_MODE = 0o755
 
 
 class NodeFiles:
-    """The directories, files and units of one call."""
+    """The directories, files and units of one call.
 
-    def __init__(self, module: AnsibleModule) -> None:
+    *root* is put before each path. Directories and files are *owner*'s (None: who runs this).
+    """
+
+    def __init__(self, module: AnsibleModule, root: str = "", owner: str | None = "root") -> None:
         self.module = module
+        self.root = root
+        self.owner = owner
         self.params = module.params
         self.files = {_absolute(path): _content(text) for path, text in module.params["files"].items()}
         self.elsewhere = {_absolute(path): _content(text) for path, text in module.params["elsewhere"].items()}
@@ -146,18 +149,18 @@ class NodeFiles:
     def run(self) -> dict[str, Any]:
         """Bring about the state. Raises ModuleError."""
         for path in self.params["directories"]:
-            self._directory(ROOT + _absolute(path))
+            self._directory(self.root + _absolute(path))
         for path, mode in self.params["modes"].items():
-            self._mode(ROOT + _absolute(path), _octal(path, mode))
+            self._mode(self.root + _absolute(path), _octal(path, mode))
         record = self.params["record"]
         texts = {**self.files, record: self._record()}
-        changes = [remove(self.module, ROOT + _absolute(path)) for path in self.params["absent"]]
+        changes = [remove(self.module, self.root + _absolute(path)) for path in self.params["absent"]]
         changes += [self._write(path, text) for path, text in texts.items()]
         changed = [change for change in changes if change.changed]
-        self._units([change.path[len(ROOT) :] for change in changed])
+        self._units([change.path[len(self.root) :] for change in changed])
         return {
             "changed": bool(changed or self.actions),
-            "files": [change.path[len(ROOT) :] for change in changed],
+            "files": [change.path[len(self.root) :] for change in changed],
             "actions": self.actions,
             "diff": [entry for change in changed for entry in change.diff()] + self.diff,
         }
@@ -169,12 +172,12 @@ class NodeFiles:
 
     def _write(self, path: str, text: bytes) -> Change:
         if not self.module.check_mode:
-            os.makedirs(os.path.dirname(ROOT + path), DIRECTORY_MODE, exist_ok=True)
+            os.makedirs(os.path.dirname(self.root + path), DIRECTORY_MODE, exist_ok=True)
         validate = self._validator(path)
-        change = write(self.module, ROOT + path, text, owner=OWNER or None, group=OWNER or None, validate=validate)
+        change = write(self.module, self.root + path, text, owner=self.owner, group=self.owner, validate=validate)
         if change.changed and path.startswith(TMPFILES):
             program = self.command.require("systemd-tmpfiles", "this module needs a node that systemd manages")
-            create = functools.partial(self.command.run, [program, "--create", ROOT + path])
+            create = functools.partial(self.command.run, [program, "--create", self.root + path])
             self._do(f"systemd-tmpfiles --create {path}", create)
         return change
 
@@ -202,10 +205,10 @@ class NodeFiles:
             return
         if not stat.S_ISDIR(status.st_mode):
             raise FileError(f"{path} is no directory", "move it away")
-        owner = 0 if OWNER else status.st_uid
+        owner = 0 if self.owner else status.st_uid
         if stat.S_IMODE(status.st_mode) != DIRECTORY_MODE or status.st_uid != owner:
             self._do(f"chmod 0755 {path}", lambda: os.chmod(path, DIRECTORY_MODE))
-            self._unless_check(lambda: os.chown(path, owner, owner if OWNER else -1))
+            self._unless_check(lambda: os.chown(path, owner, owner if self.owner else -1))
 
     def _mode(self, path: str, mode: int) -> None:
         """Raises FileError where there is no such directory."""
@@ -282,25 +285,25 @@ def _content(value: Any) -> bytes:
     return (text if text.endswith("\n") else text + "\n").encode()
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "directories": {"type": "list", "elements": "str", "default": []},
+    "modes": {"type": "dict", "default": {}},
+    "files": {"type": "dict", "default": {}},
+    "elsewhere": {"type": "dict", "default": {}},
+    "units": {"type": "list", "elements": "str", "default": []},
+    "enabled_units": {"type": "list", "elements": "str", "default": []},
+    "stopped_units": {"type": "list", "elements": "str", "default": []},
+    "absent": {"type": "list", "elements": "str", "default": []},
+    "validate": {"type": "dict", "default": {}},
+    "restart": {"type": "dict", "default": {}},
+    "record": {"type": "path", "default": "/etc/condor_vac/files.json"},
+}
+
+
+def main(build: Callable[[AnsibleModule], NodeFiles] = NodeFiles) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "directories": {"type": "list", "elements": "str", "default": []},
-            "modes": {"type": "dict", "default": {}},
-            "files": {"type": "dict", "default": {}},
-            "elsewhere": {"type": "dict", "default": {}},
-            "units": {"type": "list", "elements": "str", "default": []},
-            "enabled_units": {"type": "list", "elements": "str", "default": []},
-            "stopped_units": {"type": "list", "elements": "str", "default": []},
-            "absent": {"type": "list", "elements": "str", "default": []},
-            "validate": {"type": "dict", "default": {}},
-            "restart": {"type": "dict", "default": {}},
-            "record": {"type": "path", "default": "/etc/condor_vac/files.json"},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: NodeFiles(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -173,6 +173,7 @@ msg:
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -181,15 +182,15 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools impo
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError, run_module
 
 REMEDY = "see whether the central manager runs and whether this machine may read from it (CONDOR_HOST, ALLOW_READ)"
-PERIOD = 2
 # How long one query may take, in seconds.
 PATIENCE = 60
 
 
 class PoolInfo:
-    """What a collector knows."""
+    """What a collector knows, asked again after *period* seconds."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, period: float = 2) -> None:
+        self.period = period
         self.params = module.params
         self.condor = Condor(module)
 
@@ -211,7 +212,7 @@ class PoolInfo:
             else:
                 if last or not result["unable"]:
                     return result
-            time.sleep(PERIOD)
+            time.sleep(self.period)
 
     def _look(self, node: str, wanted: list[str]) -> dict[str, Any]:
         slots = self._slots(node)
@@ -248,18 +249,18 @@ def _quoted(name: str) -> str:
     return name
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "scope": {"type": "str", "choices": ["node", "pool"], "default": "pool"},
+    "machines": {"type": "list", "elements": "str", "default": []},
+    "collector": {"type": "str"},
+    "wait": {"type": "int", "default": 0},
+}
+
+
+def main(build: Callable[[AnsibleModule], PoolInfo] = PoolInfo) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "scope": {"type": "str", "choices": ["node", "pool"], "default": "pool"},
-            "machines": {"type": "list", "elements": "str", "default": []},
-            "collector": {"type": "str"},
-            "wait": {"type": "int", "default": 0},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: PoolInfo(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

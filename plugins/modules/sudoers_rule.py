@@ -136,6 +136,7 @@ import os
 import pwd
 import re
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -148,7 +149,6 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
 )
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sudoers
 
-ROOT = "/"
 MAIN_FILE = "/etc/sudoers"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # A user name of capitals only would be an alias, and ALL everybody.
@@ -159,12 +159,14 @@ COMMAND = re.compile(r"/[^\x00-\x20\x7f*?\[\]!#\"']+(?: \"\"|(?: [^\x00-\x20\x7f
 class SudoersRule:
     """The rule's file, and what the other files say about the same users."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, root: str = "/", owner: str | None = "root") -> None:
         self.module = module
+        self.root = root
+        self.owner = owner
         self.options = module.params
         self.name: str = module.params["name"]
         self.listed = f"/etc/sudoers.d/{self.name}"
-        self.path = os.path.join(ROOT, self.listed.lstrip("/"))
+        self.path = os.path.join(self.root, self.listed.lstrip("/"))
 
     def run(self) -> dict[str, Any]:
         """Bring about the state. Raises ModuleError."""
@@ -175,7 +177,7 @@ class SudoersRule:
             return {"changed": change.changed, "diff": change.diff(), "file": self.path, "conflicts": []}
         self._check_options()
         for command in self.options["commands"]:
-            _check_program(command.split()[0])
+            _check_program(self.root, command.split()[0])
         visudo = Command(self.module).require("visudo", "install the package sudo")
         conflicts = self._conflicts()
         self._judge(conflicts)
@@ -184,8 +186,8 @@ class SudoersRule:
             self.path,
             self._content(),
             mode=0o440,
-            owner="root",
-            group="root",
+            owner=self.owner,
+            group=self.owner,
             validate=lambda name: self._validate(visudo, name),
         )
         return {"changed": change.changed, "diff": change.diff(), "file": self.path, "conflicts": conflicts}
@@ -229,7 +231,7 @@ class SudoersRule:
     def _conflicts(self) -> list[dict[str, Any]]:
         """Findings, in the order of the files. Raises FileError."""
         try:
-            found = sudoers.read(MAIN_FILE, ROOT)
+            found = sudoers.read(MAIN_FILE, self.root)
         except OSError as error:
             raise FileError(f"cannot read {error.filename} ({error.strerror})", "use become") from error
         names = self._names()
@@ -274,7 +276,7 @@ class SudoersRule:
         return self.listed in order and found.permissions.index(entry) > order.index(self.listed)
 
     def _not_read(self, found: sudoers.Sudoers) -> list[dict[str, Any]]:
-        real = os.path.join(ROOT, MAIN_FILE.lstrip("/"))
+        real = os.path.join(self.root, MAIN_FILE.lstrip("/"))
         with open(real, encoding="utf-8", errors="replace") as stream:
             includes = [match for match in map(sudoers.INCLUDE.match, stream.read().splitlines()) if match]
         targets = {match.group(2).strip().strip('"').rstrip("/") for match in includes}
@@ -315,9 +317,9 @@ def _group_names(gid: int) -> set[str]:
         return set()
 
 
-def _check_program(program: str) -> None:
+def _check_program(root: str, program: str) -> None:
     """Raises FileError if somebody else than root could put another program there."""
-    path = os.path.join(ROOT, program.lstrip("/"))
+    path = os.path.join(root, program.lstrip("/"))
     for place in (path, os.path.dirname(path)):
         try:
             status = os.stat(place)
@@ -331,22 +333,22 @@ def _check_program(program: str) -> None:
             )
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "users": {"type": "list", "elements": "str", "default": []},
+    "groups": {"type": "list", "elements": "str", "default": []},
+    "commands": {"type": "list", "elements": "str", "default": []},
+    "runas": {"type": "str", "default": "root"},
+    "nopasswd": {"type": "bool", "default": True},
+    "conflicts": {"type": "str", "choices": ["report", "fail"], "default": "report"},
+}
+
+
+def main(build: Callable[[AnsibleModule], SudoersRule] = SudoersRule) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "users": {"type": "list", "elements": "str", "default": []},
-            "groups": {"type": "list", "elements": "str", "default": []},
-            "commands": {"type": "list", "elements": "str", "default": []},
-            "runas": {"type": "str", "default": "root"},
-            "nopasswd": {"type": "bool", "default": True},
-            "conflicts": {"type": "str", "choices": ["report", "fail"], "default": "report"},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: SudoersRule(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -179,6 +179,7 @@ libvirt:
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -188,7 +189,6 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import kv
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt.virsh import Virsh
 
-ROOT = "/"
 # The images of the experiments are for this one.
 ARCHITECTURE = "x86_64"
 
@@ -196,8 +196,9 @@ ARCHITECTURE = "x86_64"
 class VirtualizationInfo:
     """Gathers the facts, then judges them."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, root: str = "/") -> None:
         self.module = module
+        self.root = root
         self.command = Command(module)
         self.findings: list[dict[str, str]] = []
         self.emulated = False
@@ -206,11 +207,11 @@ class VirtualizationInfo:
         """Facts and findings. Raises FileError if /proc is not there."""
         architecture = os.uname().machine
         try:
-            processor = kvm.read_processor(os.path.join(ROOT, "proc/cpuinfo"))
+            processor = kvm.read_processor(os.path.join(self.root, "proc/cpuinfo"))
         except OSError as error:
             raise FileError(f"cannot read {error.filename} ({error.strerror})", "mount /proc") from error
-        device = kvm.probe_device(os.path.join(ROOT, "dev/kvm"))
-        loaded = kvm.modules(ROOT)
+        device = kvm.probe_device(os.path.join(self.root, "dev/kvm"))
+        loaded = kvm.modules(self.root)
         self.emulated = self.module.params["emulation"] and not (processor.flag and device.creates_vcpu)
         libvirt = self._libvirt()
         if architecture != ARCHITECTURE:
@@ -229,7 +230,7 @@ class VirtualizationInfo:
             "processor": processor.describe(),
             "device": device.describe(),
             "modules": loaded,
-            "nested": kvm.nested(ROOT),
+            "nested": kvm.nested(self.root),
             "libvirt": libvirt,
         }
 
@@ -306,16 +307,16 @@ class VirtualizationInfo:
         self.findings.append(finding)
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "uri": {"type": "str", "default": "qemu:///system"},
+    "emulation": {"type": "bool", "default": False},
+}
+
+
+def main(build: Callable[[AnsibleModule], VirtualizationInfo] = VirtualizationInfo) -> None:
     """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "uri": {"type": "str", "default": "qemu:///system"},
-            "emulation": {"type": "bool", "default": False},
-        },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: VirtualizationInfo(module).run())
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ description:
     they started with; it is removed when the last of them has ended.
   - A file on the controller is sent only to a node that lacks it.
 requirements:
-  - The programs that M(vacuum.htcondor.job_hooks) installs with its entry points V(cli)
+  - The programs that M(vacuum.htcondor.programs) installs with its entry points V(cli)
   - python3-cryptography and openssl, where O(signing_dn) is given
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)
@@ -31,9 +31,8 @@ options:
   state:
     description:
       - V(present) has the image O(name). V(absent) lets no VM start on it any more.
-      - V(only) removes every image that M(vacuum.htcondor.vm_image) put there and that is not one of O(names).
     type: str
-    choices: [present, absent, only]
+    choices: [present, absent]
     default: present
   name:
     description:
@@ -41,7 +40,7 @@ options:
     type: str
   source:
     description:
-      - An https URL, or a file; required with O(state=present).
+      - An https URL, or a file; required with O(state=present), except with O(exclusive=true).
     type: str
   remote_source:
     description:
@@ -67,10 +66,14 @@ options:
     type: path
   names:
     description:
-      - The images to keep with O(state=only).
+      - The images to keep, with O(exclusive=true). Excludes O(name) and O(source).
     type: list
     elements: str
-    default: []
+  exclusive:
+    description:
+      - Remove every image that M(vacuum.htcondor.vm_image) put there and that is not one of O(names).
+    type: bool
+    default: false
   timeout:
     description:
       - Seconds that a fetch may take.
@@ -93,7 +96,7 @@ options:
         description: Where the file is on the node, when the node has been found to lack it.
         type: str
 seealso:
-  - module: vacuum.htcondor.job_hooks
+  - module: vacuum.htcondor.programs
 """
 
 EXAMPLES = r"""
@@ -110,15 +113,15 @@ EXAMPLES = r"""
 
 - name: Remove every other image, each when no VM runs on it any more
   vacuum.htcondor.vm_image:
-    state: only
     names: [cernvm4.iso, worker-9.qcow2]
+    exclusive: true
 """
 
 RETURN = r"""
 image:
   description: The image that is there now; V(null) in check mode where only a fetch could tell, and if there is none.
   type: dict
-  returned: with O(state=present)
+  returned: with O(state=present), except with O(exclusive=true)
   contains:
     name:
       description: Its name.
@@ -146,15 +149,16 @@ removed:
 in_use:
   description: Versions that are to go, with the VMs that still run on them.
   type: dict
-  returned: with O(state=absent) and O(state=only)
+  returned: with O(state=absent) and with O(exclusive=true)
 transfer_needed:
   description: Whether the action plugin has to send the controller's file.
   type: bool
-  returned: with O(state=present)
+  returned: with O(state=present), except with O(exclusive=true)
 """
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -176,11 +180,17 @@ class VmImage:
     def run(self) -> dict[str, Any]:
         """Bring about the state; the result for exit_json. Raises ModuleError."""
         self.command.require(CLI, "run the role runtime first, with cli among its runtime_parts")
+        if self.params["exclusive"]:
+            if self.params["state"] != "present":
+                raise ModuleError("exclusive: not with state: absent", "leave state out: the others are removed")
+            if self.params["names"] is None:
+                raise ModuleError("names: missing", "name the images to keep, or [] for none of them")
+            return self._forgotten(["keep", *self.params["names"]])
+        if self.params["names"] is not None:
+            raise ModuleError("names: only with exclusive: true", "give name for one image")
         if self.params["state"] == "present":
             return self._present()
-        if self.params["state"] == "absent":
-            return self._forgotten(["remove", self._name()])
-        return self._forgotten(["keep", *self.params["names"]])
+        return self._forgotten(["remove", self._name()])
 
     def _name(self) -> str:
         name = self.params["name"] or os.path.basename(self.params["source"] or "")
@@ -270,31 +280,36 @@ def _diff(before: dict[str, Any] | None, after: dict[str, Any] | None) -> dict[s
     return {"diff": [{**header, "before": texts[0], "after": texts[1]}] if texts[0] != texts[1] else []}
 
 
-def main() -> None:
+ARGUMENTS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "name": {"type": "str"},
+    "source": {"type": "str"},
+    "remote_source": {"type": "bool", "default": False},
+    "checksum": {"type": "str"},
+    "signing_dn": {"type": "str"},
+    "ca": {"type": "path"},
+    "names": {"type": "list", "elements": "str"},
+    "exclusive": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 3600},
+    "controller_file": {
+        "type": "dict",
+        "options": {
+            "origin": {"type": "str", "required": True},
+            "sha256": {"type": "str", "required": True},
+            "path": {"type": "str"},
+        },
+    },
+}
+
+
+def main(build: Callable[[AnsibleModule], VmImage] = VmImage) -> None:
     """Entry point of the module."""
     module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent", "only"], "default": "present"},
-            "name": {"type": "str"},
-            "source": {"type": "str"},
-            "remote_source": {"type": "bool", "default": False},
-            "checksum": {"type": "str"},
-            "signing_dn": {"type": "str"},
-            "ca": {"type": "path"},
-            "names": {"type": "list", "elements": "str", "default": []},
-            "timeout": {"type": "int", "default": 3600},
-            "controller_file": {
-                "type": "dict",
-                "options": {
-                    "origin": {"type": "str", "required": True},
-                    "sha256": {"type": "str", "required": True},
-                    "path": {"type": "str"},
-                },
-            },
-        },
+        argument_spec=ARGUMENTS,
+        mutually_exclusive=[("names", "name"), ("names", "source")],
         supports_check_mode=True,
     )
-    run_module(module, lambda: VmImage(module).run())
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
 CHECKS: list[tuple[str, dict[str, Any], bool]] = [
     ("condor_config", {"directory": "{place}", "fragments": {"20-vac.config": "START = True\n"}}, True),
     ("ip_forward", {"interfaces": ["vac0"]}, True),
-    ("job_hooks", {"entry_points": ["worker", "cli"]}, True),
+    ("programs", {"entry_points": ["worker", "cli"]}, True),
     ("node_files", {"record": "{place}/record.json", "files": {"{place}/vac.conf": "x\n"}}, True),
     ("sudoers_rule", {"name": "vac_core_test", "groups": ["vac"], "commands": ["/bin/true"]}, True),
     ("virtualization_info", {}, False),

@@ -22,7 +22,7 @@ cat /proc/sys/net/ipv4/ip_forward
 # One of each way in which a value is refused; more of them: tests/unit/roles, and each module's unit tests.
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "syntax error": ({"worker_config": {"if": "defined"}}, ("50-vm-universe.config", "nothing was changed")),
-    "expression": ({"worker_start": "Cpus >> && 4"}, ("START", "no ClassAd expression")),
+    "expression": ({"worker_start": "Cpus >> && 4"}, ("START", "not a valid ClassAd expression")),
     "unknown knob": (
         {"worker_config": {"UPDATE_INTREVAL": 15}},
         ("UPDATE_INTREVAL", "did you mean UPDATE_INTERVAL", "allow_unknown"),

@@ -30,7 +30,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"machinetype": "/etc/condor_vac/machinetypes/lab.json", "state": "held"},
     ),
     "ip_forward": ({"state": "absent"}, {"state": "present"}),
-    "job_hooks": (
+    "programs": (
         {"entry_points": ["cli", "worker"], "interpreter": "/usr/bin/python3.13"},
         {"entry_points": ["cli", "worker"]},
     ),
@@ -69,17 +69,20 @@ def test_pool_info_sees_the_node(call: Any) -> None:
     assert [machine["vm_type"] for machine in seen["machines"]] == ["kvm"]
 
 
-def test_a_token_is_minted_and_given(call: Any, box: Box) -> None:
+def test_a_token_is_created_and_given(call: Any, box: Box) -> None:
     domain = box.run("condor_config_val TRUST_DOMAIN")
     wanted = {"identity": f"condor@{domain}", "authorizations": ["READ"], "lifetime": 1000}
-    key, minted = call(
-        ("condor_token", {"state": "key"}, False),
-        ("condor_token", {"state": "minted", "requests": [{"host": "box", **wanted}]}, False),
+    key, created = call(
+        ("condor_signing_key", {}, False),
+        ("condor_token_create", {"requests": [{"host": "box", **wanted}]}, False),
     )
     assert not key["changed"], "the central manager has had its key since the roles ran"
-    given = {**wanted, "name": "modules-test", "renew_before": 10, "token": minted["tokens"]["box"]}
+    given = {**wanted, "name": "modules-test", "renew_before": 10, "token": created["tokens"]["box"]}
     try:
         assert_four(call(*four("condor_token", given)))
+        compared = {key: value for key, value in given.items() if key != "token"}
+        found = call(*four("condor_token_info", compared))
+        assert [(result["changed"], result["needed"]) for result in found] == [(False, False)] * 4
         assert '"scope":"condor:\\/READ"' in box.run("condor_token_list")
         assert box.host.file("/etc/condor/tokens.d/modules-test").mode == 0o600
     finally:

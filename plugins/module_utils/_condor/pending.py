@@ -76,9 +76,8 @@ def after_change(before: Pending, names: list[str], ad: Mapping[str, Any]) -> Pe
     return Pending(restart, before.reconfig or bool(names))
 
 
-def load(ad: Mapping[str, Any], path: str = "") -> Pending:
+def load(ad: Mapping[str, Any], path: str = PATH) -> Pending:
     """What is still pending, given the master's ad; nothing if no master runs. Raises FileError."""
-    path = path or PATH
     running = pids(dict(ad))
     try:
         with open(path, encoding="utf-8") as stream:
@@ -95,9 +94,8 @@ def load(ad: Mapping[str, Any], path: str = "") -> Pending:
     return Pending(left, reconfig is not None and not reconfig.met(running))
 
 
-def save(module: AnsibleModule, pending: Pending, ad: Mapping[str, Any], path: str = "") -> None:
+def save(module: AnsibleModule, pending: Pending, ad: Mapping[str, Any], path: str = PATH) -> None:
     """Remember *pending*, or forget everything if it is nothing; nothing in check mode. Raises FileError."""
-    path = path or PATH
     if module.check_mode:
         return
     if pending.action == "none":

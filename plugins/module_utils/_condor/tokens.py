@@ -120,7 +120,7 @@ def read(text: str, where: str) -> Claims:
             str(payload.get("jti", "")),
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise InvalidContent(f"{where} holds no IDTOKEN of HTCondor", "have a new one minted") from None
+        raise InvalidContent(f"{where} holds no IDTOKEN of HTCondor", "have a new one created") from None
 
 
 def _authorizations(scope: str) -> tuple[str, ...]:

@@ -152,6 +152,13 @@ class Condor:
         lines = self.tool("condor_config_val", "-config").stdout.splitlines()
         return [line.strip() for line in lines if line.startswith("\t")]
 
+    def path(self, name: str) -> str:
+        """The absolute path that a configuration variable names. Raises ModuleError if it is not one."""
+        value = self.tool("condor_config_val", name).stdout.strip()
+        if not value.startswith("/"):
+            raise ModuleError(f"{name} is {value!r} in HTCondor's configuration", "set it to an absolute path")
+        return value
+
     def master(self) -> dict[str, Any]:
         """The master's readiness ad; empty if no condor_master runs.
 

@@ -21,6 +21,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
+# What clean-traffic has to consist of; no-arp-spoofing has been two filters in some versions.
+NO_SPOOFING = ("no-mac-spoofing", "no-ip-spoofing", "no-arp-")
+
 
 @dataclass(frozen=True)
 class Description:
@@ -162,6 +165,27 @@ def dhcp_entries(xml: str | None, tag: str) -> dict[str, str]:
         bare = ET.Element(tag, dict(sorted(element.attrib.items())))
         found[key] = ET.tostring(bare, encoding="unicode")
     return found
+
+
+def dhcp_changes(live: str | None, wanted: str) -> list[tuple[str, str, str]]:
+    """What net-update has to do to the DHCP entries of a running network, as (verb, section, entry).
+
+    Deletions come first, since addresses are unique.
+    """
+    changes: list[tuple[str, str, str]] = []
+    for tag in ("range", "host"):
+        have, want = dhcp_entries(live, tag), dhcp_entries(wanted, tag)
+        gone = [have[key] for key in have if have[key] != want.get(key)]
+        new = [want[key] for key in want if have.get(key) != want[key]]
+        for verb, entries in (("delete", gone), ("add-last", new)):
+            changes += [(verb, f"ip-dhcp-{tag}", entry) for entry in entries]
+    return changes
+
+
+def spoofing_allowed(xml: str) -> list[str]:
+    """The filters against spoofing (beginnings of their names) to which a packet filter does not refer."""
+    references = [reference.get("filter", "") for reference in parse(xml).iter("filterref")]
+    return [part for part in NO_SPOOFING if not any(name.startswith(part) for name in references)]
 
 
 def bridge_of(xml: str | None) -> str:

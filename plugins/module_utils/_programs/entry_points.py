@@ -31,7 +31,7 @@ SETS: dict[str, dict[str, str]] = {
 SCRIPT = """\
 #!{interpreter} -I{more}
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Installed by vacuum.htcondor.job_hooks, which overwrites changes.
+# Installed by vacuum.htcondor.programs, which overwrites changes.
 import os
 import sys
 {guard}

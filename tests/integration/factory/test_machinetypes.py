@@ -127,7 +127,7 @@ def test_one_that_left_the_inventory_drains(site: Site) -> None:
     constraint = 'VacMachinetype =?= "old"'
     first = site.pool.run("condor_q", "-allusers", "-constraint", constraint, "-af:j", "JobStatus").stdout.split()[0]
     site.pool.run("condor_qedit", first, "JobStatus", "2")
-    site.node.run("factory", {"all_but": ["atlas"], "state": "absent"})
+    site.node.run("factory", {"names": ["atlas"], "exclusive": True})
     done = site.run(retire=["old"])
     assert done["retired"] == {"old": {"gone": False, "vms": 1}}
     assert "old.json" in site.names()

@@ -12,7 +12,7 @@ from ansible_collections.vacuum.htcondor.plugins.modules import factory
 
 from tests.integration.chroot import OWNER, Pool
 from tests.integration.factory.site import wait_until
-from tests.unit.plugins.harness import Answer, Tools, four_calls, no_tools, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, no_tools, run
 
 NAME = "module-test"
 MACHINETYPE = f"/etc/condor_vac/machinetypes/{NAME}.json"
@@ -26,6 +26,11 @@ class Inside(Tools):
     def __init__(self, pool: Pool) -> None:
         super().__init__(no_tools)
         self.pool = pool
+        self.plugin = Plugin(factory, poll_seconds=0.2, exists=self.exists)
+
+    def exists(self, path: str) -> bool:
+        """Whether the pool has the file."""
+        return self.pool.run("test", "-e", path, check=False).returncode == 0
 
     def run_command(self, argv: list[str], data: str | None = None, **_options: Any) -> Answer:
         done = self.pool.run(*argv, input=data, check=False)
@@ -37,10 +42,8 @@ class Inside(Tools):
 
 
 @pytest.fixture
-def tools(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inside]:
+def tools(pool: Pool) -> Iterator[Inside]:
     """An access point with one machinetype and no factory; everything is gone afterwards."""
-    monkeypatch.setattr(factory, "_exists", lambda path: pool.run("test", "-e", path, check=False).returncode == 0)
-    monkeypatch.setattr(factory, "POLL_SECONDS", 0.2)
     write(pool)
     pool.run("install", "-d", "-o", OWNER, f"/var/lib/condor_vac/{NAME}")
     yield Inside(pool)
@@ -81,29 +84,29 @@ def running(pool: Pool) -> int:
 
 
 def test_present_shows_the_job_and_submits_it_once(tools: Inside) -> None:
-    results = four_calls(factory, {"machinetype": MACHINETYPE}, tools)
+    results = four_calls(tools.plugin, {"machinetype": MACHINETYPE}, tools)
     assert results[0]["actions"] == ["submit"]
     assert results[0]["job"] is None
     assert "executable = /usr/local/libexec/vac_factory" in results[0]["diff"]["after"]
     assert results[1]["diff"]["before"] == "factory: none\n"
     wait_until(lambda: [job["JobStatus"] for job in queue(tools.pool, FACTORIES)] == [2], "it runs")
     wait_until(lambda: queue(tools.pool, VMS), "it makes VMs")
-    again = run(factory, {"machinetype": MACHINETYPE}, tools=tools)
+    again = run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)
     assert (again["changed"], again["status"]) == (False, "running")
 
 
 def test_a_changed_machinetype_or_submit_file_needs_no_restart_a_changed_program_does(tools: Inside) -> None:
     pool = tools.pool
-    run(factory, {"machinetype": MACHINETYPE}, tools=tools)
+    run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)
     let_one_run(pool)
     write(pool, memory_mb=3000)
-    assert not run(factory, {"machinetype": MACHINETYPE}, tools=tools)["changed"]
+    assert not run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)["changed"]
     wait_until(lambda: queue(pool, f"{VMS} && JobStatus == 1 && JobVMMemory == 3000"), "the factory noticed")
     current = pool.local / "usr_local/lib/condor_vac/current"
     current.unlink()
     current.symlink_to("tree-2")
     try:
-        results = four_calls(factory, {"machinetype": MACHINETYPE}, tools)
+        results = four_calls(tools.plugin, {"machinetype": MACHINETYPE}, tools)
         assert [action.split(": ")[-1] for action in results[1]["actions"]] == [
             "its program or description changed",
             "submit",
@@ -118,17 +121,17 @@ def test_a_changed_machinetype_or_submit_file_needs_no_restart_a_changed_program
 
 def test_held_restarted_and_absent_leave_running_vms_alone(tools: Inside) -> None:
     pool = tools.pool
-    run(factory, {"machinetype": MACHINETYPE}, tools=tools)
+    run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)
     let_one_run(pool)
-    four_calls(factory, {"machinetype": MACHINETYPE, "state": "held"}, tools)
+    four_calls(tools.plugin, {"machinetype": MACHINETYPE, "state": "held"}, tools)
     wait_until(lambda: not queue(pool, f"{VMS} && JobStatus == 1"), "held: waiting VMs are taken back")
-    first = run(factory, {"machinetype": MACHINETYPE, "state": "restarted"}, tools=tools)
-    second = run(factory, {"machinetype": MACHINETYPE, "state": "restarted"}, tools=tools)
+    first = run(tools.plugin, {"machinetype": MACHINETYPE, "state": "restarted"}, tools=tools)
+    second = run(tools.plugin, {"machinetype": MACHINETYPE, "state": "restarted"}, tools=tools)
     assert first["changed"]
     assert second["changed"]
     assert first["job"] != second["job"]
     wait_until(lambda: queue(pool, f"{VMS} && JobStatus == 1"), "the new factory makes VMs")
-    four_calls(factory, {"name": NAME, "state": "absent"}, tools)
+    four_calls(tools.plugin, {"name": NAME, "state": "absent"}, tools)
     assert not queue(pool, FACTORIES)
     assert not queue(pool, f"{VMS} && JobStatus == 1")
     assert running(pool) == 1
@@ -136,10 +139,10 @@ def test_held_restarted_and_absent_leave_running_vms_alone(tools: Inside) -> Non
 
 def test_what_is_not_in_the_inventory_is_drained(tools: Inside) -> None:
     pool = tools.pool
-    run(factory, {"machinetype": MACHINETYPE}, tools=tools)
+    run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)
     let_one_run(pool)
-    assert not run(factory, {"all_but": [NAME], "state": "absent"}, tools=tools)["changed"]
-    results = four_calls(factory, {"all_but": ["another"], "state": "absent"}, tools)
+    assert not run(tools.plugin, {"names": [NAME], "exclusive": True}, tools=tools)["changed"]
+    results = four_calls(tools.plugin, {"names": ["another"], "exclusive": True}, tools)
     assert results[1]["actions"][0].startswith("remove ")
     assert not queue(pool, FACTORIES)
     assert [job["JobStatus"] for job in queue(pool, VMS)] == [2]
@@ -147,10 +150,10 @@ def test_what_is_not_in_the_inventory_is_drained(tools: Inside) -> None:
 
 def test_vms_without_a_factory_are_drained_too(tools: Inside) -> None:
     pool = tools.pool
-    run(factory, {"machinetype": MACHINETYPE}, tools=tools)
+    run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)
     cluster = let_one_run(pool)
     pool.run("condor_hold", str(cluster))
     pool.run("sh", "-c", f"condor_rm -constraint '{FACTORIES}'; pkill -9 -f '[v]ac_factory {MACHINETYPE}'", check=False)
     wait_until(lambda: not queue(pool, FACTORIES), "the factory is gone without having tidied up")
-    four_calls(factory, {"all_but": [], "state": "absent"}, tools)
+    four_calls(tools.plugin, {"names": [], "exclusive": True}, tools)
     assert not queue(pool, f"{VMS} && JobStatus != 2 && JobStatus != 3")

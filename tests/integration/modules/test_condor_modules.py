@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""condor_config, condor_daemons, condor_token and pool_info against HTCondor itself."""
+"""condor_config, condor_daemons, the modules of tokens, and pool_info against HTCondor itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_htcondor_refuses_changes_nothing(node: Node) -> None:
         "VM_MEMROY = 4\n": "did you mean VM_MEMORY?",
         "use feature : Nonsense\n": "does not recognise Nonsense",
         "if version > \nA = 1\n": "/pool/config.d/40-bad.config",
-        "START = (a && b\n": "START is no ClassAd expression",
+        "START = (a && b\n": "START is not a valid ClassAd expression",
         "UPDATE_INTERVAL = soon\n": "soon is not a whole number",
     }
     steps = [("condor_config", {"fragments": {"40-bad.config": text}, "apply": "restart"}, False) for text in bad]
@@ -80,14 +80,14 @@ def test_drained_and_ready_again(node: Node) -> None:
     assert ready[1]["ready"]
 
 
-def test_a_token_is_minted_given_and_good_for_what_it_says(node: Node) -> None:
+def test_a_token_is_created_given_and_good_for_what_it_says(node: Node) -> None:
     # The collector made the key when it started: what is asserted of a new one is its form.
     node.pool.run("rm", "-rf", "/pool/passwords.d")
-    key = node.four_calls("condor_token", {"state": "key"})[3]
-    checked = node.play(("condor_token", {**RENEW, "state": "checked", "host": "w1"}, False))[0]
+    key = node.four_calls("condor_signing_key", {})[3]
+    checked = node.play(("condor_token_info", {**RENEW, "host": "w1"}, False))[0]
     assert (checked["needed"], checked["reason"]) == (True, "there is none")
-    requests = {"state": "minted", "requests": [checked["request"]]}
-    token = node.play(("condor_token", requests, False))[0]["tokens"]["w1"]
+    requests = {"requests": [checked["request"]]}
+    token = node.play(("condor_token_create", requests, False))[0]["tokens"]["w1"]
     given = {**RENEW, "token": token, "issued_after": key["key_since"]}
     results = node.four_calls("condor_token", given)
     assert token.rpartition(".")[2] not in json.dumps(results)
@@ -115,8 +115,8 @@ def test_a_token_that_ends_soon_is_asked_for_again(node: Node) -> None:
     path.write_text(text)
     path.chmod(0o600)
     soon, other = node.play(
-        ("condor_token", {**RENEW, "authorizations": [], "state": "checked"}, False),
-        ("condor_token", {**RENEW, "state": "checked"}, False),
+        ("condor_token_info", {**RENEW, "authorizations": []}, False),
+        ("condor_token_info", RENEW, False),
     )
     assert soon["reason"] == "it expires within 100 s"
     assert other["reason"] == "its authorizations is (unlimited), not ADVERTISE_STARTD READ"

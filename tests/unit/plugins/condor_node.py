@@ -50,6 +50,7 @@ class CondorNode:
 
     def __init__(self, root: Path, daemons: tuple[str, ...] = ("STARTD",)) -> None:
         self.root = root
+        self.pending_file = str(root / "run" / "pending.json")
         self.directory = root / "config.d"
         self.directory.mkdir()
         self.main = root / "condor_config"

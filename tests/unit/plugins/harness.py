@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -51,8 +53,21 @@ def no_tools(argv: list[str], _stdin: str | None) -> Answer:
     raise AssertionError(f"unexpected command {argv}")
 
 
+class Plugin:
+    """A module that is built with other arguments than on a node: another root directory, no pauses."""
+
+    def __init__(self, module: ModuleType, **arguments: Any) -> None:
+        self.module = module
+        self.arguments = arguments
+
+    def main(self) -> None:
+        """Stands in for the module's main()."""
+        build = inspect.signature(self.module.main).parameters["build"].default
+        self.module.main(functools.partial(build, **self.arguments))
+
+
 def run(
-    plugin: ModuleType, arguments: dict[str, Any], *, check: bool = False, tools: Tools | None = None
+    plugin: ModuleType | Plugin, arguments: dict[str, Any], *, check: bool = False, tools: Tools | None = None
 ) -> dict[str, Any]:
     """The result of one call of *plugin*'s main(); a failed task has ``failed`` true."""
     tools = tools or Tools(no_tools)
@@ -85,7 +100,9 @@ def run(
     raise AssertionError("the module ended without a result")
 
 
-def four_calls(plugin: ModuleType, arguments: dict[str, Any], tools: Tools | None = None) -> list[dict[str, Any]]:
+def four_calls(
+    plugin: ModuleType | Plugin, arguments: dict[str, Any], tools: Tools | None = None
+) -> list[dict[str, Any]]:
     """Check, apply, check, apply: asserts changed, changed, unchanged, unchanged and returns the results."""
     results = [run(plugin, arguments, check=check, tools=tools) for check in (True, False, True, False)]
     assert [result.get("msg") for result in results if result.get("failed")] == []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,16 @@ def undocumented(name: str, spec: dict[str, Any]) -> list[str]:
     return found
 
 
+def options_of(page: dict[str, Any]) -> set[str]:
+    """Names of a module's options, those of its documentation fragments included."""
+    found = set(page.get("options") or {})
+    for fragment in page["extends_documentation_fragment"]:
+        name, _, part = str(fragment).removeprefix("vacuum.htcondor.").partition(".")
+        source = importlib.import_module(f"{PACKAGE}.doc_fragments.{name}").ModuleDocFragment
+        found |= set(yaml.safe_load(getattr(source, part.upper() or "DOCUMENTATION"))["options"])
+    return found
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_page(name: str) -> None:
     module = importlib.import_module(f"{PACKAGE}.modules.{name}")
@@ -45,7 +56,7 @@ def test_page(name: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_use_the_module_by_its_full_name_and_its_options(name: str) -> None:
     module = importlib.import_module(f"{PACKAGE}.modules.{name}")
-    options = set(yaml.safe_load(module.DOCUMENTATION).get("options") or {})
+    options = options_of(yaml.safe_load(module.DOCUMENTATION))
     calls = [
         task[f"vacuum.htcondor.{name}"] or {}
         for task in yaml.safe_load(module.EXAMPLES)
@@ -54,6 +65,12 @@ def test_examples_use_the_module_by_its_full_name_and_its_options(name: str) -> 
     assert calls
     for call in calls:
         assert set(call) <= options
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_main_only_joins_arguments_and_action(name: str) -> None:
+    module = importlib.import_module(f"{PACKAGE}.modules.{name}")
+    assert len(inspect.getsource(module.main).splitlines()) <= 15
 
 
 def test_the_action_group_has_all_modules() -> None:

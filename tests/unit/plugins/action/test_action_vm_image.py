@@ -83,7 +83,7 @@ def test_no_round_trip_is_spent_on_a_directory_that_nothing_needs(file: str) -> 
         {"source": "/cvmfs/vm.iso", "remote_source": True},
         {"source": "/cvmfs/vm.iso", "remote_source": "yes"},
         {"state": "absent", "name": "vm.iso"},
-        {"state": "only", "names": []},
+        {"exclusive": True, "names": []},
         {},
     ],
 )

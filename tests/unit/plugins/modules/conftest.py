@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import control as condor_control
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import knobs as condor_knobs
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import tools as condor
-from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 
 from tests.unit.plugins.condor_node import CondorNode
 
@@ -20,13 +18,10 @@ def condor_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CondorNode:
     """A central manager, access point and worker node in one, ready."""
     node = CondorNode(tmp_path, ("COLLECTOR", "SCHEDD", "STARTD"))
     monkeypatch.setenv("CONDOR_CONFIG", str(node.main))
-    monkeypatch.setattr(condor_pending, "PATH", str(tmp_path / "run" / "pending.json"))
     monkeypatch.setattr(condor_control.os, "kill", node.kill)
     for module in (condor, condor_control):
         monkeypatch.setattr(module.time, "sleep", node.sleep)
         monkeypatch.setattr(module.time, "monotonic", node.monotonic)
-    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
-    monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
     # No program of HTCondor's is on the controller, in which names without a default would be looked up.
     monkeypatch.setattr(condor_knobs, "_programs", lambda _configuration: [])
     return node

@@ -11,16 +11,24 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import too
 from ansible_collections.vacuum.htcondor.plugins.modules import condor_config, condor_daemons
 
 from tests.unit.plugins.condor_node import CondorNode, running_vm
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 VM = {"fragments": {"50-vm.config": "VM_TYPE = kvm\n"}}
 POLICY = {"fragments": {"60-policy.config": "START = False\n"}}
 
 
+def config(node: CondorNode) -> Plugin:
+    return Plugin(condor_config, owner=None, pending_file=node.pending_file)
+
+
+def daemons(node: CondorNode) -> Plugin:
+    return Plugin(condor_daemons, pending_file=node.pending_file)
+
+
 def test_applied_restarts_what_needs_it(condor_node: CondorNode) -> None:
-    run(condor_config, VM, tools=Tools(condor_node))
+    run(config(condor_node), VM, tools=Tools(condor_node))
     schedd = condor_node.pids["SCHEDD"]
-    results = four_calls(condor_daemons, {"state": "applied"}, Tools(condor_node))
+    results = four_calls(daemons(condor_node), {"state": "applied"}, Tools(condor_node))
     assert [result["action"] for result in results] == ["restart", "restart", "none", "none"]
     assert condor_node.log == ["reconfig", "restart -peaceful -startd"]
     assert condor_node.pids["SCHEDD"] == schedd
@@ -28,16 +36,16 @@ def test_applied_restarts_what_needs_it(condor_node: CondorNode) -> None:
 
 
 def test_applied_reconfigures_where_that_is_enough(condor_node: CondorNode) -> None:
-    run(condor_config, POLICY, tools=Tools(condor_node))
-    four_calls(condor_daemons, {"state": "applied"}, Tools(condor_node))
+    run(config(condor_node), POLICY, tools=Tools(condor_node))
+    four_calls(daemons(condor_node), {"state": "applied"}, Tools(condor_node))
     assert condor_node.log == ["reconfig"]
 
 
 def test_applied_does_nothing_after_somebody_else_did_it(condor_node: CondorNode) -> None:
-    run(condor_config, VM, tools=Tools(condor_node))
+    run(config(condor_node), VM, tools=Tools(condor_node))
     for name in ("COLLECTOR", "SCHEDD", "STARTD", "SHARED_PORT"):
         condor_node.start(name)
-    result = run(condor_daemons, {"state": "applied"}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "applied"}, tools=Tools(condor_node))
     assert (result["changed"], condor_node.log) == (False, [])
 
 
@@ -49,10 +57,11 @@ def bare(node: CondorNode, *more: str) -> None:
 
 def test_a_new_installation_is_restarted_once_and_not_reconfigured_first(condor_node: CondorNode) -> None:
     bare(condor_node)
-    run(condor_config, {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
+    run(config(condor_node), {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
     old = dict(condor_node.pids)
     results = [
-        run(condor_daemons, {"state": "applied"}, check=check, tools=Tools(condor_node)) for check in (True, False) * 2
+        run(daemons(condor_node), {"state": "applied"}, check=check, tools=Tools(condor_node))
+        for check in (True, False) * 2
     ]
     assert [result["changed"] for result in results] == [True, True, False, False]
     assert condor_node.log == ["systemctl restart condor.service"]
@@ -66,8 +75,8 @@ def test_a_master_with_anything_below_it_is_not_restarted_by_its_service(condor_
     if more not in condor_node.pids:
         condor_node.start(more)
     bare(condor_node, more)
-    run(condor_config, {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
-    run(condor_daemons, {"state": "applied", "timeout": 5}, tools=Tools(condor_node))
+    run(config(condor_node), {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
+    run(daemons(condor_node), {"state": "applied", "timeout": 5}, tools=Tools(condor_node))
     assert condor_node.log[0] == "reconfig"
 
 
@@ -77,15 +86,15 @@ def test_a_master_that_no_service_runs_is_restarted_by_its_own_command(
 ) -> None:
     bare(condor_node)
     condor_node.by_service = False
-    run(condor_config, {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
-    run(condor_daemons, {"state": "applied", "timeout": 5}, tools=Tools(condor_node, missing))
+    run(config(condor_node), {"fragments": {"10-pool.config": "USE_SHARED_PORT = false\n"}}, tools=Tools(condor_node))
+    run(daemons(condor_node), {"state": "applied", "timeout": 5}, tools=Tools(condor_node, missing))
     assert condor_node.log[0] == "reconfig"
     assert not [line for line in condor_node.log if line.startswith("systemctl")]
 
 
 def test_running_vms_outlive_a_restart(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(1), running_vm(2, universe=5), running_vm(3)]
-    result = run(condor_daemons, {"state": "restarted", "timeout": 20}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "restarted", "timeout": 20}, tools=Tools(condor_node))
     assert (result["changed"], result["pending"]) == (True, True)
     assert [(vm["slot"], vm["job"], vm["owner"]) for vm in result["vms"]] == [
         ("slot1_1@box.lab", "1.0", "vac@lab"),
@@ -98,7 +107,7 @@ def test_running_vms_outlive_a_restart(condor_node: CondorNode) -> None:
 def test_a_restart_waits_until_vms_have_ended(condor_node: CondorNode) -> None:
     condor_node.vms, condor_node.vm_seconds = [running_vm(1)], 15
     old = condor_node.pids["STARTD"]
-    result = run(condor_daemons, {"state": "restarted", "timeout": 60}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "restarted", "timeout": 60}, tools=Tools(condor_node))
     assert (result["pending"], result["vms"], result["ready"]) == (False, [], True)
     assert condor_node.pids["STARTD"] != old
 
@@ -106,16 +115,18 @@ def test_a_restart_waits_until_vms_have_ended(condor_node: CondorNode) -> None:
 def test_force_does_not_wait(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(1)]
     given = {"state": "restarted", "force": True}
-    assert run(condor_daemons, given, check=True, tools=Tools(condor_node))["changed"]
+    assert run(daemons(condor_node), given, check=True, tools=Tools(condor_node))["changed"]
     assert condor_node.log == []
-    run(condor_daemons, given, tools=Tools(condor_node))
+    run(daemons(condor_node), given, tools=Tools(condor_node))
     assert condor_node.log == ["restart -fast -startd"]
     assert condor_node.vms == []
 
 
 def test_a_restart_of_everything_still_waits_for_vms(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(1)]
-    result = run(condor_daemons, {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node))
+    result = run(
+        daemons(condor_node), {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node)
+    )
     assert result["pending"]
     assert not any("-master" in line for line in condor_node.log)
     assert condor_node.vms
@@ -123,7 +134,9 @@ def test_a_restart_of_everything_still_waits_for_vms(condor_node: CondorNode) ->
 
 def test_a_restart_of_everything_starts_the_startd_once(condor_node: CondorNode) -> None:
     old = dict(condor_node.pids)
-    result = run(condor_daemons, {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node))
+    result = run(
+        daemons(condor_node), {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node)
+    )
     assert condor_node.log == ["off -peaceful -startd", "restart -graceful -master"]
     assert (result["pending"], result["daemons"]["STARTD"]) == (False, "Alive")
     assert [name for name, pid in old.items() if name != "MASTER" and condor_node.pids[name] == pid] == []
@@ -139,7 +152,9 @@ def test_a_vm_that_comes_before_a_restart_of_everything_is_waited_for(
         return condor_off(words)
 
     monkeypatch.setattr(condor_node, "condor_off", one_comes_first)
-    result = run(condor_daemons, {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node))
+    result = run(
+        daemons(condor_node), {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node)
+    )
     assert (result["pending"], [vm["job"] for vm in result["vms"]]) == (True, ["1.0"])
     assert condor_node.log == ["off -peaceful -startd", "on -startd"]
     condor_node.vms = []
@@ -148,63 +163,63 @@ def test_a_vm_that_comes_before_a_restart_of_everything_is_waited_for(
 
 
 def test_drained_and_ready_again(condor_node: CondorNode) -> None:
-    results = four_calls(condor_daemons, {"state": "drained"}, Tools(condor_node))
+    results = four_calls(daemons(condor_node), {"state": "drained"}, Tools(condor_node))
     assert results[1]["daemons"]["STARTD"] == "Hold"
     assert condor_node.log == ["off -peaceful -startd"]
-    four_calls(condor_daemons, {"state": "ready"}, Tools(condor_node))
+    four_calls(daemons(condor_node), {"state": "ready"}, Tools(condor_node))
     assert condor_node.states["STARTD"] == "Alive"
 
 
 def test_a_drain_reports_what_still_runs(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(4)]
-    result = run(condor_daemons, {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
     assert (result["pending"], [vm["job"] for vm in result["vms"]]) == (True, ["4.0"])
     condor_node.vm_seconds = 5
-    result = run(condor_daemons, {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
     assert (result["pending"], result["vms"]) == (False, [])
 
 
 def test_drained_is_off_only_when_the_vms_have_ended(condor_node: CondorNode) -> None:
     condor_node.vms, condor_node.vm_seconds = [running_vm(1)], 15
-    results = four_calls(condor_daemons, {"state": "drained", "timeout": 60}, Tools(condor_node))
+    results = four_calls(daemons(condor_node), {"state": "drained", "timeout": 60}, Tools(condor_node))
     assert [(result["daemons"]["STARTD"], result["pending"]) for result in results[1:]] == [("Hold", False)] * 3
 
 
 def test_a_drain_that_still_waits_can_be_turned_into_a_restart_only(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(1)]
-    run(condor_daemons, {"state": "drained", "timeout": 5}, tools=Tools(condor_node))
+    run(daemons(condor_node), {"state": "drained", "timeout": 5}, tools=Tools(condor_node))
     old = condor_node.pids["STARTD"]
-    back = run(condor_daemons, {"state": "ready", "timeout": 5}, tools=Tools(condor_node))
+    back = run(daemons(condor_node), {"state": "ready", "timeout": 5}, tools=Tools(condor_node))
     assert (back["changed"], back["pending"], len(back["vms"])) == (True, True, 1)
     condor_node.vms = []
-    results = four_calls(condor_daemons, {"state": "ready", "timeout": 30}, Tools(condor_node))
+    results = four_calls(daemons(condor_node), {"state": "ready", "timeout": 30}, Tools(condor_node))
     assert (results[1]["daemons"]["STARTD"], results[1]["pending"]) == ("Alive", False)
     assert condor_node.pids["STARTD"] != old
 
 
 def test_a_restart_that_waits_for_vms_is_not_asked_for_again(condor_node: CondorNode) -> None:
-    run(condor_config, VM, tools=Tools(condor_node))
+    run(config(condor_node), VM, tools=Tools(condor_node))
     condor_node.vms = [running_vm(1)]
-    first = run(condor_daemons, {"state": "applied", "timeout": 5}, tools=Tools(condor_node))
+    first = run(daemons(condor_node), {"state": "applied", "timeout": 5}, tools=Tools(condor_node))
     log = list(condor_node.log)
     for state in ("applied", "ready"):
-        again = run(condor_daemons, {"state": state, "timeout": 5}, tools=Tools(condor_node))
+        again = run(daemons(condor_node), {"state": state, "timeout": 5}, tools=Tools(condor_node))
         assert (again["changed"], again["pending"], len(again["vms"])) == (False, True, 1)
     assert (first["changed"], first["pending"], condor_node.log) == (True, True, log)
     condor_node.vms = []
     condor_node.sleep(1)
-    assert run(condor_daemons, {"state": "applied"}, tools=Tools(condor_node))["action"] == "none"
+    assert run(daemons(condor_node), {"state": "applied"}, tools=Tools(condor_node))["action"] == "none"
 
 
 def test_another_restart_joins_the_one_that_waits(condor_node: CondorNode) -> None:
     condor_node.vms, given = [running_vm(1)], {"state": "restarted", "timeout": 5}
-    assert [run(condor_daemons, given, tools=Tools(condor_node))["pending"] for _ in range(2)] == [True, True]
+    assert [run(daemons(condor_node), given, tools=Tools(condor_node))["pending"] for _ in range(2)] == [True, True]
 
 
 def test_a_daemon_that_does_not_survive_a_reconfig_is_named(condor_node: CondorNode) -> None:
     (condor_node.directory / "60-x.config").write_text("START = deadly\n")
     condor_node.deadly = "deadly"
-    result = run(condor_daemons, {"state": "reconfig", "timeout": 5}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "reconfig", "timeout": 5}, tools=Tools(condor_node))
     assert result["failed"]
     assert "STARTD Dead" in result["msg"]
     assert "/var/log/condor" in result["remedy"]
@@ -216,7 +231,7 @@ def test_a_busy_master_is_asked_again(condor_node: CondorNode, monkeypatch: pyte
     patient = condor_node.condor_who
     monkeypatch.setattr(condor_node, "condor_who", lambda words: next(answers, None) or patient(words))
     monkeypatch.setattr(condor, "master_process", lambda: True)
-    assert run(condor_daemons, {"state": "ready"}, tools=Tools(condor_node))["ready"]
+    assert run(daemons(condor_node), {"state": "ready"}, tools=Tools(condor_node))["ready"]
 
 
 @pytest.mark.parametrize(
@@ -234,15 +249,15 @@ def test_a_master_is_known_by_its_process(tmp_path: Path, names: list[str], runs
 @pytest.mark.parametrize("state", ["ready", "applied", "reconfig", "restarted", "drained"])
 def test_no_master(condor_node: CondorNode, state: str) -> None:
     condor_node.pids = {}
-    result = run(condor_daemons, {"state": state}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": state}, tools=Tools(condor_node))
     assert result["failed"]
     assert "start the service condor" in result["msg"]
-    assert run(condor_daemons, {"state": state}, check=True, tools=Tools(condor_node))["changed"]
+    assert run(daemons(condor_node), {"state": state}, check=True, tools=Tools(condor_node))["changed"]
 
 
 def test_an_unreadable_record_is_an_error(condor_node: CondorNode, tmp_path: Any) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "pending.json").write_text("{")
-    result = run(condor_daemons, {"state": "applied"}, tools=Tools(condor_node))
+    result = run(daemons(condor_node), {"state": "applied"}, tools=Tools(condor_node))
     assert result["failed"]
     assert "pending.json" in result["msg"]

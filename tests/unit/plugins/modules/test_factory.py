@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import WAITING
 from ansible_collections.vacuum.htcondor.plugins.modules import factory
 
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 PATH = "/etc/condor_vac/machinetypes/gridpp.json"
 IDLE, RUNNING, REMOVED, HELD = 1, 2, 3, 5
@@ -52,7 +53,7 @@ class Schedd:
     def condor_q(self, argv: list[str], _stdin: str) -> Answer:
         constraint = argv[argv.index("-constraint") + 1]
         if "JobUniverse == 13" in constraint:
-            assert constraint.endswith(factory.WAITING), "running VMs are not counted"
+            assert constraint.endswith(WAITING), "running VMs are not counted"
             found = [vm for vm in self.vms if vm["JobStatus"] in {IDLE, HELD}]
             return 0, json.dumps(found) if found else "", ""
         assert constraint == "JobUniverse == 7 && isString(VacFactory)"
@@ -74,7 +75,7 @@ class Schedd:
 
     def condor_rm(self, argv: list[str], _stdin: str) -> Answer:
         if argv[1] == "-constraint":
-            assert argv[2].endswith(factory.WAITING), "running VMs are not removed"
+            assert argv[2].endswith(WAITING), "running VMs are not removed"
             gone = [vm for vm in self.vms if f'"{vm["VacMachinetype"]}"' in argv[2] and vm["JobStatus"] != RUNNING]
             self.vms = [vm for vm in self.vms if vm not in gone]
             return (0, "", "") if gone else (1, "", "Couldn't find/remove all jobs matching constraint")
@@ -87,16 +88,13 @@ class Schedd:
         return self.set_status(argv, RUNNING)
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factory, "POLL_SECONDS", 0)
-    monkeypatch.setattr(factory, "_exists", lambda _path: True)
+FACTORY = Plugin(factory, poll_seconds=0, exists=lambda _path: True)
 
 
 @pytest.mark.parametrize("state", ["present", "held"])
 def test_a_missing_factory_is_submitted_once(state: str) -> None:
     schedd = Schedd()
-    results = four_calls(factory, {"machinetype": PATH, "state": state}, Tools(schedd.answer))
+    results = four_calls(FACTORY, {"machinetype": PATH, "state": state}, Tools(schedd.answer))
     assert [result["job"] for result in results] == [None, "7.0", "7.0", "7.0"]
     assert results[0]["actions"] == ["submit on hold" if state == "held" else "submit"]
     assert results[0]["commands"]["universe"] == "scheduler"
@@ -110,7 +108,7 @@ def test_a_missing_factory_is_submitted_once(state: str) -> None:
 def test_hold_and_release_keep_the_job(status: int, state: str, action: str) -> None:
     schedd = Schedd()
     schedd.add("aa11", status)
-    results = four_calls(factory, {"machinetype": PATH, "state": state}, Tools(schedd.answer))
+    results = four_calls(FACTORY, {"machinetype": PATH, "state": state}, Tools(schedd.answer))
     assert results[1]["actions"] == [action]
     assert not schedd.submitted
 
@@ -119,7 +117,7 @@ def test_hold_and_release_keep_the_job(status: int, state: str, action: str) -> 
 def test_a_changed_factory_ends_before_the_new_one_begins(digest: str, owner: str) -> None:
     schedd = Schedd(slow=3)
     schedd.add(digest, owner=owner)
-    results = four_calls(factory, {"machinetype": PATH}, Tools(schedd.answer))
+    results = four_calls(FACTORY, {"machinetype": PATH}, Tools(schedd.answer))
     assert results[1]["actions"] == ["remove 7.0: its program or description changed", "submit"]
     assert [job["ClusterId"] for job in schedd.queue] == [8]
 
@@ -128,14 +126,14 @@ def test_a_second_factory_is_removed() -> None:
     schedd = Schedd()
     schedd.add("aa11")
     schedd.add("aa11")
-    assert run(factory, {"machinetype": PATH}, tools=Tools(schedd.answer))["actions"][0].startswith("remove 8.0")
+    assert run(FACTORY, {"machinetype": PATH}, tools=Tools(schedd.answer))["actions"][0].startswith("remove 8.0")
     assert [job["ClusterId"] for job in schedd.queue] == [7]
 
 
 def test_absent_needs_only_the_name() -> None:
     schedd = Schedd()
     schedd.add("aa11")
-    four_calls(factory, {"name": "gridpp", "state": "absent"}, Tools(schedd.answer))
+    four_calls(FACTORY, {"name": "gridpp", "state": "absent"}, Tools(schedd.answer))
     assert not schedd.queue
 
 
@@ -143,7 +141,7 @@ def test_restarted_always_changes() -> None:
     schedd = Schedd()
     schedd.add("aa11")
     for cluster in (8, 9):
-        result = run(factory, {"machinetype": PATH, "state": "restarted"}, tools=Tools(schedd.answer))
+        result = run(FACTORY, {"machinetype": PATH, "state": "restarted"}, tools=Tools(schedd.answer))
         assert result["changed"]
         assert [job["ClusterId"] for job in schedd.queue] == [cluster]
 
@@ -151,7 +149,7 @@ def test_restarted_always_changes() -> None:
 def test_a_factory_that_does_not_end_is_said_and_nothing_is_submitted() -> None:
     schedd = Schedd(slow=10**9)
     schedd.add("0ld0")
-    result = run(factory, {"machinetype": PATH, "timeout": 0}, tools=Tools(schedd.answer))
+    result = run(FACTORY, {"machinetype": PATH, "timeout": 0}, tools=Tools(schedd.answer))
     assert result["failed"]
     assert "7.0" in result["msg"]
     assert not schedd.submitted
@@ -159,7 +157,7 @@ def test_a_factory_that_does_not_end_is_said_and_nothing_is_submitted() -> None:
 
 @pytest.mark.parametrize("arguments", [{}, {"name": "x"}, {"name": 'a" || true', "state": "absent"}])
 def test_what_names_no_machinetype_is_refused(arguments: dict[str, Any]) -> None:
-    result = run(factory, arguments)
+    result = run(FACTORY, arguments)
     assert result["failed"]
     assert "name" in result["msg"]
 
@@ -170,7 +168,7 @@ def test_a_schedd_that_does_not_answer_leads_to_nothing() -> None:
     def answer(argv: list[str], stdin: str | None) -> Answer:
         return (1, "", "Failed to connect") if argv[0].endswith("condor_q") else schedd.answer(argv, stdin)
 
-    result = run(factory, {"machinetype": PATH}, tools=Tools(answer))
+    result = run(FACTORY, {"machinetype": PATH}, tools=Tools(answer))
     assert result["failed"]
     assert "Failed to connect" in result["msg"]
     assert not schedd.submitted
@@ -179,7 +177,7 @@ def test_a_schedd_that_does_not_answer_leads_to_nothing() -> None:
 def test_the_diff_shows_the_job_before_and_after() -> None:
     schedd = Schedd()
     schedd.add("0ld0")
-    diff = run(factory, {"machinetype": PATH}, check=True, tools=Tools(schedd.answer))["diff"]
+    diff = run(FACTORY, {"machinetype": PATH}, check=True, tools=Tools(schedd.answer))["diff"]
     assert diff["before"] == "factory: running\nexecutable = /usr/local/libexec/old\n"
     assert diff["after"] == "factory: running\nexecutable = /usr/local/libexec/vac_factory\n"
     assert not schedd.submitted
@@ -189,7 +187,7 @@ def test_absent_takes_back_what_does_not_run() -> None:
     schedd = Schedd()
     schedd.add_vms("gridpp", IDLE, IDLE, HELD, RUNNING)
     schedd.add_vms("other", IDLE)
-    results = four_calls(factory, {"name": "gridpp", "state": "absent"}, Tools(schedd.answer))
+    results = four_calls(FACTORY, {"name": "gridpp", "state": "absent"}, Tools(schedd.answer))
     assert results[1]["actions"] == ["remove 3 VMs of gridpp that do not run"]
     assert [vm["JobStatus"] for vm in schedd.vms] == [RUNNING, IDLE]
 
@@ -204,7 +202,7 @@ def test_a_factory_that_has_taken_back_its_vms_itself_is_no_failure() -> None:
             schedd.vms.clear()
         return schedd.answer(argv, stdin)
 
-    result = run(factory, {"name": "gridpp", "state": "absent"}, tools=Tools(answer))
+    result = run(FACTORY, {"name": "gridpp", "state": "absent"}, tools=Tools(answer))
     assert not result.get("failed"), result
     assert result["changed"]
 
@@ -216,18 +214,18 @@ def test_vms_that_cannot_be_removed_are_said() -> None:
     def answer(argv: list[str], stdin: str | None) -> Answer:
         return (1, "", "Permission denied") if argv[0].endswith("condor_rm") else schedd.answer(argv, stdin)
 
-    result = run(factory, {"name": "gridpp", "state": "absent"}, tools=Tools(answer))
+    result = run(FACTORY, {"name": "gridpp", "state": "absent"}, tools=Tools(answer))
     assert result["failed"]
     assert "Permission denied" in result["msg"]
 
 
-def test_all_but_those_of_the_inventory_are_drained() -> None:
+def test_machinetypes_that_the_inventory_lacks_are_drained() -> None:
     schedd = Schedd()
     for name in ("gridpp", "old", "older"):
         schedd.add("aa11", name=name)
     schedd.add_vms("gone", IDLE, RUNNING)
     schedd.add_vms("gridpp", IDLE)
-    results = four_calls(factory, {"all_but": ["gridpp"], "state": "absent"}, Tools(schedd.answer))
+    results = four_calls(FACTORY, {"names": ["gridpp"], "exclusive": True}, Tools(schedd.answer))
     assert results[1]["actions"] == [
         "remove 1 VMs of gone that do not run",
         "remove 8.0: not wanted",
@@ -244,26 +242,37 @@ def test_a_users_job_with_a_name_that_is_none_is_left_alone() -> None:
     schedd = Schedd()
     schedd.add("aa11", name='x" || true || "')
     schedd.add_vms('x" || true || "', IDLE)
-    result = run(factory, {"all_but": [], "state": "absent"}, tools=Tools(schedd.answer))
+    result = run(FACTORY, {"names": [], "exclusive": True}, tools=Tools(schedd.answer))
     assert not result["changed"]
     assert len(schedd.queue) == 1
 
 
-@pytest.mark.parametrize("state", ["present", "held", "restarted"])
-def test_all_but_is_for_absent_only(state: str) -> None:
-    result = run(factory, {"all_but": [], "state": state})
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"names": [], "exclusive": True, "state": "absent"}, "exclusive"),
+        ({"names": [], "exclusive": True, "state": "held"}, "exclusive"),
+        ({"exclusive": True}, "names"),
+        ({"exclusive": True, "names": None}, "names"),
+        ({"names": ["gridpp"]}, "names"),
+        ({"names": ["gridpp"], "state": "absent"}, "names"),
+    ],
+)
+def test_names_and_exclusive_belong_together(given: dict[str, Any], key: str) -> None:
+    """Nothing is asked of the queue before: no combination may drain what nobody named."""
+    result = run(FACTORY, given)
     assert result["failed"]
-    assert "absent" in result["msg"]
+    assert result["msg"].startswith(f"{key}: ")
 
 
 @pytest.mark.parametrize("absent", [factory.CLI, PATH])
-def test_check_mode_on_a_node_that_has_nothing_yet_predicts(monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
-    monkeypatch.setattr(factory, "_exists", lambda path: path != absent)
-    result = run(factory, {"machinetype": PATH}, check=True)
+def test_check_mode_on_a_node_that_has_nothing_yet_predicts(absent: str) -> None:
+    lacking = Plugin(factory, exists=lambda path: path != absent)
+    result = run(lacking, {"machinetype": PATH}, check=True)
     assert (result["changed"], result["name"]) == (True, "gridpp")
     assert absent in result["actions"][0]
     drained = run(
-        factory, {"all_but": [], "state": "absent"}, check=True, tools=Tools(Schedd().answer, missing=["condor_q"])
+        lacking, {"names": [], "exclusive": True}, check=True, tools=Tools(Schedd().answer, missing=["condor_q"])
     )
     assert not drained["changed"]
 
@@ -273,6 +282,6 @@ def test_a_missing_file_is_an_error_when_it_is_meant() -> None:
         assert "factory-job" in argv
         return 2, "", f"condor_vac factory-job: {PATH}: cannot read: No such file or directory"
 
-    result = run(factory, {"machinetype": PATH}, tools=Tools(answer))
+    result = run(FACTORY, {"machinetype": PATH}, tools=Tools(answer))
     assert result["failed"]
     assert "No such file" in result["msg"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sysctl
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import sysctl
 from ansible_collections.vacuum.htcondor.plugins.modules import ip_forward
 
-from tests.unit.plugins.harness import four_calls, run
+from tests.unit.plugins.harness import Plugin, four_calls, run
 
 SWITCH = "net/ipv4/ip_forward"
 V4 = {SWITCH: "0", "net/ipv4/conf/all/forwarding": "0", "net/ipv4/conf/default/forwarding": "0"}
@@ -24,10 +24,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / directory).mkdir(parents=True)
     for key, value in {**V4, **V6}.items():
         put(tmp_path, f"proc/sys/{key}", value + "\n")
-    monkeypatch.setattr(ip_forward, "ROOT", str(tmp_path))
-    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
-    monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
     return tmp_path
+
+
+def at(root: Path) -> Plugin:
+    return Plugin(ip_forward, root=str(root), owner=None)
 
 
 def put(root: Path, path: str, text: str) -> None:
@@ -41,7 +42,7 @@ def values(root: Path, keys: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize(("family", "keys"), [("ipv4", V4), ("ipv6", V6)])
 def test_check_apply_check_apply(root: Path, family: str, keys: dict[str, str]) -> None:
-    results = four_calls(ip_forward, {"family": family})
+    results = four_calls(at(root), {"family": family})
     assert values(root, keys) == {"1"}
     assert values(root, {**V4, **V6}.keys() - keys.keys()) == {"0"}  # type: ignore[arg-type]
     path = Path(results[0]["file"])
@@ -52,19 +53,19 @@ def test_check_apply_check_apply(root: Path, family: str, keys: dict[str, str]) 
 
 
 def test_check_mode_touches_nothing(root: Path) -> None:
-    assert run(ip_forward, {}, check=True)["changed"]
+    assert run(at(root), {}, check=True)["changed"]
     assert values(root, V4) == {"0"}
     assert list((root / "etc/sysctl.d").iterdir()) == []
 
 
 @pytest.mark.parametrize("drift", ["file", "switch", "new interfaces"])
 def test_each_part_is_repaired_alone(root: Path, drift: str) -> None:
-    run(ip_forward, {})
+    run(at(root), {})
     if drift == "file":
         (root / "etc/sysctl.d/zz-condor_vac-ipv4.conf").write_text("net.ipv4.ip_forward = 0\n")
     else:
         put(root, f"proc/sys/{SWITCH if drift == 'switch' else 'net/ipv4/conf/default/forwarding'}", "0\n")
-    assert [run(ip_forward, {})["changed"] for _ in range(2)] == [True, False]
+    assert [run(at(root), {})["changed"] for _ in range(2)] == [True, False]
     assert values(root, V4) == {"1"}
 
 
@@ -75,7 +76,7 @@ SPELLINGS = ["net.ipv4.ip_forward = 0", "net/ipv4/*_forward=0", "-net.ipv4.ip_fo
 @pytest.mark.parametrize("name", ["99-hardening.conf", "zz-a.conf", "zz-condor.conf", "aa.conf"])
 def test_an_earlier_file_is_overridden_and_named(root: Path, spelling: str, name: str) -> None:
     put(root, f"etc/sysctl.d/{name}", f"# site\n{spelling}\n")
-    result = run(ip_forward, {})
+    result = run(at(root), {})
     assert result["conflicts"] == []
     assert [(entry["path"], entry["line"]) for entry in result["overridden"]] == [
         (str(root / "etc/sysctl.d" / name), 2)
@@ -85,9 +86,9 @@ def test_an_earlier_file_is_overridden_and_named(root: Path, spelling: str, name
 @pytest.mark.parametrize("name", ["zz-hardening.conf", "zzz.conf", "zzzzz-off.conf"])
 @pytest.mark.parametrize("directory", ["etc/sysctl.d", "usr/lib/sysctl.d", "run/sysctl.d"])
 def test_a_later_file_is_outranked(root: Path, name: str, directory: str) -> None:
-    run(ip_forward, {})
+    run(at(root), {})
     put(root, f"{directory}/{name}", "net.ipv4.conf.default.forwarding = 0\n")
-    result = run(ip_forward, {})
+    result = run(at(root), {})
     assert result["changed"]
     assert Path(result["file"]).name > name
     assert result["conflicts"] == []
@@ -96,14 +97,14 @@ def test_a_later_file_is_outranked(root: Path, name: str, directory: str) -> Non
     winner = sysctl.effective(sysctl.boot_assignments(str(root)), "net/ipv4/conf/default/forwarding")
     assert winner is not None
     assert winner.path == result["file"]
-    assert not run(ip_forward, {})["changed"]
+    assert not run(at(root), {})["changed"]
 
 
 def test_a_file_that_nothing_outranks_is_a_conflict(root: Path) -> None:
     put(root, "etc/sysctl.d/~last.conf", "net.ipv4.ip_forward=0")
-    result = run(ip_forward, {})
+    result = run(at(root), {})
     assert [entry["path"] for entry in result["conflicts"]] == [str(root / "etc/sysctl.d/~last.conf")]
-    failed = run(ip_forward, {"conflicts": "fail"})
+    failed = run(at(root), {"conflicts": "fail"})
     assert failed["failed"]
     assert "~last.conf:1" in failed["msg"]
     assert failed["conflicts"] == result["conflicts"]
@@ -111,16 +112,16 @@ def test_a_file_that_nothing_outranks_is_a_conflict(root: Path) -> None:
 
 def test_fail_changes_nothing(root: Path) -> None:
     put(root, "etc/sysctl.conf", "net.ipv4.ip_forward=0\n")
-    assert run(ip_forward, {"conflicts": "fail"})["failed"]
+    assert run(at(root), {"conflicts": "fail"})["failed"]
     assert values(root, V4) == {"0"}
     assert list((root / "etc/sysctl.d").iterdir()) == []
 
 
 def test_sysctl_conf_counts_by_its_link(root: Path) -> None:
     put(root, "etc/sysctl.conf", "net.ipv4.ip_forward=0\n")
-    assert [entry["reader"] for entry in run(ip_forward, {})["conflicts"]] == ["sysctl --system"]
+    assert [entry["reader"] for entry in run(at(root), {})["conflicts"]] == ["sysctl --system"]
     (root / "etc/sysctl.d/99-sysctl.conf").symlink_to("../sysctl.conf")
-    result = run(ip_forward, {})
+    result = run(at(root), {})
     assert result["conflicts"] == []
     assert [entry["path"] for entry in result["overridden"]] == [str(root / "etc/sysctl.d/99-sysctl.conf")]
 
@@ -152,7 +153,7 @@ def test_sysctl_conf_counts_by_its_link(root: Path) -> None:
 def test_services_that_switch_it_off_are_named(root: Path, paths: dict[str, str], reader: str) -> None:
     for path, text in paths.items():
         put(root, path, text)
-    conflicts = run(ip_forward, {})["conflicts"]
+    conflicts = run(at(root), {})["conflicts"]
     assert [entry["reader"] for entry in conflicts] == [reader]
     assert conflicts[0]["line"] >= 1
 
@@ -160,13 +161,13 @@ def test_services_that_switch_it_off_are_named(root: Path, paths: dict[str, str]
 def test_a_disabled_ufw_is_no_conflict(root: Path) -> None:
     put(root, "etc/ufw/ufw.conf", "ENABLED=no\n")
     put(root, "etc/ufw/sysctl.conf", "net/ipv4/ip_forward=0\n")
-    assert run(ip_forward, {})["conflicts"] == []
+    assert run(at(root), {})["conflicts"] == []
 
 
 def test_interfaces_are_set_by_name(root: Path) -> None:
     put(root, "etc/sysctl.d/50-cis.conf", "net.ipv4.conf.*.forwarding = 0\n")
     put(root, "proc/sys/net/ipv4/conf/vac0/forwarding", "0\n")
-    results = four_calls(ip_forward, {"interfaces": ["vac0", "vac1.7"]})
+    results = four_calls(at(root), {"interfaces": ["vac0", "vac1.7"]})
     assert (root / "proc/sys/net/ipv4/conf/vac0/forwarding").read_text().strip() == "1"
     entries = sysctl.boot_assignments(str(root))
     for name in ("vac0", "vac1.7"):
@@ -177,14 +178,14 @@ def test_interfaces_are_set_by_name(root: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", "x" * 16, "a/b"])
 def test_what_is_no_interface_is_refused(root: Path, name: str) -> None:
-    result = run(ip_forward, {"interfaces": [name]})
+    result = run(at(root), {"interfaces": [name]})
     assert result["failed"]
     assert "interfaces" in result["msg"]
 
 
 def test_absent_removes_the_file_and_leaves_the_kernel_alone(root: Path) -> None:
-    run(ip_forward, {})
-    results = four_calls(ip_forward, {"state": "absent"})
+    run(at(root), {})
+    results = four_calls(at(root), {"state": "absent"})
     assert not Path(results[0]["file"]).exists()
     assert values(root, V4) == {"1"}
 
@@ -240,7 +241,7 @@ def test_both_spellings(written: str, key: str) -> None:
 
 def test_a_missing_kernel_switch_is_explained(root: Path) -> None:
     (root / "proc/sys/net/ipv6/conf/all/forwarding").unlink()
-    result: dict[str, Any] = run(ip_forward, {"family": "ipv6"})
+    result: dict[str, Any] = run(at(root), {"family": "ipv6"})
     assert result["failed"]
     assert "net/ipv6/conf/all/forwarding" in result["msg"]
     assert result["remedy"]

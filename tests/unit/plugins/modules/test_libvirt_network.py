@@ -13,7 +13,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import ne
 from ansible_collections.vacuum.htcondor.plugins.modules import libvirt_network
 
 from condor_vac import network
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 UUID = "  <uuid>840d05ce-9518-497a-90be-4d3d81757abf</uuid>\n"
 MAC = "  <mac address='52:54:00:32:10:22'/>\n"
@@ -50,7 +50,8 @@ def as_libvirt_writes(xml: str) -> str:
 class Libvirt:
     """What net-define, net-start and the others do to the two descriptions of one network."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self.plugin = Plugin(libvirt_network, root=str(root))
         self.configured = ""
         self.live = ""
         self.autostart = False
@@ -128,15 +129,13 @@ class Libvirt:
 
 
 @pytest.fixture
-def libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Libvirt:
-    for constant, folder in (("SYS_NET", "sys"), ("PROC", "proc"), ("RUN", "run")):
-        monkeypatch.setattr(libvirt_network, constant, str(tmp_path / folder))
-    return Libvirt()
+def libvirt(tmp_path: Path) -> Libvirt:
+    return Libvirt(tmp_path)
 
 
 def attach(tmp_path: Path, *names: str, bridge: str = "vac0") -> None:
     for name in names:
-        (tmp_path / "sys" / bridge / "brif" / name).mkdir(parents=True)
+        (tmp_path / "sys/class/net" / bridge / "brif" / name).mkdir(parents=True)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ def attach(tmp_path: Path, *names: str, bridge: str = "vac0") -> None:
     ],
 )
 def test_check_apply_check_apply(libvirt: Libvirt, options: dict[str, Any], expected: list[Any]) -> None:
-    results = four_calls(libvirt_network, options, Tools(libvirt))
+    results = four_calls(libvirt.plugin, options, Tools(libvirt))
     assert [result["actions"] for result in results] == [["define", "start", "autostart"]] * 2 + [[]] * 2
     root = ET.fromstring(libvirt.live)
     hosts = list(root.iter("host"))
@@ -167,7 +166,7 @@ def test_check_apply_check_apply(libvirt: Libvirt, options: dict[str, Any], expe
 
 def test_check_mode_changes_nothing(libvirt: Libvirt) -> None:
     tools = Tools(libvirt)
-    run(libvirt_network, {}, check=True, tools=tools)
+    run(libvirt.plugin, {}, check=True, tools=tools)
     assert (libvirt.configured, libvirt.live, libvirt.autostart) == ("", "", False)
 
 
@@ -183,7 +182,7 @@ def test_the_address_table_is_the_one_of_the_leases() -> None:
 
 @pytest.mark.parametrize("drift", ["stopped", "undefined", "no autostart"])
 def test_drift_is_repaired(libvirt: Libvirt, drift: str) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
     good = libvirt.configured
     if drift == "stopped":
         libvirt.live = ""
@@ -191,7 +190,7 @@ def test_drift_is_repaired(libvirt: Libvirt, drift: str) -> None:
         libvirt.configured = ""
     else:
         libvirt.autostart = False
-    four_calls(libvirt_network, {}, Tools(libvirt))
+    four_calls(libvirt.plugin, {}, Tools(libvirt))
     assert libvirt.configured == good
     assert libvirt.live
     assert libvirt.autostart
@@ -201,31 +200,31 @@ def test_drift_is_repaired(libvirt: Libvirt, drift: str) -> None:
 def test_a_restart_is_refused_while_machines_are_attached(
     libvirt: Libvirt, tmp_path: Path, change: dict[str, Any]
 ) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
     before = (libvirt.configured, libvirt.live)
     attach(tmp_path, "vnet3", "vnet11", "vac0-nic")
-    result = run(libvirt_network, change, tools=Tools(libvirt))
+    result = run(libvirt.plugin, change, tools=Tools(libvirt))
     assert result["failed"]
     assert "vnet11, vnet3" in result["msg"]
     assert "force" in result["remedy"]
     assert result["attached"] == ["vnet11", "vnet3"]
     assert (libvirt.configured, libvirt.live) == before
-    forced = four_calls(libvirt_network, {**change, "force": True}, Tools(libvirt))
+    forced = four_calls(libvirt.plugin, {**change, "force": True}, Tools(libvirt))
     assert forced[1]["actions"] == ["define", "stop", "start"]
 
 
 def test_a_port_that_only_libvirt_sees_counts_as_attached(libvirt: Libvirt) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
     libvirt.ports = ["1bfb5b38-3b5f-4e4c-a8f2-0d0c7a1fd3a7"]
-    result = run(libvirt_network, {"state": "absent"}, tools=Tools(libvirt))
+    result = run(libvirt.plugin, {"state": "absent"}, tools=Tools(libvirt))
     assert result["failed"]
     assert libvirt.ports[0] in result["msg"]
 
 
 def test_dhcp_entries_change_while_machines_run(libvirt: Libvirt, tmp_path: Path) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
     attach(tmp_path, "vnet0")
-    results = four_calls(libvirt_network, {"first_host": 12}, Tools(libvirt))
+    results = four_calls(libvirt.plugin, {"first_host": 12}, Tools(libvirt))
     verbs = [action.split()[0] for action in results[0]["actions"]]
     assert verbs == ["define", "delete", "add-last", "delete", "delete"]
     entries = vm_network.dhcp_entries(libvirt.live, "host")
@@ -234,52 +233,55 @@ def test_dhcp_entries_change_while_machines_run(libvirt: Libvirt, tmp_path: Path
 
 
 def test_many_entries_change_by_a_restart_when_nothing_is_attached(libvirt: Libvirt) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
-    result = run(libvirt_network, {"hostname": "x{number}"}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
+    result = run(libvirt.plugin, {"hostname": "x{number}"}, tools=Tools(libvirt))
     assert result["actions"] == ["define", "stop", "start"]
 
 
 def test_an_entry_removed_from_the_running_network_comes_back(libvirt: Libvirt) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
     libvirt.live = re.sub(r"<host [^>]*vm-77'[^>]*/>", "", libvirt.live)
-    results = four_calls(libvirt_network, {}, Tools(libvirt))
+    results = four_calls(libvirt.plugin, {}, Tools(libvirt))
     assert [action.split()[0] for action in results[1]["actions"]] == ["add-last"]
     assert "vm-77" in libvirt.live
     assert results[1]["diff"][-1]["before_header"] == "network vac, as it runs"
 
 
 def test_a_dead_dhcp_server_is_started_without_a_restart(libvirt: Libvirt, tmp_path: Path) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
-    for folder, name, text in (("run", "vac.pid", "4711\n"), ("proc/4711", "cmdline", "dnsmasq\0--conf")):
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
+    for folder, name, text in (
+        ("run/libvirt/network", "vac.pid", "4711\n"),
+        ("proc/4711", "cmdline", "dnsmasq\0--conf"),
+    ):
         (tmp_path / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / folder / name).write_text(text)
-    assert not run(libvirt_network, {}, tools=Tools(libvirt))["changed"]
+    assert not run(libvirt.plugin, {}, tools=Tools(libvirt))["changed"]
     (tmp_path / "proc/4711/cmdline").write_text("/bin/sleep\x001")
     tools = Tools(libvirt)
-    assert run(libvirt_network, {}, tools=tools)["actions"] == ["start the DHCP server"]
+    assert run(libvirt.plugin, {}, tools=tools)["actions"] == ["start the DHCP server"]
     assert [call[4:8] for call in tools.calls if call[4] == "net-update"] == [
         ["net-update", "vac", "modify", "ip-dhcp-host"]
     ]
 
 
 def test_absent(libvirt: Libvirt, tmp_path: Path) -> None:
-    run(libvirt_network, {}, tools=Tools(libvirt))
+    run(libvirt.plugin, {}, tools=Tools(libvirt))
     attach(tmp_path, "vnet0")
-    assert run(libvirt_network, {"state": "absent"}, tools=Tools(libvirt))["failed"]
+    assert run(libvirt.plugin, {"state": "absent"}, tools=Tools(libvirt))["failed"]
     assert libvirt.live
-    results = four_calls(libvirt_network, {"state": "absent", "force": True}, Tools(libvirt))
+    results = four_calls(libvirt.plugin, {"state": "absent", "force": True}, Tools(libvirt))
     assert results[1]["actions"] == ["stop", "undefine"]
     assert (libvirt.configured, libvirt.live) == ("", "")
 
 
 def test_a_missing_filter_stops_before_anything_changes(libvirt: Libvirt) -> None:
     libvirt.filter = ""
-    result = run(libvirt_network, {}, tools=Tools(libvirt))
+    result = run(libvirt.plugin, {}, tools=Tools(libvirt))
     assert result["failed"]
     assert "clean-traffic" in result["msg"]
     assert "libvirt-daemon-config-nwfilter" in result["remedy"]
     assert libvirt.configured == ""
-    assert run(libvirt_network, {"filter": ""}, tools=Tools(libvirt))["changed"]
+    assert run(libvirt.plugin, {"filter": ""}, tools=Tools(libvirt))["changed"]
 
 
 @pytest.mark.parametrize(
@@ -306,21 +308,21 @@ def test_bad_options_are_named_before_libvirt_is_asked(options: dict[str, Any], 
 
 
 def test_a_libvirt_that_does_not_answer(libvirt: Libvirt) -> None:
-    result = run(libvirt_network, {}, tools=Tools(lambda _argv, _stdin: (1, "", REFUSED)))
+    result = run(libvirt.plugin, {}, tools=Tools(lambda _argv, _stdin: (1, "", REFUSED)))
     assert result["failed"]
     assert "Failed to connect socket" in result["msg"]
     assert "start libvirt" in result["remedy"]
 
 
 def test_virsh_is_missing(libvirt: Libvirt) -> None:
-    result = run(libvirt_network, {}, tools=Tools(libvirt, missing=["virsh"]))
+    result = run(libvirt.plugin, {}, tools=Tools(libvirt, missing=["virsh"]))
     assert result["failed"]
     assert "libvirt-clients" in result["remedy"]
 
 
 def test_further_addresses_of_the_host_stand_alone_and_without_dhcp(libvirt: Libvirt) -> None:
     options = {"addresses": ["169.254.169.254", "169.254.169.253"]}
-    found = [run(libvirt_network, options, tools=Tools(libvirt)) for _ in range(2)]
+    found = [run(libvirt.plugin, options, tools=Tools(libvirt)) for _ in range(2)]
     assert [result["changed"] for result in found] == [True, False]
     ips = ET.fromstring(libvirt.live).findall("ip")
     assert [ip.get("address") for ip in ips] == ["192.168.86.1", "169.254.169.254", "169.254.169.253"]
@@ -337,6 +339,6 @@ def test_further_addresses_of_the_host_stand_alone_and_without_dhcp(libvirt: Lib
     ],
 )
 def test_addresses_that_cannot_be_are_refused(libvirt: Libvirt, addresses: list[str], message: str) -> None:
-    result = run(libvirt_network, {"addresses": addresses}, tools=Tools(libvirt))
+    result = run(libvirt.plugin, {"addresses": addresses}, tools=Tools(libvirt))
     assert message in result["msg"]
     assert not libvirt.configured

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, nfsd
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import nfsd
 from ansible_collections.vacuum.htcondor.plugins.modules import nfs_server
 
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 TCP = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 # 192.168.86.1:53 and 0.0.0.0:22 listen; a client is connected to port 2049.
@@ -38,6 +38,7 @@ class Node:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.plugin = Plugin(nfs_server, root=str(root), owner=None)
         self.units = {unit: ["loaded", "active", "enabled"] for unit in ("nfs-server.service", "rpcbind.socket")}
         self.addresses = ["127.0.0.1", "192.168.86.1", "10.0.0.7"]
         self.kernel_has_nfs = True
@@ -99,9 +100,6 @@ class Node:
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     (tmp_path / "etc/nfs.conf.d").mkdir(parents=True)
-    monkeypatch.setattr(nfs_server, "ROOT", str(tmp_path))
-    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
-    monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
     return Node(tmp_path)
 
 
@@ -117,7 +115,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     ],
 )
 def test_check_apply_check_apply(node: Node, options: dict[str, Any], serving: nfsd.Serving) -> None:
-    results = four_calls(nfs_server, options, Tools(node))
+    results = four_calls(node.plugin, options, Tools(node))
     assert nfsd.serving(str(node.root)) == serving
     assert results[2]["serving"] == serving.describe()
     assert (node.root / nfs_server.DROP_IN).exists() == bool(options.get("listen"))
@@ -125,13 +123,13 @@ def test_check_apply_check_apply(node: Node, options: dict[str, Any], serving: n
 
 
 def test_a_node_that_is_right_but_for_the_files_keeps_its_server_only_if_nothing_changes(node: Node) -> None:
-    run(nfs_server, {}, tools=Tools(node))
-    assert run(nfs_server, {}, tools=Tools(node))["actions"] == []
+    run(node.plugin, {}, tools=Tools(node))
+    assert run(node.plugin, {}, tools=Tools(node))["actions"] == []
 
 
 def test_check_mode_changes_nothing(node: Node) -> None:
     tools = Tools(node)
-    assert run(nfs_server, {"listen": ["192.168.86.1"]}, check=True, tools=tools)["changed"]
+    assert run(node.plugin, {"listen": ["192.168.86.1"]}, check=True, tools=tools)["changed"]
     assert {call[1] for call in tools.calls if call[0].endswith("systemctl")} == {"show"}
     assert list((node.root / "etc/nfs.conf.d").iterdir()) == []
 
@@ -139,7 +137,7 @@ def test_check_mode_changes_nothing(node: Node) -> None:
 @pytest.mark.parametrize("drift", ["stopped", "all addresses", "other versions", "disabled", "no rpcbind"])
 def test_drift_is_repaired(node: Node, drift: str) -> None:
     given = {"listen": ["192.168.86.1"]}
-    run(nfs_server, given, tools=Tools(node))
+    run(node.plugin, given, tools=Tools(node))
     if drift == "stopped":
         node.serve([], [])
     elif drift == "all addresses":
@@ -150,28 +148,28 @@ def test_drift_is_repaired(node: Node, drift: str) -> None:
         node.units["nfs-server.service"][2] = "disabled"
     else:
         node.units["rpcbind.socket"][1] = "inactive"
-    four_calls(nfs_server, given, Tools(node))
+    four_calls(node.plugin, given, Tools(node))
     assert nfsd.serving(str(node.root)) == nfsd.Serving(16, ("3", "4"), ("192.168.86.1",))
 
 
 def test_exports_survive_the_restart(node: Node) -> None:
     node.put("var/lib/nfs/etab", ETAB)
-    result = run(nfs_server, {"versions": ["3"]}, tools=Tools(node))
+    result = run(node.plugin, {"versions": ["3"]}, tools=Tools(node))
     assert result["actions"] == ["restart nfs-server.service", "make 2 exports again"]
     assert (node.root / "var/lib/nfs/etab").read_text() == ETAB
 
 
 def test_nfs_4_alone_needs_no_rpcbind(node: Node) -> None:
     del node.units["rpcbind.socket"]
-    assert run(nfs_server, {"versions": ["4"]}, tools=Tools(node))["changed"]
-    failed = run(nfs_server, {"versions": ["3", "4"]}, tools=Tools(node))
+    assert run(node.plugin, {"versions": ["4"]}, tools=Tools(node))["changed"]
+    failed = run(node.plugin, {"versions": ["3", "4"]}, tools=Tools(node))
     assert failed["failed"]
     assert "rpcbind" in failed["remedy"]
 
 
 def test_a_missing_package(node: Node) -> None:
     del node.units["nfs-server.service"]
-    result = run(nfs_server, {}, tools=Tools(node))
+    result = run(node.plugin, {}, tools=Tools(node))
     assert result["failed"]
     assert "nfs-kernel-server" in result["remedy"]
 
@@ -180,7 +178,7 @@ def test_a_kernel_without_a_server(node: Node) -> None:
     for path in ("proc/fs/nfsd/threads", "proc/fs/nfsd/versions"):
         (node.root / path).unlink()
     node.kernel_has_nfs = False
-    result = run(nfs_server, {}, tools=Tools(node))
+    result = run(node.plugin, {}, tools=Tools(node))
     assert result["failed"]
     assert "module nfsd" in result["msg"]
     assert list((node.root / "etc/nfs.conf.d").iterdir()) == []
@@ -189,8 +187,8 @@ def test_a_kernel_without_a_server(node: Node) -> None:
 def test_an_address_that_is_not_there_yet(node: Node) -> None:
     node.addresses.remove("192.168.86.1")
     given = {"listen": ["192.168.86.1"]}
-    assert run(nfs_server, given, check=True, tools=Tools(node))["changed"]
-    result = run(nfs_server, given, tools=Tools(node))
+    assert run(node.plugin, given, check=True, tools=Tools(node))["changed"]
+    result = run(node.plugin, given, tools=Tools(node))
     assert result["failed"]
     assert "192.168.86.1" in result["msg"]
     assert "libvirt_network" in result["remedy"]
@@ -209,7 +207,7 @@ def test_an_address_that_is_not_there_yet(node: Node) -> None:
 )
 def test_a_file_that_would_override_is_named(node: Node, name: str, text: str, refused: bool) -> None:
     node.put(f"etc/nfs.conf.d/{name}", text)
-    result = run(nfs_server, {"listen": ["192.168.86.1"]}, check=True, tools=Tools(node))
+    result = run(node.plugin, {"listen": ["192.168.86.1"]}, check=True, tools=Tools(node))
     assert bool(result.get("failed")) == refused
     if refused:
         line = len(text.splitlines())
@@ -218,20 +216,20 @@ def test_a_file_that_would_override_is_named(node: Node, name: str, text: str, r
 
 def test_a_server_that_does_not_obey(node: Node) -> None:
     node.obeys = False
-    result = run(nfs_server, {"listen": ["192.168.86.1"]}, tools=Tools(node))
+    result = run(node.plugin, {"listen": ["192.168.86.1"]}, tools=Tools(node))
     assert result["failed"]
     assert "the kernel serves NFS 3, 4 on 0.0.0.0, ::" in result["msg"]
 
 
 def test_absent(node: Node) -> None:
-    run(nfs_server, {"listen": ["192.168.86.1"], "versions": ["4"]}, tools=Tools(node))
-    results = four_calls(nfs_server, {"state": "absent"}, Tools(node))
+    run(node.plugin, {"listen": ["192.168.86.1"], "versions": ["4"]}, tools=Tools(node))
+    results = four_calls(node.plugin, {"state": "absent"}, Tools(node))
     assert results[1]["actions"] == ["daemon-reload", "restart nfs-server.service"]
     assert nfsd.serving(str(node.root)).versions == ("3", "4")
 
 
 def test_addresses_are_checked(node: Node) -> None:
-    result = run(nfs_server, {"listen": ["vac0"]}, tools=Tools(node))
+    result = run(node.plugin, {"listen": ["vac0"]}, tools=Tools(node))
     assert result["failed"]
     assert result["msg"].startswith("listen")
 

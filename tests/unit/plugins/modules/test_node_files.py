@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.modules import node_files
 
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 SETTINGS = "/etc/condor_vac/worker.json"
 TIMER = "/etc/systemd/system/vac_watch.timer"
@@ -44,20 +44,22 @@ class Manager(Tools):
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(node_files, "ROOT", str(tmp_path))
-    monkeypatch.setattr(node_files, "OWNER", "")
+def node(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def call(tools: Tools, check: bool = False, **changes: Any) -> dict[str, Any]:
-    # The record's default is below the real /etc; the module puts ROOT before it.
-    return run(node_files, {**ARGUMENTS, **changes}, check=check, tools=tools)
+def at(node: Path) -> Plugin:
+    return Plugin(node_files, root=str(node), owner=None)
+
+
+def call(node: Path, tools: Tools, check: bool = False, **changes: Any) -> dict[str, Any]:
+    # The record's default is below the real /etc; the module puts its root before it.
+    return run(at(node), {**ARGUMENTS, **changes}, check=check, tools=tools)
 
 
 def test_four_calls_write_start_and_then_change_nothing(node: Path) -> None:
     tools = Manager()
-    results = four_calls(node_files, ARGUMENTS, tools)
+    results = four_calls(at(node), ARGUMENTS, tools)
     assert results[1]["files"] == [SETTINGS, TIMER, "/etc/condor_vac/files.json"]
     assert tools.verbs() == ["daemon-reload", "enable", "restart"]
     assert (node / SETTINGS[1:]).read_text() == '{"network": "vac"}\n'
@@ -69,10 +71,10 @@ def test_a_file_that_must_not_be_there_is_removed_and_leaves_the_record(node: Pa
     path = "/etc/tmpfiles.d/vac.conf"
     files = {SETTINGS: "{}", path: "f /dev/x 0666 root root"}
     tools = Manager()
-    call(tools, files=files, units=[])
+    call(node, tools, files=files, units=[])
     tools.calls.clear()
     arguments = {"files": {SETTINGS: "{}"}, "absent": [path], "units": [], "directories": []}
-    results = four_calls(node_files, {**ARGUMENTS, **arguments}, tools)
+    results = four_calls(at(node), {**ARGUMENTS, **arguments}, tools)
     assert results[1]["files"] == [path, "/etc/condor_vac/files.json"]
     assert {"before_header": path, "after_header": path, "before": "f /dev/x 0666 root root\n", "after": ""} in [
         {key: value.replace(str(node), "") for key, value in entry.items()} for entry in results[0]["diff"]
@@ -83,29 +85,29 @@ def test_a_file_that_must_not_be_there_is_removed_and_leaves_the_record(node: Pa
 
 
 def test_a_path_that_must_be_absent_is_absolute(node: Path) -> None:
-    assert "is no absolute path" in call(Manager(), absent=["etc/x"])["msg"]
+    assert "is no absolute path" in call(node, Manager(), absent=["etc/x"])["msg"]
 
 
 def test_a_packages_directory_gets_its_mode_and_keeps_its_owner(node: Path) -> None:
     made = node / "var/lib/libvirt/qemu"
     modes = {"/var/lib/libvirt/qemu": "0751"}
-    assert "chmod" not in str(call(Manager(), check=True, modes=modes)["actions"])
-    assert "install the package" in call(Manager(), modes=modes)["msg"]
+    assert "chmod" not in str(call(node, Manager(), check=True, modes=modes)["actions"])
+    assert "install the package" in call(node, Manager(), modes=modes)["msg"]
     made.mkdir(parents=True, mode=0o750)
-    assert "chmod 0751" in str(call(Manager(), check=True, modes=modes)["actions"])
+    assert "chmod 0751" in str(call(node, Manager(), check=True, modes=modes)["actions"])
     assert stat.S_IMODE(made.stat().st_mode) == 0o750
-    assert "chmod 0751" in str(call(Manager(), modes=modes)["actions"])
+    assert "chmod 0751" in str(call(node, Manager(), modes=modes)["actions"])
     assert stat.S_IMODE(made.stat().st_mode) == 0o751
-    assert "chmod" not in str(call(Manager(), modes=modes)["actions"])
+    assert "chmod" not in str(call(node, Manager(), modes=modes)["actions"])
 
 
 @pytest.mark.parametrize("mode", ["751x", 751, "0999", "u=rwx", "", "07777"])
 def test_a_mode_is_octal_words(node: Path, mode: Any) -> None:
-    assert 'write it like "0751"' in call(Manager(), modes={"/var": mode})["msg"]
+    assert 'write it like "0751"' in call(node, Manager(), modes={"/var": mode})["msg"]
 
 
 def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> None:
-    call(Manager())
+    call(node, Manager())
     table = json.loads((node / "etc/condor_vac/files.json").read_text())
     assert table == {
         SETTINGS: hashlib.sha256((node / SETTINGS[1:]).read_bytes()).hexdigest(),
@@ -117,31 +119,31 @@ def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> Non
 
 def test_each_fault_is_put_right_and_nothing_else_is_touched(node: Path) -> None:
     tools = Manager()
-    call(tools)
+    call(node, tools)
     tools.calls.clear()
     (node / SETTINGS[1:]).write_text("{}")
-    result = call(tools)
+    result = call(node, tools)
     assert (result["files"], result["actions"], tools.verbs()) == ([SETTINGS], [], [])
     (node / TIMER[1:]).chmod(0o666)
-    assert call(tools)["actions"] == ["daemon-reload"]
+    assert call(node, tools)["actions"] == ["daemon-reload"]
     tools.state["ActiveState"] = "failed"
-    result = call(tools)
+    result = call(node, tools)
     assert (result["files"], result["actions"]) == ([], ["start vac_watch.timer"])
     (node / "var/lib/images").chmod(0o777)
-    assert call(tools)["actions"] == [f"chmod 0755 {node}/var/lib/images"]
+    assert call(node, tools)["actions"] == [f"chmod 0755 {node}/var/lib/images"]
     assert stat.S_IMODE((node / "var/lib/images").stat().st_mode) == 0o755
 
 
 def test_a_unit_that_others_start_is_only_enabled(node: Path) -> None:
     tools = Manager()
-    assert call(tools, units=[], enabled_units=["vac_watch.service"])["actions"][-1] == "enable vac_watch.service"
-    assert not call(tools, units=[], enabled_units=["vac_watch.service"])["changed"]
+    assert call(node, tools, units=[], enabled_units=["vac_watch.service"])["actions"][-1] == "enable vac_watch.service"
+    assert not call(node, tools, units=[], enabled_units=["vac_watch.service"])["changed"]
     assert "restart" not in tools.verbs()
 
 
 def test_units_are_enabled_in_one_go_and_one_that_another_has_started_is_left_alone(node: Path) -> None:
     tools = Manager()
-    result = call(tools, units=["libvirtd.service", "libvirtd.socket"], enabled_units=["vac_watch.service"])
+    result = call(node, tools, units=["libvirtd.service", "libvirtd.socket"], enabled_units=["vac_watch.service"])
     assert result["actions"][-2:] == [
         "enable libvirtd.service libvirtd.socket vac_watch.service",
         "start libvirtd.service",
@@ -157,19 +159,19 @@ def test_what_tmpfiles_describe_is_made_before_the_next_file_is_tried(node: Path
         "validate": {"/etc/vac/nginx.conf": ["nginx", "-t", "-c", "%s"]},
         "units": [],
     }
-    call(tools, **arguments)
+    call(node, tools, **arguments)
     assert [words[0].rsplit("/", 1)[-1] for words in tools.calls] == ["systemd-tmpfiles", "nginx"]
     assert "%s" not in tools.calls[1]
     tools.calls.clear()
-    assert not call(tools, **arguments)["changed"]
+    assert not call(node, tools, **arguments)["changed"]
     assert tools.calls == []
 
 
 def test_a_content_that_its_reader_refuses_replaces_nothing(node: Path) -> None:
     validate = {SETTINGS: ["nginx", "-t", "-c", "%s"]}
-    call(Manager())
+    call(node, Manager())
     tools = Tools(lambda argv, _: (1, "", f"unknown directive in {argv[-1]}:3"))
-    result = call(tools, files={SETTINGS: "x"}, validate=validate, units=[])
+    result = call(node, tools, files={SETTINGS: "x"}, validate=validate, units=[])
     assert result["failed"]
     assert f"unknown directive in {SETTINGS}:3" in result["msg"]
     assert (node / SETTINGS[1:]).read_text() == '{"network": "vac"}\n'
@@ -178,25 +180,27 @@ def test_a_content_that_its_reader_refuses_replaces_nothing(node: Path) -> None:
 def test_a_unit_is_restarted_when_one_of_its_files_changed(node: Path) -> None:
     tools = Manager()
     restart = {"vac_watch.timer": [TIMER]}
-    call(tools, restart=restart)
+    call(node, tools, restart=restart)
     (node / SETTINGS[1:]).write_text("{}")
-    assert call(tools, restart=restart)["actions"] == []
+    assert call(node, tools, restart=restart)["actions"] == []
     (node / TIMER[1:]).write_text("")
-    assert call(tools, restart=restart)["actions"] == ["daemon-reload", "restart vac_watch.timer"]
+    assert call(node, tools, restart=restart)["actions"] == ["daemon-reload", "restart vac_watch.timer"]
 
 
 def test_a_unit_that_must_not_run_is_stopped_once(node: Path) -> None:
     tools = Manager(active="active", enabled="enabled")
-    assert call(tools, units=[], stopped_units=["nginx.service"])["actions"][-1] == "stop and disable nginx.service"
+    assert (
+        call(node, tools, units=[], stopped_units=["nginx.service"])["actions"][-1] == "stop and disable nginx.service"
+    )
     tools.state = {"LoadState": "loaded", "ActiveState": "inactive", "UnitFileState": "disabled"}
-    assert not call(tools, units=[], stopped_units=["nginx.service"])["changed"]
+    assert not call(node, tools, units=[], stopped_units=["nginx.service"])["changed"]
     tools.state = {"LoadState": "not-found", "ActiveState": "inactive", "UnitFileState": ""}
-    assert not call(tools, units=[], stopped_units=["nginx.service"])["changed"]
+    assert not call(node, tools, units=[], stopped_units=["nginx.service"])["changed"]
 
 
 def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path) -> None:
     tools = Manager(load="not-found", enabled="")
-    result = call(tools, check=True)
+    result = call(node, tools, check=True)
     assert result["actions"][1:] == ["daemon-reload", "enable vac_watch.timer", "start vac_watch.timer"]
     assert list(node.iterdir()) == []
     assert tools.verbs() == []
@@ -204,14 +208,14 @@ def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path)
 
 @pytest.mark.parametrize(("load", "remedy"), [("masked", "systemctl unmask"), ("not-found", "install its package")])
 def test_a_unit_that_cannot_run_fails_with_a_remedy(node: Path, load: str, remedy: str) -> None:
-    result = call(Manager(load=load))
+    result = call(node, Manager(load=load))
     assert result["failed"]
     assert remedy in result["msg"]
 
 
 @pytest.mark.parametrize("path", ["etc/x", "/etc/../etc/x", "/etc//x", ""])
 def test_a_path_that_is_not_absolute_and_plain_is_refused(node: Path, path: str) -> None:
-    result = call(Manager(), files={path: "x"})
+    result = call(node, Manager(), files={path: "x"})
     assert "is no absolute path" in result["msg"]
     assert list(node.iterdir()) == []
 
@@ -219,4 +223,4 @@ def test_a_path_that_is_not_absolute_and_plain_is_refused(node: Path, path: str)
 def test_a_file_in_the_place_of_a_directory_is_refused(node: Path) -> None:
     (node / "var/lib").mkdir(parents=True)
     (node / "var/lib/images").write_text("")
-    assert "is no directory" in call(Manager())["msg"]
+    assert "is no directory" in call(node, Manager())["msg"]

@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from ansible_collections.vacuum.htcondor.plugins.modules import pool_info
 
-from tests.unit.plugins.harness import Answer, Tools, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, run
 
 IDLE = json.loads("""
 {
@@ -83,9 +82,7 @@ class Collector:
         return 0, answer, ""
 
 
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_info, "PERIOD", 0)
+IMPATIENT = Plugin(pool_info, period=0)
 
 
 def test_machines_vms_and_what_is_free() -> None:
@@ -97,7 +94,7 @@ def test_machines_vms_and_what_is_free() -> None:
         slot("node1.lab", Cpus=4, Memory=500),
         slot("off.lab", HasVM=False, VM_Type=None, Cpus=16, Memory=9000),
     ]
-    result = run(pool_info, {}, tools=Tools(Collector(*ads)))
+    result = run(IMPATIENT, {}, tools=Tools(Collector(*ads)))
     assert [machine["name"] for machine in result["machines"]] == ["node1.lab", "node2.lab", "off.lab"]
     node2 = result["machines"][1]
     assert (node2["cpus"], node2["memory"], node2["free_cpus"], node2["free_memory"]) == (8, 6000, 3, 1000)
@@ -113,7 +110,7 @@ def test_machines_vms_and_what_is_free() -> None:
 
 def test_an_offline_vm_universe_says_why() -> None:
     ad = slot("node1.lab", HasVM=False, VM_Type=None, VMOfflineReason="out of leases", VMOfflineTime=1795630800)
-    result = run(pool_info, {"machines": ["node1.lab"]}, tools=Tools(Collector(ad)))
+    result = run(IMPATIENT, {"machines": ["node1.lab"]}, tools=Tools(Collector(ad)))
     machine = result["machines"][0]
     assert (machine["has_vm"], machine["offline_reason"], machine["offline_since"]) == (
         *(False, "out of leases"),
@@ -129,14 +126,14 @@ def test_static_slots_are_free_only_when_nobody_has_them() -> None:
         slot("old.lab", Name="slot2@old.lab", SlotType="Static", Cpus=1, Memory=70),
         slot("old.lab", Name="slot3@old.lab", SlotType="Static", State="Owner", Cpus=1, Memory=50),
     ]
-    result = run(pool_info, {}, tools=Tools(Collector(*ads)))
+    result = run(IMPATIENT, {}, tools=Tools(Collector(*ads)))
     assert result["free"] == {"cpus": 1, "memory": 70}
     assert len(result["vms"]) == 1
 
 
 def test_the_node_itself() -> None:
     tools = Tools(Collector(slot("node1.lab"), slot("node2.lab")))
-    result = run(pool_info, {"scope": "node"}, tools=tools)
+    result = run(IMPATIENT, {"scope": "node"}, tools=tools)
     assert [machine["name"] for machine in result["machines"]] == ["node1.lab"]
     assert result["unable"] == []
 
@@ -147,14 +144,14 @@ def test_it_waits_for_a_node_that_comes() -> None:
     collector.later = [slot("node2.lab"), slot("node1.lab", HasVM=False), slot("node1.lab", Name="slot2@node1.lab")]
     tools = Tools(collector)
     collector.later[2]["Name"] = "slot0@node1.lab"
-    result = run(pool_info, {"scope": "node", "wait": 600}, tools=tools)
+    result = run(IMPATIENT, {"scope": "node", "wait": 600}, tools=tools)
     assert result["unable"] == []
     assert len([call for call in tools.calls if call[0].endswith("condor_status")]) == 6
 
 
 def test_it_waits_no_longer_than_told() -> None:
     tools = Tools(Collector(slot("node2.lab")))
-    result = run(pool_info, {"machines": ["node1.lab", "NODE2.lab"]}, tools=tools)
+    result = run(IMPATIENT, {"machines": ["node1.lab", "NODE2.lab"]}, tools=tools)
     assert result["unable"] == ["node1.lab"]
     assert "knows no slot" in result["msg"]
     assert len(tools.calls) == 1
@@ -163,7 +160,7 @@ def test_it_waits_no_longer_than_told() -> None:
 def test_a_collector_that_does_not_answer_is_an_error_and_not_an_empty_pool() -> None:
     collector = Collector(slot("node1.lab"))
     collector.deaf = 1
-    result = run(pool_info, {"collector": "cm.lab"}, tools=Tools(collector))
+    result = run(IMPATIENT, {"collector": "cm.lab"}, tools=Tools(collector))
     assert result["failed"]
     assert "Failed to connect" in result["msg"]
     assert "CONDOR_HOST" in result["remedy"]
@@ -171,5 +168,5 @@ def test_a_collector_that_does_not_answer_is_an_error_and_not_an_empty_pool() ->
 
 def test_another_collector_is_asked() -> None:
     tools = Tools(Collector(slot("node1.lab")))
-    run(pool_info, {"collector": "cm.lab:9619"}, tools=tools)
+    run(IMPATIENT, {"collector": "cm.lab:9619"}, tools=tools)
     assert tools.calls[0][1:3] == ["-pool", "cm.lab:9619"]

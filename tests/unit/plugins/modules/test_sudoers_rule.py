@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
 
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 LEASE = "/usr/local/libexec/vac_lease"
 DEBIAN = (
@@ -43,9 +42,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "etc/sudoers.d").mkdir(parents=True)
     (tmp_path / "etc/sudoers").write_text(DEBIAN)
     (tmp_path / "etc/sudoers.d/README").write_text("# nothing\n")
-    monkeypatch.setattr(sudoers_rule, "ROOT", str(tmp_path))
-    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
-    monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
 
     def getpwnam(name: str) -> Any:
         return types.SimpleNamespace(pw_uid=ACCOUNTS[name][0], pw_gid=ACCOUNTS[name][1])
@@ -56,9 +52,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def at(root: Path) -> Plugin:
+    return Plugin(sudoers_rule, root=str(root), owner=None)
+
+
 def rule(root: Path, **options: Any) -> dict[str, Any]:
     given = {"name": "condor_vac", "users": ["slot1"], "commands": [LEASE], **options}
-    return run(sudoers_rule, given, tools=Tools(visudo))
+    return run(at(root), given, tools=Tools(visudo))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def rule(root: Path, **options: Any) -> dict[str, Any]:
     ],
 )
 def test_check_apply_check_apply(root: Path, options: dict[str, Any], line: str) -> None:
-    results = four_calls(sudoers_rule, options, Tools(visudo))
+    results = four_calls(at(root), options, Tools(visudo))
     path = root / "etc/sudoers.d" / options["name"]
     assert results[1]["file"] == str(path)
     assert path.read_text().splitlines()[1:] == [line]
@@ -110,7 +110,7 @@ def test_what_visudo_refuses_replaces_nothing(root: Path, check: bool) -> None:
     path = root / "etc/sudoers.d/condor_vac"
     before = path.read_text()
     given = {"name": "condor_vac", "users": ["slot1"], "commands": ["/opt/bad"]}
-    result = run(sudoers_rule, given, check=check, tools=Tools(visudo))
+    result = run(at(root), given, check=check, tools=Tools(visudo))
     assert result["failed"]
     assert f"{path}:2:5: syntax error" in result["msg"]
     assert path.read_text() == before
@@ -235,12 +235,12 @@ def test_bad_options_are_named(root: Path, options: dict[str, Any], word: str) -
 
 def test_absent(root: Path) -> None:
     rule(root)
-    four_calls(sudoers_rule, {"name": "condor_vac", "state": "absent"}, Tools(visudo))
+    four_calls(at(root), {"name": "condor_vac", "state": "absent"}, Tools(visudo))
     assert not (root / "etc/sudoers.d/condor_vac").exists()
 
 
 def test_no_visudo(root: Path) -> None:
     given = {"name": "x", "users": ["slot1"], "commands": [LEASE]}
-    result = run(sudoers_rule, given, tools=Tools(visudo, missing=["visudo"]))
+    result = run(at(root), given, tools=Tools(visudo, missing=["visudo"]))
     assert result["failed"]
     assert "install the package sudo" in result["remedy"]

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import kvm
 from ansible_collections.vacuum.htcondor.plugins.modules import virtualization_info
 
-from tests.unit.plugins.harness import Answer, Tools, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, run
 
 CAPABILITIES = """<domainCapabilities>
   <path>/usr/bin/qemu-system-x86_64</path>
@@ -67,7 +67,6 @@ class Device:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for directory in ("proc", "dev", "sys/module"):
         (tmp_path / directory).mkdir(parents=True)
-    monkeypatch.setattr(virtualization_info, "ROOT", str(tmp_path))
     return tmp_path
 
 
@@ -92,7 +91,7 @@ def look(
         monkeypatch.setattr(kvm.os, "close", device.handles.remove)
         monkeypatch.setattr(kvm.fcntl, "ioctl", device.ioctl)
     tools = Tools(lambda _argv, _stdin: libvirt or GOOD, missing=[] if libvirt else ["virsh"])
-    result = run(virtualization_info, {"emulation": True} if emulation else {}, tools=tools)
+    result = run(Plugin(virtualization_info, root=str(root)), {"emulation": True} if emulation else {}, tools=tools)
     asked = "qemu" if result["emulated"] else "kvm"
     assert [words[-2:] for words in tools.calls] == ([["--virttype", asked]] if libvirt else [])
     assert emulation or not result["emulated"]
@@ -267,6 +266,6 @@ def test_a_file_in_the_devices_place_is_no_device(
 
 
 def test_no_proc(root: Path) -> None:
-    result = run(virtualization_info, {}, tools=Tools(lambda _argv, _stdin: GOOD))
+    result = run(Plugin(virtualization_info, root=str(root)), {}, tools=Tools(lambda _argv, _stdin: GOOD))
     assert result["failed"]
     assert "proc/cpuinfo" in result["msg"]

@@ -130,17 +130,17 @@ def test_what_arrives_must_be_what_was_sent(node: Node, tmp_path: Path) -> None:
     assert "SHA-256 is" in result["msg"]
 
 
-def test_only_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exclusive_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a.iso", "b.iso", "c.iso"):
         (tmp_path / name).write_bytes(name.encode() * 1_000)
         node.run(source=str(tmp_path / name), remote_source=True)
     version = f"{sha256(b'b.iso' * 1_000)[:16]}-b.iso"
     monkeypatch.setattr(image, "users", lambda: {version: ["vac_lab_3.0"]})
-    seen, done = (node.run(state="only", names=["a.iso", "c.iso"], check=check) for check in (True, False))
+    seen, done = (node.run(exclusive=True, names=["a.iso", "c.iso"], check=check) for check in (True, False))
     assert seen["changed"]
     assert seen["diff"] == done["diff"]
     assert done["in_use"] == {version: ["vac_lab_3.0"]}
-    assert not node.run(state="only", names=["a.iso", "c.iso"])["changed"]
+    assert not node.run(exclusive=True, names=["a.iso", "c.iso"])["changed"]
     assert [node.run(state="absent", name="a.iso")["changed"] for _ in range(2)] == [True, False]
     assert node.store.names() == ["c.iso"]
     assert version in node.store.sizes()
@@ -151,6 +151,10 @@ def test_only_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         ({}, "source: missing"),
         ({"state": "absent"}, "name: missing"),
+        ({"exclusive": True}, "names: missing"),
+        ({"exclusive": True, "names": None}, "names: missing"),
+        ({"exclusive": True, "names": [], "state": "absent"}, "exclusive: not with"),
+        ({"names": ["vm.iso"]}, "names: only with exclusive"),
         ({"source": "images/vm.iso"}, "action plugin"),
         ({"source": "/i/vm.iso", "remote_source": True, "name": "../vm.iso"}, "image name"),
         ({"source": "/i/vm.iso", "remote_source": True, "name": "--help"}, "give an image"),

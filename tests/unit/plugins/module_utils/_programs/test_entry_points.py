@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The scripts that job_hooks installs, as programs."""
+"""The scripts that the module programs installs, run as programs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Controller side of job_hooks: announces the programs, and sends them only to a node that lacks them."""
+"""Controller side of the module programs: announces the package, and sends it only to a node that lacks it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree imp
     read_files,
 )
 
-MODULE = "vacuum.htcondor.job_hooks"
+MODULE = "vacuum.htcondor.programs"
 PACKAGE = "condor_vac"
 SOURCE = Path(__file__).resolve().parent.parent.parent / "src" / PACKAGE
 VERSION = re.compile(rb'^__version__ = "([^"]+)"$', re.MULTILINE)

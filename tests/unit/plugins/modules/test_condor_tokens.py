@@ -8,14 +8,19 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
-from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
-from ansible_collections.vacuum.htcondor.plugins.modules import condor_token
+from ansible_collections.vacuum.htcondor.plugins.modules import (
+    condor_signing_key,
+    condor_token,
+    condor_token_create,
+    condor_token_info,
+)
 
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 RECORDED = (
     "eyJhbGciOiJIUzI1NiIsImtpZCI6IlBPT0wifQ.eyJleHAiOjE3OTU2Mjk4MTcsImlhdCI6MTc5NTYyOTcxNywiaXNzIjoiY20ubGFiIiwianRp"
@@ -49,6 +54,8 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.pending_file = str(root / "pending.json")
+        self.token = Plugin(condor_token, owner=None, pending_file=self.pending_file)
         self.master = ""
         self.identity: str | None = None
 
@@ -96,15 +103,12 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    monkeypatch.setattr(condor_pending, "PATH", str(tmp_path / "pending.json"))
-    monkeypatch.setattr(files, "uid_of", lambda _name: tmp_path.stat().st_uid)
-    monkeypatch.setattr(files, "_gid", lambda _name: tmp_path.stat().st_gid)
+def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
 def test_the_key_is_made_once(machine: Machine) -> None:
-    results = four_calls(condor_token, {"state": "key"}, Tools(machine))
+    results = four_calls(condor_signing_key, {}, Tools(machine))
     assert machine.key.stat().st_mode & 0o777 == 0o600
     assert machine.key.parent.stat().st_mode & 0o777 == 0o700
     assert results[3]["key_since"] == int(machine.key.stat().st_mtime)
@@ -114,7 +118,7 @@ def test_the_key_is_made_once(machine: Machine) -> None:
 def test_an_empty_key_is_not_taken_for_one(machine: Machine) -> None:
     machine.key.parent.mkdir()
     machine.key.write_text("")
-    result = run(condor_token, {"state": "key"}, tools=Tools(machine))
+    result = run(condor_signing_key, {}, tools=Tools(machine))
     assert result["failed"]
     assert str(machine.key) in result["msg"]
 
@@ -122,43 +126,43 @@ def test_an_empty_key_is_not_taken_for_one(machine: Machine) -> None:
 def test_a_token_is_given_to_a_machine(machine: Machine) -> None:
     machine.master = MASTER
     token = signed()
-    results = four_calls(condor_token, {**NODE, "token": token}, Tools(machine))
+    results = four_calls(machine.token, {**NODE, "token": token}, Tools(machine))
     assert machine.file.read_text() == token + "\n"
     assert machine.file.stat().st_mode & 0o777 == 0o600
     assert machine.file.parent.stat().st_mode & 0o777 == 0o700
     assert results[0]["reason"] == "there is none"
     assert SECRET not in json.dumps(results)
-    pending = condor_pending.load({"MASTER_PID": 100, "STARTD_PID": 101}, condor_pending.PATH)
+    pending = condor_pending.load({"MASTER_PID": 100, "STARTD_PID": 101}, machine.pending_file)
     assert pending.action == "reconfig"
 
 
 def test_check_mode_does_without_a_token_and_nothing_else_does(machine: Machine) -> None:
-    assert run(condor_token, NODE, check=True, tools=Tools(machine))["changed"]
-    result = run(condor_token, NODE, tools=Tools(machine))
+    assert run(machine.token, NODE, check=True, tools=Tools(machine))["changed"]
+    result = run(machine.token, NODE, tools=Tools(machine))
     assert result["failed"]
     assert "there is none" in result["msg"]
 
 
-def test_what_a_machine_needs_is_what_gets_minted(machine: Machine) -> None:
+def test_what_a_machine_needs_is_what_gets_created(machine: Machine) -> None:
     tools = Tools(machine)
-    checked = run(condor_token, {**NODE, "state": "checked", "host": "node7"}, tools=tools)
+    checked = run(condor_token_info, {**NODE, "host": "node7"}, tools=tools)
     assert (checked["needed"], checked["changed"]) == (True, False)
-    run(condor_token, {"state": "key"}, tools=tools)
-    minted = run(condor_token, {"state": "minted", "requests": [checked["request"]]}, tools=tools)
+    run(condor_signing_key, {}, tools=tools)
+    created = run(condor_token_create, {"requests": [checked["request"]]}, tools=tools)
     assert tools.calls[-1][1:] == [
         *("-identity", "condor@cm.lab", "-authz", "ADVERTISE_STARTD", "-authz", "READ"),
         *("-lifetime", "1000"),
     ]
-    result = run(condor_token, {**NODE, "token": minted["tokens"]["node7"]}, tools=tools)
+    result = run(machine.token, {**NODE, "token": created["tokens"]["node7"]}, tools=tools)
     assert result["changed"]
-    again = run(condor_token, {**NODE, "state": "checked"}, tools=tools)
+    again = run(condor_token_info, NODE, tools=tools)
     assert (again["needed"], again["reason"]) == (False, "")
 
 
-def test_check_mode_mints_nothing(machine: Machine) -> None:
+def test_check_mode_creates_nothing(machine: Machine) -> None:
     request = {"host": "node1", "identity": "condor@cm.lab", "lifetime": 5}
     tools = Tools(machine)
-    result = run(condor_token, {"state": "minted", "requests": [request]}, check=True, tools=tools)
+    result = run(condor_token_create, {"requests": [request]}, check=True, tools=tools)
     assert (result["changed"], result["tokens"], tools.calls) == (True, {}, [])
 
 
@@ -181,10 +185,10 @@ def test_a_token_that_does_not_serve(machine: Machine, make: Callable[[], str], 
     token = make()  # only now: a busy machine may come to this test minutes after it read the file
     machine.put(token)
     given = {**NODE, "issued_after": int(time.time()) - 300 if "present key" in reason else 0}
-    result = run(condor_token, {**given, "state": "checked"}, tools=Tools(machine))
+    result = run(condor_token_info, given, tools=Tools(machine))
     assert result["needed"]
     assert result["reason"].endswith(reason)
-    refused = run(condor_token, {**given, "token": token}, tools=Tools(machine))
+    refused = run(machine.token, {**given, "token": token}, tools=Tools(machine))
     assert refused["failed"]
     assert SECRET not in json.dumps(refused)
     assert machine.file.read_text() == token + "\n"
@@ -192,12 +196,12 @@ def test_a_token_that_does_not_serve(machine: Machine, make: Callable[[], str], 
 
 def test_a_token_that_others_can_read_is_replaced(machine: Machine) -> None:
     machine.put(signed(), 0o644)
-    result = run(condor_token, {**NODE, "state": "checked"}, tools=Tools(machine))
+    result = run(condor_token_info, NODE, tools=Tools(machine))
     assert result["reason"] == "others than root can read or replace it"
 
 
 def test_clocks_that_differ_are_named(machine: Machine) -> None:
-    result = run(condor_token, {**NODE, "token": signed(issued=int(time.time()) + 7200)}, tools=Tools(machine))
+    result = run(machine.token, {**NODE, "token": signed(issued=int(time.time()) + 7200)}, tools=Tools(machine))
     assert result["failed"]
     assert "chrony" in result["remedy"]
 
@@ -214,25 +218,25 @@ def test_clocks_that_differ_are_named(machine: Machine) -> None:
         ({"name": ".hidden"}, "name"),
     ],
 )
-@pytest.mark.parametrize("state", ["checked", "present"])
-def test_what_cannot_be_is_refused(machine: Machine, given: dict[str, Any], name: str, state: str) -> None:
-    result = run(condor_token, {**NODE, "state": state, **given}, tools=Tools(machine))
+@pytest.mark.parametrize("module", [condor_token_info, condor_token])
+def test_what_cannot_be_is_refused(machine: Machine, given: dict[str, Any], name: str, module: ModuleType) -> None:
+    result = run(module, {**NODE, **given}, tools=Tools(machine))
     assert result["failed"]
     assert result["msg"].startswith(f"{name}:")
 
 
 @pytest.mark.parametrize("request_", [{"lifetime": 0}, {"identity": "nobody"}])
-def test_nothing_is_minted_if_one_request_is_bad(machine: Machine, request_: dict[str, Any]) -> None:
+def test_nothing_is_created_if_one_request_is_bad(machine: Machine, request_: dict[str, Any]) -> None:
     good = {"host": "node1", "identity": "condor@cm.lab", "lifetime": 5}
     tools = Tools(machine)
     requests = [good, {**good, "host": "node2", **request_}]
-    assert run(condor_token, {"state": "minted", "requests": requests}, tools=tools)["failed"]
+    assert run(condor_token_create, {"requests": requests}, tools=tools)["failed"]
     assert tools.calls == []
 
 
-def test_minting_without_a_key_says_where_it_is_to_be_done(machine: Machine) -> None:
+def test_without_a_key_the_remedy_names_the_central_manager(machine: Machine) -> None:
     request = {"host": "node1", "identity": "condor@cm.lab", "lifetime": 5}
-    result = run(condor_token, {"state": "minted", "requests": [request]}, tools=Tools(machine))
+    result = run(condor_token_create, {"requests": [request]}, tools=Tools(machine))
     assert result["failed"]
     assert "node1" in result["msg"]
     assert "central manager" in result["remedy"]
@@ -240,21 +244,22 @@ def test_minting_without_a_key_says_where_it_is_to_be_done(machine: Machine) -> 
 
 def test_a_token_for_somebody_else_is_not_handed_out(machine: Machine) -> None:
     tools = Tools(machine)
-    run(condor_token, {"state": "key"}, tools=tools)
+    run(condor_signing_key, {}, tools=tools)
     machine.identity = "root@cm.lab"
     request = {"host": "node1", "identity": "condor@cm.lab", "lifetime": 5}
-    assert run(condor_token, {"state": "minted", "requests": [request]}, tools=tools)["failed"]
+    assert run(condor_token_create, {"requests": [request]}, tools=tools)["failed"]
 
 
 def test_the_recorded_token_is_read(machine: Machine) -> None:
     machine.put(RECORDED)
-    result = run(condor_token, {**NODE, "state": "checked"}, tools=Tools(machine))
+    result = run(condor_token_info, NODE, tools=Tools(machine))
     assert (result["expires"], result["id"]) == (1795629817, "7aac566e1ac0242e195a9669fdca34b6")
 
 
 def test_a_machine_without_htcondor_is_predicted(machine: Machine) -> None:
     tools = Tools(machine, missing=["condor_config_val"])
-    for state in ("key", "checked", "present"):
-        result = run(condor_token, {**NODE, "state": state}, check=True, tools=tools)
+    for module, given in ((condor_signing_key, {}), (condor_token_info, NODE), (condor_token, NODE)):
+        result = run(module, given, check=True, tools=tools)
         assert not result.get("failed")
-    assert run(condor_token, {**NODE, "state": "checked"}, tools=tools)["failed"]
+        assert result["changed"] is (module is not condor_token_info)
+    assert run(condor_token_info, NODE, tools=tools)["failed"]

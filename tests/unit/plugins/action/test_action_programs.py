@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller side of job_hooks: how often it calls the node, and with what."""
+"""The controller side of the module programs: how often it calls the node, and with what."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleActionFail
-from ansible_collections.vacuum.htcondor.plugins.action import job_hooks
+from ansible_collections.vacuum.htcondor.plugins.action import programs
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
 
 
-class Node(job_hooks.ActionModule):
+class Node(programs.ActionModule):
     """The action plugin with a node that answers from a list."""
 
     def __init__(self, arguments: dict[str, Any], answers: list[dict[str, Any]]) -> None:
@@ -30,14 +30,14 @@ class Node(job_hooks.ActionModule):
 
 @pytest.fixture(autouse=True)
 def no_base_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_hooks.ActionBase, "run", lambda *_args: {})
+    monkeypatch.setattr(programs.ActionBase, "run", lambda *_args: {})
 
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "__init__.py").write_text('"""Doc."""\n\n__version__ = "3.1.4"\n')
     (tmp_path / "lease.py").write_text("x = 2\n")
-    monkeypatch.setattr(job_hooks, "SOURCE", tmp_path)
+    monkeypatch.setattr(programs, "SOURCE", tmp_path)
     return tmp_path
 
 
@@ -84,8 +84,8 @@ def test_a_package_without_version_is_refused(source: Path) -> None:
 
 
 def test_the_collection_carries_its_own_programs() -> None:
-    assert job_hooks.SOURCE.name == "condor_vac"
-    version, files = job_hooks.load(job_hooks.SOURCE)
+    assert programs.SOURCE.name == "condor_vac"
+    version, files = programs.load(programs.SOURCE)
     assert version
     assert "condor_vac/cli.py" in files
     assert not [name for name in files if "__pycache__" in name]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: job_hooks
+module: programs
 short_description: Install the programs that run in the pool as one versioned tree
 version_added: 0.1.0
 description:
@@ -73,7 +73,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: Install the worker node's programs
-  vacuum.htcondor.job_hooks:
+  vacuum.htcondor.programs:
     entry_points: [worker, cli]
   register: programs
 
@@ -84,11 +84,11 @@ EXAMPLES = r"""
   when: programs.libvirt_restart_needed
 
 - name: Install the factory's program on the access point
-  vacuum.htcondor.job_hooks:
+  vacuum.htcondor.programs:
     entry_points: [factory, cli]
 
 - name: Return to the version before
-  vacuum.htcondor.job_hooks:
+  vacuum.htcondor.programs:
     state: rollback
 """
 
@@ -146,6 +146,7 @@ import binascii
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -156,23 +157,22 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import e
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.store import Installation, Store
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import Manifest, unpack
 
-# Everything is below this directory; the unit tests put another one before the paths.
-ROOT = ""
-OWNER = 0
 STORE = "/usr/local/lib/condor_vac"
 PACKAGE = "condor_vac"
 # Beside the trees: SHA-256 of each entry point, by path.
 RECORD = "entry_points.json"
 
 
-class JobHooks:
-    """The program trees and the entry points of one node."""
+class Programs:
+    """The program trees and the entry points of one node; *root* is put before each path, uid *owner* has them."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, root: str = "", owner: int = 0) -> None:
         self.module = module
+        self.root = root
+        self.owner = owner
         self.params = module.params
         self.command = Command(module)
-        self.store = Store(ROOT + STORE, PACKAGE, OWNER)
+        self.store = Store(self.root + STORE, PACKAGE, self.owner)
         self.changes: list[Change] = []
 
     def run(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class JobHooks:
         os.umask(0o022)  # jobs' users read these programs, and nobody else writes them, whatever root's umask is
         if self.params["state"] == "absent":
             return self._absent()
-        points = entry_points.select(self.params["entry_points"], ROOT)
+        points = entry_points.select(self.params["entry_points"], self.root)
         self._refuse_unsafe_directories(points)
         rollback = self.params["state"] == "rollback"
         wanted = self.store.previous() if rollback else self._wanted()
@@ -211,7 +211,7 @@ class JobHooks:
         if not program:
             raise ModuleError(
                 "the programs were not announced by the controller",
-                "call the module as vacuum.htcondor.job_hooks, so that its action plugin is found",
+                "call the module as vacuum.htcondor.programs, so that its action plugin is found",
             )
         return Installation(program["version"], program["manifest"])
 
@@ -226,7 +226,7 @@ class JobHooks:
         return unpack(data, wanted.manifest)
 
     def _refuse_unsafe_directories(self, points: list[entry_points.EntryPoint]) -> None:
-        trusted = frozenset({0, OWNER})
+        trusted = frozenset({0, self.owner})
         for directory in sorted({os.path.dirname(point.path) for point in points} | {self.store.root}):
             entry_points.refuse_unsafe_directory(directory, trusted)
 
@@ -255,7 +255,7 @@ class JobHooks:
             os.makedirs(path, 0o755, exist_ok=True)
 
     def _note(self, text: str, path: str) -> None:
-        owner = "root" if OWNER == 0 else None
+        owner = "root" if self.owner == 0 else None
         self.changes.append(write(self.module, path, text, mode=0o755, owner=owner, group=owner))
 
     def _record(self, points: list[entry_points.EntryPoint], interpreter: str) -> None:
@@ -265,13 +265,13 @@ class JobHooks:
         table = {name: value for name, value in _read_record(path).items() if name in known}
         for point in points:
             text = point.script(interpreter, self.store.current_link)
-            table[point.path[len(ROOT) :]] = hashlib.sha256(text.encode()).hexdigest()
-        owner = "root" if OWNER == 0 else None
+            table[point.path[len(self.root) :]] = hashlib.sha256(text.encode()).hexdigest()
+        owner = "root" if self.owner == 0 else None
         text = json.dumps(table, indent=1, sort_keys=True) + "\n"
         self.changes.append(write(self.module, path, text, owner=owner, group=owner))
 
     def _absent(self) -> dict[str, Any]:
-        for point in entry_points.select(sorted(entry_points.SETS), ROOT):
+        for point in entry_points.select(sorted(entry_points.SETS), self.root):
             self.changes.append(remove(self.module, point.path))
         before = self.store.contents()
         if before and not self.module.check_mode:
@@ -283,7 +283,7 @@ class JobHooks:
         }
 
     def _result(self, wanted: Installation | None) -> dict[str, Any]:
-        known = {ROOT + path for path in entry_points.paths()}
+        known = {self.root + path for path in entry_points.paths()}
         changed = [change for change in self.changes if change.changed and change.path in known]
         return {
             "version": wanted.version if wanted else None,
@@ -292,9 +292,9 @@ class JobHooks:
             "previous": None,
             "repaired": [],
             "pruned": [],
-            "changed_entry_points": [change.path[len(ROOT) :] for change in changed],
+            "changed_entry_points": [change.path[len(self.root) :] for change in changed],
             "libvirt_restart_needed": any(
-                change.path == ROOT + entry_points.LIBVIRT_HOOK and not change.before.exists for change in changed
+                change.path == self.root + entry_points.LIBVIRT_HOOK and not change.before.exists for change in changed
             ),
             "archive_needed": False,
         }
@@ -315,31 +315,31 @@ def _read_record(path: str) -> dict[str, str]:
     return found if isinstance(found, dict) else {}
 
 
-def main() -> None:
-    """Entry point of the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "rollback", "absent"], "default": "present"},
-            "entry_points": {
-                "type": "list",
-                "elements": "str",
-                "choices": ["worker", "factory", "cli"],
-                "default": ["worker", "cli"],
-            },
-            "interpreter": {"type": "path", "default": "/usr/bin/python3"},
-            "program": {
-                "type": "dict",
-                "options": {
-                    "version": {"type": "str", "required": True},
-                    "manifest": {"type": "dict", "required": True},
-                    # Not secret, but half a megabyte that belongs in no log.
-                    "archive": {"type": "str", "no_log": True},
-                },
-            },
+ARGUMENTS: dict[str, Any] = {
+    "state": {"type": "str", "choices": ["present", "rollback", "absent"], "default": "present"},
+    "entry_points": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["worker", "factory", "cli"],
+        "default": ["worker", "cli"],
+    },
+    "interpreter": {"type": "path", "default": "/usr/bin/python3"},
+    "program": {
+        "type": "dict",
+        "options": {
+            "version": {"type": "str", "required": True},
+            "manifest": {"type": "dict", "required": True},
+            # Not secret, but half a megabyte that belongs in no log.
+            "archive": {"type": "str", "no_log": True},
         },
-        supports_check_mode=True,
-    )
-    run_module(module, lambda: JobHooks(module).run())
+    },
+}
+
+
+def main(build: Callable[[AnsibleModule], Programs] = Programs) -> None:
+    """Entry point of the module."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    run_module(module, lambda: build(module).run())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""job_hooks: versioned trees, the switch, rollback, repair, and what it refuses."""
+"""The module programs: versioned trees, the switch, rollback, repair, and what it refuses."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import LIBVIRT_HOOK, SETS
-from ansible_collections.vacuum.htcondor.plugins.modules import job_hooks
+from ansible_collections.vacuum.htcondor.plugins.modules import programs
 
-from tests.unit.plugins.harness import Answer, Tools, four_calls, run
+from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 LEASE = "/usr/local/libexec/vac_lease"
 CLI = "/usr/local/bin/condor_vac"
@@ -44,11 +44,9 @@ def arguments(version: str = "1.2.0", archive: bool = True, **extra: str) -> dic
 
 
 @pytest.fixture
-def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def node(tmp_path: Path) -> Path:
     """A root directory to install in, owned by whoever runs the tests."""
     tmp_path.chmod(0o755)
-    monkeypatch.setattr(job_hooks, "ROOT", str(tmp_path))
-    monkeypatch.setattr(job_hooks, "OWNER", os.geteuid())
     return tmp_path
 
 
@@ -58,8 +56,12 @@ def python(argv: list[str], _stdin: str | None) -> Answer:
     return done.returncode, done.stdout, done.stderr
 
 
-def install(version: str = "1.2.0", check: bool = False, **extra: Any) -> dict[str, Any]:
-    return run(job_hooks, arguments(version, **extra), check=check, tools=Tools(python))
+def at(node: Path) -> Plugin:
+    return Plugin(programs, root=str(node), owner=os.geteuid())
+
+
+def install(node: Path, version: str = "1.2.0", check: bool = False, **extra: Any) -> dict[str, Any]:
+    return run(at(node), arguments(version, **extra), check=check, tools=Tools(python))
 
 
 def store(node: Path) -> Path:
@@ -67,7 +69,7 @@ def store(node: Path) -> Path:
 
 
 def test_four_calls_install_switch_and_then_change_nothing(node: Path) -> None:
-    results = four_calls(job_hooks, arguments(), Tools(python))
+    results = four_calls(at(node), arguments(), Tools(python))
     tree = results[1]["tree"]
     assert tree == f"1.2.0-{results[1]['digest'][:12]}"
     assert os.readlink(store(node) / "current") == tree
@@ -78,25 +80,25 @@ def test_four_calls_install_switch_and_then_change_nothing(node: Path) -> None:
 
 def test_the_record_of_entry_points_grows_with_each_set_and_survives_damage(node: Path) -> None:
     record = store(node) / "entry_points.json"
-    install()
+    install(node)
     assert set(json.loads(record.read_text())) == {*SETS["worker"], *SETS["cli"]}
-    run(job_hooks, {**arguments(), "entry_points": ["factory"]}, tools=Tools(python))
+    run(at(node), {**arguments(), "entry_points": ["factory"]}, tools=Tools(python))
     table = json.loads(record.read_text())
     assert set(table) == {path for names in SETS.values() for path in names}
     for path, digest in table.items():
         assert hashlib.sha256((node / path[1:]).read_bytes()).hexdigest() == digest
     record.write_text("{")
-    assert install()["changed"]
+    assert install(node)["changed"]
     assert set(json.loads(record.read_text())) == {*SETS["worker"], *SETS["cli"]}
 
 
 def test_check_mode_leaves_nothing_behind(node: Path) -> None:
-    assert install(check=True)["changed"]
+    assert install(node, check=True)["changed"]
     assert list(node.iterdir()) == []
 
 
 def test_entry_points_run_isolated_and_from_the_resolved_tree(node: Path) -> None:
-    install()
+    install(node)
     path = node / LEASE[1:]
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     (node / "condor_vac.py").write_text("raise SystemExit('the working directory was imported')\n")
@@ -109,31 +111,31 @@ def test_entry_points_run_isolated_and_from_the_resolved_tree(node: Path) -> Non
 
 
 def test_without_archive_it_asks_for_one_and_touches_nothing(node: Path) -> None:
-    result = run(job_hooks, arguments(archive=False))
+    result = run(at(node), arguments(archive=False))
     assert result["archive_needed"]
     assert not result["changed"]
     assert list(node.iterdir()) == []
 
 
 def test_an_installed_tree_needs_no_archive(node: Path) -> None:
-    install()
-    result = run(job_hooks, arguments(archive=False))
+    install(node)
+    result = run(at(node), arguments(archive=False))
     assert not result["changed"]
     assert not result["archive_needed"]
 
 
 def test_libvirt_restart_is_needed_for_a_new_hook_only(node: Path) -> None:
-    assert install(check=True)["libvirt_restart_needed"]
-    assert install()["libvirt_restart_needed"]
+    assert install(node, check=True)["libvirt_restart_needed"]
+    assert install(node)["libvirt_restart_needed"]
     (node / LIBVIRT_HOOK[1:]).chmod(0o700)
-    again = install()
+    again = install(node)
     assert again["changed_entry_points"] == [LIBVIRT_HOOK]
     assert not again["libvirt_restart_needed"]
 
 
 def test_an_upgrade_keeps_the_previous_tree_and_prunes_older_ones(node: Path) -> None:
-    first, second = install("1.0")["tree"], install("1.1")["tree"]
-    third = install("1.2")
+    first, second = install(node, "1.0")["tree"], install(node, "1.1")["tree"]
+    third = install(node, "1.2")
     assert third["previous"] == second
     assert third["pruned"] == [first]
     assert sorted(os.listdir(store(node))) == sorted(
@@ -143,69 +145,69 @@ def test_an_upgrade_keeps_the_previous_tree_and_prunes_older_ones(node: Path) ->
 
 
 def test_rollback_returns_to_the_previous_tree_and_stays_there(node: Path) -> None:
-    old, new = install("1.0")["tree"], install("1.1")["tree"]
-    results = four_calls(job_hooks, {"state": "rollback"}, Tools(python))
+    old, new = install(node, "1.0")["tree"], install(node, "1.1")["tree"]
+    results = four_calls(at(node), {"state": "rollback"}, Tools(python))
     assert results[1]["tree"] == old
     assert results[1]["version"] == "1.0"
     assert os.readlink(store(node) / "current") == old
     assert (store(node) / new).is_dir()
-    forward = run(job_hooks, arguments("1.1", archive=False), tools=Tools(python))
+    forward = run(at(node), arguments("1.1", archive=False), tools=Tools(python))
     assert forward["changed"]
     assert os.readlink(store(node) / "current") == new
     assert os.readlink(store(node) / "previous") == old
 
 
 def test_rollback_without_a_previous_tree_fails_with_a_remedy(node: Path) -> None:
-    install()
-    result = run(job_hooks, {"state": "rollback"})
+    install(node)
+    result = run(at(node), {"state": "rollback"})
     assert result["failed"]
     assert "there is no previous version" in result["msg"]
     assert "state=present" in result["remedy"]
 
 
 def test_rollback_refuses_a_tree_changed_on_the_node(node: Path) -> None:
-    old = install("1.0")["tree"]
-    install("1.1")
+    old = install(node, "1.0")["tree"]
+    install(node, "1.1")
     (store(node) / old / "condor_vac/lease.py").write_text("evil = True\n")
-    result = run(job_hooks, {"state": "rollback"})
+    result = run(at(node), {"state": "rollback"})
     assert result["failed"]
     assert "condor_vac/lease.py" in result["msg"]
 
 
 @pytest.mark.parametrize("name", ["condor_vac/lease.py", "condor_vac/hooks/prepare.py", "manifest.json"])
 def test_a_file_changed_on_the_node_is_repaired(node: Path, name: str) -> None:
-    tree = install()["tree"]
+    tree = install(node)["tree"]
     path = store(node) / tree / name
     before = path.read_bytes()
     path.write_bytes(b"# edited\n" + before)
-    assert run(job_hooks, arguments(archive=False))["archive_needed"]
-    result = install()
+    assert run(at(node), arguments(archive=False))["archive_needed"]
+    result = install(node)
     assert result["changed"]
     assert result["repaired"] == [name]
     assert path.read_bytes() == before
-    assert not install()["changed"]
+    assert not install(node)["changed"]
 
 
 def test_a_foreign_file_and_a_bad_mode_are_repaired_without_an_archive(node: Path) -> None:
-    tree = install()["tree"]
+    tree = install(node)["tree"]
     hooks = store(node) / tree / "condor_vac/hooks"
     (hooks / "extra.py").write_text("x = 1\n")
     (hooks / "exit.py").chmod(0o666)
     (node / LEASE[1:]).chmod(0o777)
-    result = run(job_hooks, arguments(archive=False), tools=Tools(python))
+    result = run(at(node), arguments(archive=False), tools=Tools(python))
     assert result["repaired"] == ["condor_vac/hooks/exit.py", "condor_vac/hooks/extra.py"]
     assert result["changed_entry_points"] == [LEASE]
     assert not (hooks / "extra.py").exists()
     assert stat.S_IMODE((hooks / "exit.py").stat().st_mode) == 0o644
     assert stat.S_IMODE((node / LEASE[1:]).stat().st_mode) == 0o755
-    assert not run(job_hooks, arguments(archive=False))["changed"]
+    assert not run(at(node), arguments(archive=False))["changed"]
 
 
 @pytest.mark.parametrize("root_umask", [0, 0o077])
 def test_everybody_may_read_and_nobody_else_may_write(node: Path, root_umask: int) -> None:
     mask = os.umask(root_umask)
     try:
-        install()
+        install(node)
     finally:
         os.umask(mask)
     paths = [path for path in node.rglob("*") if not path.is_symlink()]
@@ -220,7 +222,7 @@ def test_everybody_may_read_and_nobody_else_may_write(node: Path, root_umask: in
 def test_a_world_writable_parent_is_refused_by_name(node: Path, directory: str, mode: int) -> None:
     (node / directory).mkdir(parents=True)
     (node / directory).chmod(mode)
-    result = install()
+    result = install(node)
     assert result["failed"]
     assert f"{node / directory} is world-writable" in result["msg"]
     assert result["remedy"] == f"chmod o-w {node / directory}"
@@ -231,13 +233,13 @@ def test_a_world_writable_parent_is_refused_by_name(node: Path, directory: str, 
 def test_a_parent_of_another_user_is_refused(node: Path) -> None:
     (node / "etc/libvirt").mkdir(parents=True)
     os.chown(node / "etc/libvirt", 65534, -1)
-    result = install()
+    result = install(node)
     assert f"{node}/etc/libvirt belongs to uid 65534" in result["msg"]
 
 
 def test_a_program_that_does_not_compile_is_never_switched_to(node: Path) -> None:
-    old = install("1.0")["tree"]
-    result = install("1.1", broken="def main(:\n")
+    old = install(node, "1.0")["tree"]
+    result = install(node, "1.1", broken="def main(:\n")
     assert result["failed"]
     assert os.readlink(store(node) / "current") == old
     assert sorted(os.listdir(store(node))) == sorted(["current", "entry_points.json", old])
@@ -246,7 +248,7 @@ def test_a_program_that_does_not_compile_is_never_switched_to(node: Path) -> Non
 def test_a_tree_without_a_needed_module_is_refused(node: Path) -> None:
     given = arguments()
     del given["program"]["manifest"]["condor_vac/watch.py"]
-    result = run(job_hooks, given)
+    result = run(at(node), given)
     assert result["failed"]
     assert "vac_watch runs condor_vac.watch" in result["msg"]
 
@@ -254,28 +256,28 @@ def test_a_tree_without_a_needed_module_is_refused(node: Path) -> None:
 def test_an_archive_other_than_announced_is_refused(node: Path) -> None:
     given = arguments("1.0")
     given["program"]["archive"] = arguments("1.1")["program"]["archive"]
-    result = run(job_hooks, given)
+    result = run(at(node), given)
     assert result["failed"]
     assert "not what the controller announced" in result["msg"]
     given["program"]["archive"] = "@@@"
-    assert "damaged" in run(job_hooks, given)["msg"]
+    assert "damaged" in run(at(node), given)["msg"]
 
 
 @pytest.mark.parametrize("version", ["../../etc", "1.0/..", "", "1 0"])
 def test_a_version_cannot_leave_the_store(node: Path, version: str) -> None:
     given = arguments()
     given["program"]["version"] = version
-    assert "is no version" in run(job_hooks, given, tools=Tools(python))["msg"]
+    assert "is no version" in run(at(node), given, tools=Tools(python))["msg"]
 
 
 def test_called_without_the_action_plugin_it_says_so(node: Path) -> None:
-    result = run(job_hooks, {"entry_points": ["cli"]})
-    assert "vacuum.htcondor.job_hooks" in result["remedy"]
+    result = run(at(node), {"entry_points": ["cli"]})
+    assert "vacuum.htcondor.programs" in result["remedy"]
 
 
 def test_absent_removes_trees_and_all_entry_points(node: Path) -> None:
-    install()
-    results = four_calls(job_hooks, {"state": "absent"})
+    install(node)
+    results = four_calls(at(node), {"state": "absent"})
     assert results[1]["tree"] is None
     assert LEASE in results[1]["changed_entry_points"]
     assert [path for path in node.rglob("*") if not path.is_dir()] == []

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What is wrong with fragments that HTCondor itself would load: names that nobody uses, values that do not fit."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import knobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor, Configuration, Knob
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import InvalidContent
+
+# A line that takes one of HTCondor's own templates in, and with it what that sets.
+TEMPLATE = re.compile(rb"\s*use\s+\w+\s*:", re.IGNORECASE)
+Fragments = Mapping[str, "bytes | None"]
+
+
+def refuse(
+    condor: Condor, directory: str, fragments: Fragments, staged: Configuration, allow_unknown: Sequence[str]
+) -> None:
+    """Raise InvalidContent for variables of *fragments* that nobody uses or whose values do not fit.
+
+    *staged* is the configuration with the fragments in *directory*; *allow_unknown* are shell patterns of names.
+    """
+    ours = {os.path.join(directory, name) for name, content in fragments.items() if content is not None}
+    found = [knob for knob in staged.knobs.values() if knob.source in ours]
+    written = [knob.name for knob in found if not _by_template(knob, fragments)]
+    strange = knobs.unknown(staged, written, list(allow_unknown))
+    findings = []
+    for knob in sorted(found, key=lambda knob: (knob.source, knob.line)):
+        problem = _problem(condor, knob, staged, knob.name in strange)
+        if problem:
+            findings.append(f"{os.path.basename(knob.source)} line {knob.line}: {problem}")
+    if findings:
+        raise InvalidContent(
+            "; ".join(findings),
+            "correct the fragment, or name the variable in allow_unknown; nothing was changed",
+            findings=findings,
+        )
+
+
+def _by_template(knob: Knob, fragments: Fragments) -> bool:
+    """Whether a template of HTCondor's own set the variable: its line in the fragment is a ``use``."""
+    lines = (fragments[os.path.basename(knob.source)] or b"").splitlines()
+    return 0 < knob.line <= len(lines) and TEMPLATE.match(lines[knob.line - 1]) is not None
+
+
+def _problem(condor: Condor, knob: Knob, staged: Configuration, strange: bool) -> str:
+    if strange:
+        guess = knobs.suggestion(knob.name, staged)
+        return f"HTCondor has no {knob.name}" + (f", did you mean {guess}?" if guess else "")
+    bare = knob.name.split(".", 1)[-1].lower()
+    misfit = knobs.misfit(knob, staged.known.get(bare, knob.type))
+    if misfit:
+        return f"{knob.name}: {misfit}"
+    if knobs.is_expression(knob.name, staged) and knob.expanded.strip():
+        return _unparsable(condor, knob)
+    return ""
+
+
+def _unparsable(condor: Condor, knob: Knob) -> str:
+    """Let HTCondor's own parser read an expression, where its tool is installed."""
+    if condor.command.find("classad_eval") is None:
+        return ""
+    result = condor.tool("classad_eval", "-quiet", knob.expanded, ok=None)
+    return "" if result.ok else f"{knob.name} is not a valid ClassAd expression: {knob.expanded}"

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The schedd's queue as the module ``factory`` needs it: factories' jobs, and VM jobs that do not run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL, VM_UNIVERSE
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
+
+SCHEDULER_UNIVERSE = 7
+STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held"}
+# What the diff shows of a job: the submit command, and the attribute that HTCondor makes of it.
+SHOWN = {
+    "executable": "Cmd",
+    "arguments": "Arguments",
+    "initialdir": "Iwd",
+    "batch_name": "JobBatchName",
+    "kill_sig": "KillSig",
+    "hold_kill_sig": "HoldKillSig",
+    "remove_kill_sig": "RemoveKillSig",
+    "+VacFactoryProgram": "VacFactoryProgram",
+}
+FACTORY_ATTRIBUTES = ("ClusterId", "ProcId", "JobStatus", "Owner", "VacFactory", "VacFactoryDigest", *SHOWN.values())
+WAITING = "(JobStatus == 1 || JobStatus == 5)"
+
+Ad = dict[str, Any]
+
+
+class Queue:
+    """The schedd's queue, through HTCondor's own tools."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.command = Command(module)
+
+    def factories(self) -> list[Ad]:
+        """The factories' jobs that are not already on their way out."""
+        return [ad for ad in self.leaving() if STATUS.get(ad["JobStatus"]) != "removed"]
+
+    def leaving(self) -> list[Ad]:
+        """The factories' jobs, those included that are removed but still there."""
+        constraint = f"JobUniverse == {SCHEDULER_UNIVERSE} && isString(VacFactory)"
+        return self._query(constraint, FACTORY_ATTRIBUTES)
+
+    def waiting(self) -> Counter[str]:
+        """How many VM jobs of each machinetype do not run."""
+        constraint = f"JobUniverse == {VM_UNIVERSE} && isString(VacMachinetype) && {WAITING}"
+        return Counter(str(ad["VacMachinetype"]) for ad in self._query(constraint, ("VacMachinetype",)))
+
+    def remove_waiting(self, name: str) -> None:
+        """Remove the VM jobs of a machinetype that do not run at that moment."""
+        constraint = f'JobUniverse == {VM_UNIVERSE} && VacMachinetype =?= "{name}" && {WAITING}'
+        try:
+            self.act("condor_rm", "-constraint", constraint)
+        except CommandError:
+            # condor_rm fails as well when nothing matches, as when the factory has taken them back itself.
+            if self.waiting()[name]:
+                raise
+
+    def act(self, tool: str, *words: str) -> None:
+        """Run condor_rm, condor_hold or condor_release."""
+        self.command.run([self._find(tool), *words])
+
+    def submit(self, owner: str, commands: dict[str, str]) -> None:
+        """Submit one job as its owner."""
+        text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue", ""])
+        runuser = self.command.require("runuser", "install util-linux")
+        self.command.run([runuser, "-u", owner, "--", self._find("condor_submit"), "-terse", "-"], stdin=text, cwd="/")
+
+    def _query(self, constraint: str, attributes: tuple[str, ...]) -> list[Ad]:
+        if self.module.check_mode and self.command.find("condor_q") is None:
+            return []
+        words = ["-allusers", "-constraint", constraint, "-attributes", ",".join(attributes), "-json"]
+        text = self.command.run([self._find("condor_q"), *words], remedy="is the schedd running?").stdout
+        return list(json.loads(text)) if text.strip() else []
+
+    def _find(self, tool: str) -> str:
+        return self.command.require(tool, INSTALL)
