@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes each role's README and the table of docs/machinetypes.md from the argument specs; ``--check`` only looks."""
+"""Writes each role's README and the table of docs/machinetypes.md from the argument specs; ``--check`` only looks.
+
+Of a README, the sections from "Example play" to "Variables" are written by hand; the others are made.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ ROLES = ROOT / "roles"
 MACHINETYPES = ROOT / "docs" / "machinetypes.md"
 # Where the table of machinetypes.md begins and ends; everything else of it is written by hand.
 BEGIN, END = "<!-- made by python -m tests.role_readmes: begin -->\n", "<!-- end -->\n"
+# Where the sections of a README that are written by hand begin and end.
+EXAMPLE, VARIABLES = "## Example play\n", "## Variables\n"
 
 
 def text(value: Any) -> str:
@@ -66,18 +71,54 @@ def machinetypes() -> str:
     return before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2]
 
 
+def dependencies(role: Path) -> list[str]:
+    """Lines about the roles that a role brings."""
+    wanted = yaml.safe_load((role / "meta" / "main.yml").read_text("utf-8"))["dependencies"]
+    if not wanted:
+        return ["No other role."]
+    lines = []
+    for one in wanted:
+        given = ", ".join(f"`{name}: [{', '.join(value)}]`" for name, value in one.get("vars", {}).items())
+        lines.append(f"- `{one['role']}`" + (f" with {given}" if given else "") + ": runs before this role, by itself.")
+    return lines
+
+
+def tags(role: Path) -> list[str]:
+    """Lines about the tags of a role's steps."""
+    tasks = yaml.safe_load((role / "tasks" / "main.yml").read_text("utf-8"))
+    steps = [task for task in tasks if task.get("tags", ["always"]) != ["always"]]
+    if not steps:
+        return ["None: the role is one step."]
+    found: dict[str, list[str]] = {}
+    for task in steps:
+        for tag in task["tags"]:
+            found.setdefault(tag, []).append(task["name"])
+    return ["| tag | step |", "|---|---|", *(f"| `{tag}` | {'; '.join(names)} |" for tag, names in found.items())]
+
+
+def by_hand(path: Path) -> str:
+    """The sections of a README that no program writes. Raises ValueError where there are none."""
+    content = path.read_text("utf-8") if path.exists() else ""
+    if EXAMPLE not in content or VARIABLES not in content:
+        raise ValueError(f"{path.relative_to(ROOT)}: write the sections {EXAMPLE.strip()} to {VARIABLES.strip()} first")
+    return EXAMPLE + content.partition(EXAMPLE)[2].partition(VARIABLES)[0]
+
+
 def readme(role: Path) -> str:
-    """The README of a role, from meta/argument_specs.yml."""
+    """The README of a role: what meta and tasks describe, and what is written by hand."""
     spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text("utf-8"))["argument_specs"]["main"]
     lines = [f"# Role {role.name}", "", spec["short_description"] + ".", ""]
-    lines += [f"{sentence}" for sentence in spec["description"]]
-    lines += ["", "| variable | type | default | meaning |", "|---|---|---|---|"]
+    lines += [marked(sentence) for sentence in spec["description"]]
+    lines += ["", by_hand(role / "README.md").rstrip(), "", VARIABLES]
+    lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {kind(option)} | {default(option)} | {text(option['description'])} |"
+        f"| `{name}` | {kind(option)} | {default(option)} | {marked(option['description'])} |"
         for name, option in spec["options"].items()
     ]
-    lines += ["", "This file is made from `meta/argument_specs.yml` by `python -m tests.role_readmes`.", ""]
-    return "\n".join(lines)
+    lines += ["", "## Dependencies", "", *dependencies(role), "", "## Tags", "", *tags(role), ""]
+    lines += ["The sections but the example and the requirements are made from `meta` and `tasks` by "]
+    lines[-1] += "`python -m tests.role_readmes`."
+    return "\n".join([*lines, ""])
 
 
 def main() -> int:

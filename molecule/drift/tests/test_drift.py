@@ -37,9 +37,11 @@ class Break:
     repair: str
 
 
-SETTINGS = "Write the node's settings and units, and run libvirt and the watch"
+SETTINGS = (
+    "Write /etc/condor_vac/worker.json, vac_watch.*, vac_images.* and condor.service.d, and run libvirt and the watch"
+)
 PROGRAMS = "Install the programs"
-CONFIGURATION = "Configure HTCondor's VM universe"
+CONFIGURATION = "Configure HTCondor's VM universe (/etc/condor/config.d/50-vm-universe.config)"
 BREAKS = {
     "libvirt disabled": Break(
         "systemctl disable libvirtd.service", "libvirt", "libvirtd.service does not start with the node", SETTINGS
@@ -63,17 +65,20 @@ BREAKS = {
         "echo 'net.ipv4.ip_forward = 0' > /etc/sysctl.d/zzz-site.conf && sysctl -q -p /etc/sysctl.d/zzz-site.conf",
         "after a reboot",
         "/etc/sysctl.d/zzz-site.conf turns net.ipv4.ip_forward off at boot",
-        "Forward IPv4 between the VMs' network and the world",
+        "Forward IPv4 between the VMs' network and the world (/etc/sysctl.d/zz-condor_vac-ipv4.conf)",
     ),
     "forwarding off now": Break(
-        "true", "now", "net.ipv4.ip_forward is 0", "Forward IPv4 between the VMs' network and the world"
+        "true",
+        "now",
+        "net.ipv4.ip_forward is 0",
+        "Forward IPv4 between the VMs' network and the world (/etc/sysctl.d/zz-condor_vac-ipv4.conf)",
     ),
     "sudo rule widened": Break(
         "chmod u+w /etc/sudoers.d/condor_vac && echo 'vac ALL = (root) NOPASSWD: /usr/sbin/exportfs' "
         ">> /etc/sudoers.d/condor_vac && chmod 0440 /etc/sudoers.d/condor_vac",
         "sudo",
         "sudo lets vac run /usr/sbin/exportfs as well",
-        "Let the owners of VM jobs run vac_lease as root, and nothing else",
+        "Let the owners of VM jobs run vac_lease as root, and nothing else (/etc/sudoers.d/condor_vac)",
     ),
     "hook world-writable": Break(
         "chmod 0777 /usr/local/libexec/vac_prepare_hook", "hooks", "vac_prepare_hook is world-writable", PROGRAMS
@@ -100,10 +105,13 @@ BREAKS = {
         "systemctl disable --now vac_http.service",
         "web server",
         "vac_http.service is inactive",
-        "Write and run the VMs' web server",
+        "Write /etc/condor_vac/nginx.conf, vac_http.socket and vac_http.service, and run the VMs' web server",
     ),
     "image unreadable": Break(
-        "chmod 0600 /var/lib/condor_vac/images/*.iso", "images", "has mode 0600", "Keep the images that VMs boot"
+        "chmod 0600 /var/lib/condor_vac/images/*.iso",
+        "images",
+        "has mode 0600",
+        "Keep the images that VMs boot (in worker_image_dir)",
     ),
     "configuration edited": Break(
         f"echo 'VM_MAX_NUMBER = 4' >> {FRAGMENT}",

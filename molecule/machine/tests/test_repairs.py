@@ -46,5 +46,7 @@ def test_a_stopped_nfs_server_is_named_and_one_run_repairs_it(box: Box, tmp_path
     assert found.keys() <= {"NFS server", "what is served"}, found
     repair = plays.run_in_scenario(plays.SITE)
     assert repair.status == 0, repair.output
-    assert repair.changed() == {"Run the NFS server on the VMs' network"}, repair.output
+    assert repair.changed() == {
+        "Run the NFS server on the VMs' network (/etc/nfs.conf.d/condor_vac.conf and a drop-in of nfs-server.service)"
+    }, repair.output
     assert verify() == {}

@@ -78,6 +78,7 @@ def test_preflight_looks_with_the_permission_and_before_each_step_that_asks_it()
     look = task("preflight.yml", "vacuum.htcondor.virtualization_info")
     given = look["vacuum.htcondor.virtualization_info"]["emulation"]
     assert [resolve("debian13", given, worker_emulation=value) for value in (True, False)] == [True, False]
-    steps = {entry["ansible.builtin.import_tasks"]: entry["tags"] for entry in load("tasks/main.yml")}
+    entries = [entry for entry in load("tasks/main.yml") if "ansible.builtin.import_tasks" in entry]
+    steps = {entry["ansible.builtin.import_tasks"]: entry["tags"] for entry in entries}
     asking = [name for name in steps if "worker_recorded" in (ROLES / "worker" / "tasks" / name).read_text()]
     assert sorted(tag for name in asking for tag in steps[name]) == sorted(look["tags"])

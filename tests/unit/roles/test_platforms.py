@@ -46,6 +46,9 @@ def resolve(platform: str, expression: str, **variables: Any) -> Any:
     known: dict[str, Any] = {}
     for name in ("defaults", "vars"):
         known.update(yaml.safe_load((ROLES / "worker" / name / "main.yml").read_text()))
+    # As the role's first task does.
+    if PLATFORMS[platform]["os_family"] in known["worker_os_families"]:
+        known.update(yaml.safe_load((ROLES / "worker/vars" / f"{PLATFORMS[platform]['os_family']}.yml").read_text()))
     known.update(ansible_facts=PLATFORMS[platform], **variables)
     return Templar(loader=DataLoader(), variables=trusted(known)).template(trusted(expression))
 
@@ -103,14 +106,15 @@ def test_the_sites_own_list_replaces_all_but_the_web_server(platform: str) -> No
 def test_libvirts_units_are_those_of_the_guide(platform: str) -> None:
     (row,) = [row for row in table("platforms.md", "platform") if row[0] == ROWS[platform]]
     service, *daemons = re.findall(r"`([^`]+)`", row[2])
-    assert resolve(platform, "{{ worker_os_libvirt_service[worker_os_family] }}") == service
-    sockets = resolve(platform, "{{ worker_os_libvirt_sockets[worker_os_family] }}")
+    assert resolve(platform, "{{ worker_os_libvirt_service }}") == service
+    sockets = resolve(platform, "{{ worker_os_libvirt_sockets }}")
     assert sockets == [f"{daemon}.socket" for daemon in daemons]
 
 
 def test_an_unknown_platform_is_refused_unless_the_site_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLATFORMS, "suse", facts("SLES", "15.6", "Suse"))
     (said,) = resolve("suse", "{{ worker_refusals }}")
+    assert resolve("suse", "{{ worker_os_libvirt_service }}") == "libvirtd.service"
     assert said.startswith("worker_packages: Suse is not known to this role")
     assert resolve("suse", "{{ worker_refusals }}", worker_packages=["mine"]) == []
 
