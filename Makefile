@@ -50,7 +50,7 @@ check: ## a minute without root or network: ruff, mypy, yamllint, syntax, fast u
 test: prepare ## every test (ONLY="unit lint": some stages; ALL=1: also those that are not for every run)
 	@$(PYTHON) -m tests.run $(if $(ALL),--all) $(STAGES)
 
-lint: prepare ## ruff, mypy, shellcheck, yamllint, ansible-lint, licence headers, role READMEs
+lint: prepare ## ruff, mypy, shellcheck, yamllint, ansible-lint, documentation pages, galaxy-importer, headers, READMEs
 	@tests/lint
 
 unit: prepare ## unit tests
