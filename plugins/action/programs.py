@@ -40,6 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     """One round trip to a node that has the programs, two to one that lacks them."""
 
     TRANSFERS_FILES = False
+    source = SOURCE
     _requires_connection = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail("program is filled in by the action plugin: leave it out of the task")
         files: dict[str, bytes] = {}
         if arguments.get("state", "present") == "present":
-            version, files = load(SOURCE)
+            version, files = load(self.source)
             arguments["program"] = {"version": version, "manifest": manifest_of(files)}
         result = self._call(arguments, task_vars)
         if result.get("archive_needed"):

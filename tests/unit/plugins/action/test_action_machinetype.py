@@ -120,11 +120,9 @@ def test_to_retire_nothing_is_sent(root: Path) -> None:
         ({"kind": "x"}, "vacuum_machinetypes.atlas.kind: "),
     ],
 )
-def test_what_cannot_be_sent_is_named(
-    root: Path, change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machinetype, "FILE_LIMIT", 100)
-    (root / "big").write_bytes(b"x" * 101)
+def test_what_cannot_be_sent_is_named(root: Path, change: dict[str, Any], message: str) -> None:
+    with (root / "big").open("wb") as stream:
+        stream.truncate(machinetype.FILE_LIMIT + 1)
     with pytest.raises(AnsibleActionFail) as caught:
         node(root, {"atlas": {**ATLAS, **change}})
     assert message in str(caught.value)

@@ -18,7 +18,10 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import t
 class Node(programs.ActionModule):
     """The action plugin with a node that answers from a list."""
 
-    def __init__(self, arguments: dict[str, Any], answers: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, arguments: dict[str, Any], answers: list[dict[str, Any]], source: Path = programs.SOURCE
+    ) -> None:
+        self.source = source
         self._task = SimpleNamespace(args=arguments, async_val=0, diff=False, check_mode=False)
         self.answers = answers
         self.calls: list[dict[str, Any]] = []
@@ -34,15 +37,14 @@ def no_base_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def source(tmp_path: Path) -> Path:
     (tmp_path / "__init__.py").write_text('"""Doc."""\n\n__version__ = "3.1.4"\n')
     (tmp_path / "lease.py").write_text("x = 2\n")
-    monkeypatch.setattr(programs, "SOURCE", tmp_path)
     return tmp_path
 
 
 def test_a_node_that_has_the_programs_is_asked_once(source: Path) -> None:
-    node = Node({"entry_points": ["cli"]}, [{"changed": False, "archive_needed": False}])
+    node = Node({"entry_points": ["cli"]}, [{"changed": False, "archive_needed": False}], source)
     assert node.run() == {"changed": False, "archive_needed": False}
     (call,) = node.calls
     assert call["program"]["version"] == "3.1.4"
@@ -51,7 +53,7 @@ def test_a_node_that_has_the_programs_is_asked_once(source: Path) -> None:
 
 
 def test_a_node_that_lacks_them_is_sent_exactly_what_was_announced(source: Path) -> None:
-    node = Node({}, [{"archive_needed": True}, {"changed": True, "archive_needed": False}])
+    node = Node({}, [{"archive_needed": True}, {"changed": True, "archive_needed": False}], source)
     assert node.run()["changed"]
     first, second = node.calls
     assert second["program"]["manifest"] == first["program"]["manifest"]
@@ -68,7 +70,7 @@ def test_other_states_send_no_program(state: str) -> None:
 
 def test_the_manifest_is_kept_out_of_verbose_output(source: Path) -> None:
     invocation = {"module_args": {"state": "present", "program": {"manifest": {}}}}
-    node = Node({}, [{"changed": False, "invocation": invocation}])
+    node = Node({}, [{"changed": False, "invocation": invocation}], source)
     assert node.run()["invocation"] == {"module_args": {"state": "present"}}
 
 
@@ -80,7 +82,7 @@ def test_a_task_cannot_announce_a_program_of_its_own() -> None:
 def test_a_package_without_version_is_refused(source: Path) -> None:
     (source / "__init__.py").write_text("")
     with pytest.raises(AnsibleActionFail, match="no __version__"):
-        Node({}, []).run()
+        Node({}, [], source).run()
 
 
 def test_the_collection_carries_its_own_programs() -> None:
