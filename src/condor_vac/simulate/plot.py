@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from condor_vac.errors import UsageError, VacError
+from condor_vac.base.errors import UsageError, VacError
 from condor_vac.simulate.scenario import Scenario
 
 FORMATS = (".png", ".svg", ".pdf")

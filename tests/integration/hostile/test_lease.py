@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.hostile.conftest import OTHER, Hostile
-from tests.unit.worker.conftest import UID
+from tests.unit.condor_vac.worker.conftest import UID
 
 DIRECTORIES = {"machinefeatures", "jobfeatures", "joboutputs"}
 
@@ -150,7 +150,9 @@ def test_a_request_for_more_than_there_is(hostile: Hostile, change: dict[str, An
 
 @pytest.mark.parametrize("arguments", [[], ["acquire", "-o", "rw"], ["exportfs"], ["--help"], ["acquire;id"]])
 def test_other_arguments(hostile: Hostile, arguments: list[str]) -> None:
-    done = hostile.run("condor_vac.lease", *arguments, environment={"SUDO_UID": str(UID), "SUDO_GID": str(UID)})
+    done = hostile.run(
+        "condor_vac.worker.lease.grant", *arguments, environment={"SUDO_UID": str(UID), "SUDO_GID": str(UID)}
+    )
     assert done.returncode == 2
     assert b"usage" in done.stderr
 
@@ -180,7 +182,7 @@ def test_without_sudo(hostile: Hostile) -> None:
     stdin = json.dumps(request(hostile, hostile.node.sandbox(1))).encode()
     for uid, claim in ((0, None), (0, "0"), (0, "-1"), (0, "x"), (UID, "5"), (UID, str(UID))):
         environment = {} if claim is None else {"SUDO_UID": claim}
-        done = hostile.run("condor_vac.lease", "acquire", stdin=stdin, uid=uid, environment=environment)
+        done = hostile.run("condor_vac.worker.lease.grant", "acquire", stdin=stdin, uid=uid, environment=environment)
         assert done.returncode == 2
         assert b"sudo" in done.stderr
     nothing_granted(hostile)
@@ -191,7 +193,7 @@ def race(hostile: Hostile, requests: list[dict[str, Any]]) -> list[dict[str, Any
     environment = {"PATH": os.environ["PATH"], "SUDO_UID": str(UID), "SUDO_GID": str(UID + 1)}
     processes = [
         subprocess.Popen(
-            hostile.command("condor_vac.lease", "acquire"),
+            hostile.command("condor_vac.worker.lease.grant", "acquire"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from condor_vac import kvm, settings
+from condor_vac.worker import kvm, settings
 from tests.unit.roles.test_platforms import ROLES, resolve
 
 LINES = "f /dev/kvm 0600 root root\nz /dev/kvm 0600 root root\n"
