@@ -216,7 +216,7 @@ class Pool:
         """The programs where a site has them, run from the checkout."""
         for path, module, arguments in (
             ("bin/condor_vac", "cli.dispatch", "sys.argv[1:]"),
-            ("libexec/vac_factory", "factory.process", ""),
+            ("libexec/vac_factory", "cli.factory", ""),
         ):
             entry = self.local / "usr_local" / path
             entry.write_text(ENTRY.format(module=module, arguments=arguments))

@@ -23,7 +23,7 @@ SETS: dict[str, dict[str, str]] = {
         "/usr/local/libexec/vac_watch": "condor_vac.worker.programs.watch",
         LIBVIRT_HOOK: "condor_vac.worker.programs.libvirt_hook",
     },
-    "factory": {"/usr/local/libexec/vac_factory": "condor_vac.factory.process"},
+    "factory": {"/usr/local/libexec/vac_factory": "condor_vac.cli.factory"},
     "cli": {"/usr/local/bin/condor_vac": "condor_vac.cli.dispatch"},
 }
 

@@ -17,21 +17,21 @@ from condor_vac import __version__
 from condor_vac.base.errors import UsageError, VacError
 
 COMMANDS = {
-    "factory": ("condor_vac.factory.process", "run the factory of one machinetype (the scheduler-universe job)"),
-    "factory-job": ("condor_vac.factory.scheduler_job", "the submit description of a factory's own job"),
+    "factory": ("condor_vac.cli.factory", "run the factory of one machinetype (the scheduler-universe job)"),
+    "factory-job": ("condor_vac.cli.factory_job", "the submit description of a factory's own job"),
     "status": ("condor_vac.cli.status", "what factories and VMs there are"),
     "machines": ("condor_vac.cli.machines", "every VM: state, host, runtime, outcome"),
     "explain": ("condor_vac.cli.explain", "why no VM of a machinetype starts"),
     "simulate": ("condor_vac.cli.simulate", "play the policy and its peers against a virtual pool"),
-    "render-user-data": ("condor_vac.model.user_data", "what user data a VM would get, byte for byte"),
-    "machinetype": ("condor_vac.model.machinetype", "check machinetype files"),
-    "pipe": ("condor_vac.vac.pipe", "the machinetypes that a vacuum pipe offers"),
-    "import": ("condor_vac.vac.importer", "machinetypes from Vac's configuration or a submit file of the seed"),
+    "render-user-data": ("condor_vac.cli.render_user_data", "what user data a VM would get, byte for byte"),
+    "machinetype": ("condor_vac.cli.machinetype", "check machinetype files"),
+    "pipe": ("condor_vac.cli.pipe", "the machinetypes that a vacuum pipe offers"),
+    "import": ("condor_vac.cli.importer", "machinetypes from Vac's configuration or a submit file of the seed"),
     "image": ("condor_vac.cli.image", "the images of this worker node: fetch, check, list, remove"),
-    "proxy": ("condor_vac.factory.proxy", "check that a machinetype's proxies can be made, or make one"),
-    "outcome": ("condor_vac.model.outcome", "how a shutdown message is read and acted on"),
+    "proxy": ("condor_vac.cli.proxy", "check that a machinetype's proxies can be made, or make one"),
+    "outcome": ("condor_vac.cli.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.cli.mjf_check", "machine/job features conformance of a directory or URL"),
-    "shutdowntime": ("condor_vac.worker.vm.planned_shutdown", "plan a shutdown of this worker node, and tell its VMs"),
+    "shutdowntime": ("condor_vac.cli.shutdowntime", "plan a shutdown of this worker node, and tell its VMs"),
     "doctor": ("condor_vac.cli.doctor", "check this worker node, step by step"),
 }
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from condor_vac.base import urls
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.x509 import GRID_CA
 from condor_vac.image import fetch as image_fetch
 from condor_vac.image import signature
 from condor_vac.image.fetch import Bounds, Outcome, Wanted
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("source", metavar="SOURCE", help="https URL, or a file of this node")
     put.add_argument("--checksum", metavar="sha256:HEX", help="the only contents to accept")
     put.add_argument("--signing-dn", metavar="REGEX", help="demand a CernVM signature by such a DN")
-    put.add_argument("--ca", metavar="PATH", help=f"CA file or directory (default {signature.CA_DIRECTORY})")
+    put.add_argument("--ca", metavar="PATH", help=f"CA file or directory (default {GRID_CA})")
     put.add_argument("--origin", metavar="TEXT", help="where SOURCE was copied from, for the record")
     put.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
     put.add_argument("--dry-run", action="store_true", help="only say what would change")
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = _parser(actions, "verify", "check the signature of a CernVM image")
     verify.add_argument("file", metavar="FILE", help="the image")
     verify.add_argument("--signing-dn", metavar="REGEX", default="", help="what the signer's DN must match")
-    verify.add_argument("--ca", metavar="PATH", default=signature.CA_DIRECTORY, help="CA file or directory")
+    verify.add_argument("--ca", metavar="PATH", default=GRID_CA, help="CA file or directory")
 
 
 def _parser(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The factory of one machinetype: the process that HTCondor's scheduler universe keeps running.
 
-``/usr/local/libexec/vac_factory MACHINETYPE.json`` calls ``main``; ``condor_vac factory`` is the same by
-hand.
+``/usr/local/libexec/vac_factory MACHINETYPE.json`` and, by hand, ``condor_vac factory`` call ``run``.
 
 ================= ============================================================================================
 signal or event   what the factory does
@@ -22,7 +21,6 @@ stdout is truncated at every start, so the log is ``factory.log`` in the state d
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import json
 import logging
@@ -32,7 +30,6 @@ import pwd
 import re
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -59,55 +56,56 @@ STOP, HOLD, REMOVE = signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2
 _SIGNALS = {STOP, HOLD, REMOVE, signal.SIGINT}
 
 
-def main() -> int:
-    """The entry of /usr/local/libexec/vac_factory."""
-    parser = argparse.ArgumentParser(prog="vac_factory", description=(__doc__ or "").splitlines()[0])
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args())
-    except VacError as error:
-        print(f"vac_factory: {error}", file=sys.stderr)
-        return 1
+def run(path: str, state: str | None = None, *, once: bool = False, bindings: str | None = None) -> int:
+    """The factory of the machinetype in the file ``path``, until a signal ends it (or one cycle, with ``once``).
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``condor_vac factory``."""
-    parser.add_argument("machinetype", metavar="MACHINETYPE.json", help="the machinetype's file")
-    parser.add_argument("--state", metavar="DIR", help="state directory (default /var/lib/condor_vac/NAME)")
-    parser.add_argument("--once", action="store_true", help="one cycle, then end")
-    parser.add_argument("--dry-run", action="store_true", help="print what one cycle would do; do nothing")
-    parser.add_argument("--bindings", choices=("htcondor2", "htcondor"), help="which Python bindings to use")
-
-
-def run(args: argparse.Namespace) -> int:
-    """``condor_vac factory``. Raises VacError, after a pause if HTCondor would restart it at once."""
+    ``state`` is its directory if it is not the machinetype's own. Returns the exit code. Raises VacError, after a
+    pause if HTCondor would restart it at once.
+    """
     # Blocked, not handled: a signal waits until the step is done, and the sleep takes it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        return _run(args)
+        return _run(path, state, once, bindings)
     except VacError:
         if OWN_JOB in os.environ:
             _sleep(RESTART_SECONDS)
         raise
 
 
-def _run(args: argparse.Namespace) -> int:
-    source = _Source(args.machinetype)
+def plan(path: str, state: str | None = None, bindings: str | None = None) -> dict[str, Any]:
+    """What one cycle of that factory would do now: submit, remove, avoid_hosts, reasons, numbers. Raises VacError."""
+    m = machinetype.load(path)
+    _check_user(m)
+    directory = os.path.abspath(state or m.state_directory)
+    cycle = Cycle(Pool(bindings), directory)
+    if os.path.isdir(directory):
+        cycle.load()
+    planned = cycle.plan(m, time.time())
+    decision = planned.decision
+    return {
+        "submit": decision.submit,
+        "remove": list(decision.remove),
+        "avoid_hosts": list(decision.avoid_hosts),
+        "reasons": [*decision.reasons, *(f"{v.action} {v.id}: {v.reason}" for v in planned.verdicts)],
+        "numbers": dict(decision.numbers),
+    }
+
+
+def _run(path: str, state: str | None, once: bool, bindings: str | None) -> int:
+    source = _Source(path)
     m = source.machinetype
     _check_user(m)
-    directory = os.path.abspath(args.state or m.state_directory)
-    if args.dry_run:
-        return _dry_run(m, directory, args.bindings)
+    directory = os.path.abspath(state or m.state_directory)
     if not os.path.isdir(directory):
         raise VacError(f"{directory}: no such directory; make it, owned by {m.owner}")
     log = _log(directory)
     lock = _lock(directory)
     if lock is None:
         log.warning("another factory of %s holds %s/lock; standing by", m.name, directory)
-        _sleep(0.0 if args.once else RESTART_SECONDS)
+        _sleep(0.0 if once else RESTART_SECONDS)
         return EXIT_STANDBY
     try:
-        return Factory(source, directory, log, Pool(args.bindings)).run(args.once)
+        return Factory(source, directory, log, Pool(bindings)).run(once)
     finally:
         os.close(lock)
 
@@ -220,22 +218,6 @@ def publish(m: Machinetype, directory: str) -> None:
     if not os.path.exists(path) or atomic.read(path, len(data) + 1) != data:
         # Its options may hold secrets of the experiment's.
         atomic.write(path, data, mode=0o640)
-
-
-def _dry_run(m: Machinetype, directory: str, bindings: str | None) -> int:
-    cycle = Cycle(Pool(bindings), directory)
-    if os.path.isdir(directory):
-        cycle.load()
-    plan = cycle.plan(m, time.time())
-    shown = {
-        "submit": plan.decision.submit,
-        "remove": list(plan.decision.remove),
-        "avoid_hosts": list(plan.decision.avoid_hosts),
-        "reasons": [*plan.decision.reasons, *(f"{v.action} {v.id}: {v.reason}" for v in plan.verdicts)],
-        "numbers": dict(plan.decision.numbers),
-    }
-    print(json.dumps(shown, indent=1))
-    return 0
 
 
 def _check_user(m: Machinetype) -> None:

@@ -4,28 +4,20 @@
 A proxy is made on the access point by the factory, one for each VM, in the VM's own directory there; the job
 takes it along as an input file. The site's key never leaves the access point. What a proxy is: section 3 of
 RFC 3820; *limited* is Globus's policy, with which services start no jobs.
-
-``condor_vac proxy`` checks that a machinetype's proxies can be made, or makes one.
 """
 
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import stat
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from condor_vac.base import atomic
-from condor_vac.base.errors import UsageError, VacError
-from condor_vac.image.signature import distinguished_name, library
-from condor_vac.model import machinetype
+from condor_vac.base.errors import VacError
+from condor_vac.base.x509 import distinguished_name, library, moment_of, pem_blocks, utc
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
-
-if TYPE_CHECKING:
-    import argparse
 
 KEY_BITS = 2048
 # A VM that waits this long in the queue needs no new proxy; also how much longer than a VM a proxy may last.
@@ -50,7 +42,7 @@ class Credential:
     @property
     def ends(self) -> float:
         """When the first of its certificates ends, Unix s."""
-        return min(_moment(certificate, "not_valid_after") for certificate in self.chain)
+        return min(moment_of(certificate, "not_valid_after") for certificate in self.chain)
 
 
 @dataclass(frozen=True)
@@ -74,7 +66,7 @@ def load(certificate_path: str, key_path: str) -> Credential:
             raise VacError(f"{key_path}: everybody on this machine can read the key; chmod o-r it")
     except OSError as error:
         raise VacError(f"{key_path}: cannot read: {error.strerror}; check the path and its permissions") from error
-    blocks = _blocks(atomic.read(certificate_path, _FILE_LIMIT), b"CERTIFICATE")
+    blocks = pem_blocks(atomic.read(certificate_path, _FILE_LIMIT), b"CERTIFICATE")
     try:
         chain = tuple(x509.load_pem_x509_certificate(block) for block in blocks)
     except ValueError as error:
@@ -85,7 +77,7 @@ def load(certificate_path: str, key_path: str) -> Credential:
         raise VacError(f"{certificate_path}: holds no certificate (PEM); put the site's there")
     try:
         # One file with both is usual, and holds certificates before or after the key.
-        keys = _blocks(atomic.read(key_path, _FILE_LIMIT), b"PRIVATE KEY")
+        keys = pem_blocks(atomic.read(key_path, _FILE_LIMIT), b"PRIVATE KEY")
         key = serialization.load_pem_private_key(b"".join(keys), password=None)
     except (ValueError, TypeError) as error:
         raise VacError(f"{key_path}: holds no private key that can be read without a passphrase") from error
@@ -98,7 +90,7 @@ def make(credential: Credential, now: float, ends: float) -> Proxy:
     """A limited proxy from ``now`` to ``ends`` (Unix s). Raises VacError if the credential ends before."""
     if credential.ends < ends:
         raise VacError(
-            f"{credential.source}: ends {_iso(credential.ends)}, before a proxy of it may ({_iso(ends)}); renew it"
+            f"{credential.source}: ends {utc(credential.ends)}, before a proxy of it may ({utc(ends)}); renew it"
         )
     x509, oid = library("x509"), library("x509", "oid")
     hashes = library("hazmat", "primitives", "hashes")
@@ -120,7 +112,7 @@ def make(credential: Credential, now: float, ends: float) -> Proxy:
         .issuer_name(parent.subject)
         .public_key(key.public_key())
         .serial_number(serial)
-        .not_valid_before(_datetime(max(now - _EARLIER_SECONDS, _moment(parent, "not_valid_before"))))
+        .not_valid_before(_datetime(max(now - _EARLIER_SECONDS, moment_of(parent, "not_valid_before"))))
         .not_valid_after(_datetime(ends))
         .add_extension(
             x509.KeyUsage(digital_signature=True, key_encipherment=True, decipher_only=False, **usage), critical=True
@@ -173,51 +165,6 @@ def remove(directory: str) -> None:
         raise VacError(f"{path}: cannot remove: {error.strerror}") from error
 
 
-def check_lifetime(pem: bytes, m: Machinetype, now: float) -> None:
-    """Whether the proxy that came with a job outlasts a VM that starts now. Raises VacError."""
-    x509 = library("x509")
-    try:
-        certificate = x509.load_pem_x509_certificate(_blocks(pem, b"CERTIFICATE")[0])
-    except (ValueError, IndexError) as error:
-        raise VacError(f"{PROXY_NAME}: holds no certificate; did the factory make it?") from error
-    ends = _moment(certificate, "not_valid_after")
-    if ends < now + m.max_wallclock_seconds:
-        raise VacError(
-            f"{PROXY_NAME}: ends {_iso(ends)}, before this VM may; is the factory, which renews it, running?"
-        )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``condor_vac proxy``."""
-    parser.add_argument("machinetype", metavar="MACHINETYPE.json", help="the machinetype's file")
-    parser.add_argument("--out", metavar="FILE", help="write a proxy there (mode 0600)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Make a proxy as the factory does, show what it is, and keep it only with ``--out``. Raises VacError."""
-    m = machinetype.load(args.machinetype)
-    credential = of_machinetype(m)
-    if credential is None:
-        raise UsageError(f"{args.machinetype}: user_data_proxy: not set; its VMs get no proxy")
-    now = time.time()
-    proxy = make(credential, now, now + lifetime(m))
-    if args.out:
-        atomic.write(args.out, proxy.pem, mode=0o600)
-    shown = {
-        "subject": proxy.subject,
-        "ends": _iso(proxy.ends),
-        "bits": KEY_BITS,
-        "certificate_ends": _iso(credential.ends),
-    }
-    if args.json:
-        print(json.dumps(shown))
-    else:
-        for name, value in shown.items():
-            print(f"{name:18}{value}")
-    return 0
-
-
 def _check(credential: Credential, key_path: str) -> None:
     """What would give proxies that nobody accepts. Raises VacError."""
     x509 = library("x509")
@@ -241,20 +188,6 @@ def _ends_here(info: bytes) -> bool:
     return info[2:5] == bytes((_DER_INTEGER, 1, 0))
 
 
-def _blocks(data: bytes, kind: bytes) -> list[bytes]:
-    """The PEM blocks whose name ends in ``kind``."""
-    blocks, block = [], []
-    for line in data.splitlines():
-        if line.startswith(b"-----BEGIN ") and line.rstrip().endswith(kind + b"-----"):
-            block = [line]
-        elif block:
-            block.append(line)
-            if line.startswith(b"-----END "):
-                blocks.append(b"\n".join(block) + b"\n")
-                block = []
-    return blocks
-
-
 def _pem(certificate: Any, key: Any, chain: tuple[Any, ...]) -> bytes:
     s = library("hazmat", "primitives", "serialization")
     private = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.TraditionalOpenSSL, s.NoEncryption())
@@ -262,16 +195,5 @@ def _pem(certificate: Any, key: Any, chain: tuple[Any, ...]) -> bytes:
     return b"".join([public[0], private, *public[1:]])
 
 
-def _moment(certificate: Any, name: str) -> float:
-    """A time of a certificate, Unix s; naive and in UTC before cryptography 42."""
-    found: datetime.datetime | None = getattr(certificate, f"{name}_utc", None)
-    moment = found if found is not None else getattr(certificate, name).replace(tzinfo=datetime.timezone.utc)
-    return moment.timestamp()
-
-
 def _datetime(moment: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(moment), tz=datetime.timezone.utc).replace(tzinfo=None)
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, tz=datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

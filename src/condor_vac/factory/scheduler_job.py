@@ -7,7 +7,6 @@ code 42, and truncates its output at every start. Used by the Ansible module ``f
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -84,23 +83,6 @@ def jobs(pool: Pool, name: str | None = None) -> list[FactoryJob]:
     which = "isString(VacFactory)" if name is None else f'VacFactory =?= "{name}"'
     ads = pool.jobs(f"{which} && JobUniverse == {vm_jobs.SCHEDULER_UNIVERSE}", PROJECTION)
     return [_job(ad) for ad in ads]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``condor_vac factory-job``."""
-    parser.add_argument("machinetype", metavar="MACHINETYPE.json", help="the machinetype's file")
-    parser.add_argument("--json", action="store_true", help="name, owner and commands instead of submit text")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the submit description of the factory's job, as ``condor_submit`` reads it. Raises UsageError."""
-    commands = describe(args.machinetype)
-    if args.json:
-        m = machinetypes.load(args.machinetype)
-        print(json.dumps({"name": m.name, "owner": m.owner, "commands": commands}, indent=1))
-    else:
-        print("\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"]))
-    return 0
 
 
 def _job(ad: Mapping[str, Any]) -> FactoryJob:

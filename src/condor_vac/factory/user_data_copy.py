@@ -14,12 +14,11 @@ import os
 from condor_vac.base import cached_fetch, urls
 from condor_vac.base.errors import VacError
 from condor_vac.base.fetch import Limits
+from condor_vac.base.x509 import grid_ca
 from condor_vac.model import user_data
 from condor_vac.model.machinetype import TEMPLATE_COPY, Machinetype
 
 LIMITS = Limits(bytes=user_data.TEMPLATE_LIMIT, seconds=30, idle_seconds=10)
-# Where a grid site keeps the certificates of the authorities that grid services have theirs from.
-GRID_CA = "/etc/grid-security/certificates"
 
 
 def refresh(m: Machinetype, directory: str) -> list[str]:
@@ -38,11 +37,6 @@ def refresh(m: Machinetype, directory: str) -> list[str]:
     if copy.problem is None:
         return []
     return [f"user_data: the copy of {copy.age:.0f} s ago serves (at most {keep} s): {copy.problem}"]
-
-
-def grid_ca() -> str | None:
-    """The grid's certificates, where this machine has them."""
-    return GRID_CA if os.path.isdir(GRID_CA) else None
 
 
 def _check(template: bytes) -> None:

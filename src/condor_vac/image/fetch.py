@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from condor_vac.base import fetch, urls
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.x509 import GRID_CA, grid_ca
 from condor_vac.image import signature
 from condor_vac.image.store import Record, Store, check_name, version_name
 
@@ -201,7 +202,7 @@ def _bring(
                 if progress is not None:
                     progress(done, announced)
 
-            ca = wanted.ca or (signature.CA_DIRECTORY if os.path.isdir(signature.CA_DIRECTORY) else None)
+            ca = wanted.ca or grid_ca()
             answer = fetch.download(wanted.source, sink.write, limits, known, ca=ca, progress=look)
             if not answer.modified and before is not None:
                 return before._replace(etag=answer.etag, last_modified=answer.last_modified)
@@ -222,9 +223,7 @@ def _record(wanted: Wanted, sink: _Sink, answer: fetch.Answer | None) -> Record:
     signer = None
     if wanted.signing_dn is not None:
         try:
-            signer = signature.verify(
-                sink.tail, sink.signed_digest(), wanted.signing_dn, wanted.ca or signature.CA_DIRECTORY
-            )
+            signer = signature.verify(sink.tail, sink.signed_digest(), wanted.signing_dn, wanted.ca or GRID_CA)
         except signature.SignatureError as error:
             raise VacError(f"{wanted.source}: {error}; not used") from error
     return Record(

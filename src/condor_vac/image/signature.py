@@ -12,29 +12,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import importlib
 import os
 import re
 from typing import Any
 
 from condor_vac.base import tools
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.x509 import GRID_CA, distinguished_name, library
 
 BLOCK_BYTES = 32 * 1024
-CA_DIRECTORY = "/etc/grid-security/certificates"
 _TIMEOUT_SECONDS = 30.0
-_SHORT_NAMES = {
-    "0.9.2342.19200300.100.1.25": "DC",
-    "0.9.2342.19200300.100.1.1": "UID",
-    "1.2.840.113549.1.9.1": "emailAddress",
-    "2.5.4.3": "CN",
-    "2.5.4.5": "serialNumber",
-    "2.5.4.6": "C",
-    "2.5.4.7": "L",
-    "2.5.4.8": "ST",
-    "2.5.4.10": "O",
-    "2.5.4.11": "OU",
-}
 
 
 class SignatureError(VacError):
@@ -50,7 +37,7 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
-def verify(block: bytes, digest: bytes, pattern: str, ca: str = CA_DIRECTORY) -> str:
+def verify(block: bytes, digest: bytes, pattern: str, ca: str = GRID_CA) -> str:
     """The DN of the signer, as ``/DC=ch/DC=cern/CN=…``.
 
     ``block`` is the image's last 32 KiB, ``digest`` the SHA-256 digest of what is before it. ``pattern`` is
@@ -69,26 +56,6 @@ def verify(block: bytes, digest: bytes, pattern: str, ca: str = CA_DIRECTORY) ->
         raise SignatureError(f"signed by {name}, which does not match {pattern}")
     _check_chain(pem, name, ca)
     return name
-
-
-def distinguished_name(name: Any) -> str:
-    """An X.509 name as OpenSSL writes it on one line; a slash in a value, which could pretend to be another
-    attribute, as ``\\x2f``."""
-    parts = []
-    for attribute in name:
-        oid = attribute.oid.dotted_string
-        value = str(attribute.value)
-        shown = "".join(char if char.isprintable() and char != "/" else f"\\x{ord(char):02x}" for char in value)
-        parts.append(f"/{_SHORT_NAMES.get(oid, oid)}={shown}")
-    return "".join(parts)
-
-
-def library(*names: str) -> Any:
-    """A part of the package cryptography, imported when it is needed. Raises VacError if it is missing."""
-    try:
-        return importlib.import_module(".".join(["cryptography", *names]))
-    except ImportError as error:
-        raise VacError(f"X.509 needs Python's cryptography: {error}; install python3-cryptography") from error
 
 
 def _field(block: bytes, name: str) -> bytes:

@@ -7,19 +7,15 @@ so the worker node checks it again. Names and meanings are Vac's (HSF-TN-2016-04
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from condor_vac import EVIDENCE_CPU_FRACTION
 from condor_vac.base import fields as f
 from condor_vac.base import urls
 from condor_vac.base.errors import UsageError, VacError
-
-if TYPE_CHECKING:
-    import argparse
 
 STATE_ROOT = "/var/lib/condor_vac"
 TEMPLATE_COPY = "user_data"
@@ -192,38 +188,6 @@ REQUIRED = set(Machinetype._fields) - set(Machinetype._field_defaults) - {"image
 def load(path: str) -> Machinetype:
     """The machinetype in the JSON file ``path``; raises UsageError."""
     return Machinetype.from_mapping(f.load_object(path), path)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``condor_vac machinetype``."""
-    parser.add_argument("files", nargs="+", metavar="MACHINETYPE.json", help="machinetype files to check")
-    parser.add_argument("--json", action="store_true", help="print every key, with defaults filled in")
-    parser.add_argument("--submit", action="store_true", help="print the submit description of its VMs' jobs (or JSON)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Check the files; raises UsageError at the first that is wrong, so that the command exits 2."""
-    checked = [load(path) for path in args.files]
-    if args.submit:
-        _print_submit(checked, args.json)
-    elif args.json:
-        print(json.dumps([machinetype.to_mapping() for machinetype in checked], indent=1, sort_keys=True))
-    else:
-        for path, machinetype in zip(args.files, checked):
-            print(f"{path}: machinetype {machinetype.name} is good")
-    return 0
-
-
-def _print_submit(checked: Sequence[Machinetype], as_json: bool) -> None:
-    # Above this module; it is needed for this command only.
-    from condor_vac.factory import submit_description  # noqa: PLC0415
-
-    described = {machinetype.name: submit_description.describe(machinetype) for machinetype in checked}
-    if as_json:
-        print(json.dumps(described, indent=1))
-        return
-    for commands in described.values():
-        print("\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"]))
 
 
 def _fill_defaults(values: dict[str, Any], source: str) -> None:

@@ -19,18 +19,12 @@ NUL and other bytes that are not printable text         each shown as U+FFFD; th
 from __future__ import annotations
 
 import errno
-import json
-import math
 import os
 import re
 import stat
-import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from condor_vac.base.errors import UsageError, VacError
-
-if TYPE_CHECKING:
-    import argparse
+from condor_vac.base.errors import VacError
 
 MESSAGE_NAME = "shutdown_message"
 READ_LIMIT = 4096
@@ -117,53 +111,3 @@ def _read_plain_file(dir_fd: int, name: str) -> bytes | None:
         return os.read(fd, READ_LIMIT)
     finally:
         os.close(fd)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``condor_vac outcome``."""
-    parser.add_argument("--runtime", type=_seconds, required=True, help="how long the VM lived, in seconds")
-    parser.add_argument(
-        "--fizzle",
-        type=_seconds,
-        default=DEFAULT_FIZZLE_SECONDS,
-        help="fizzle_seconds of its machinetype (default %(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="print code, text, abort and kind as JSON")
-    parser.add_argument("file", metavar="FILE", help="the shutdown_message; a file that is not there: no message")
-
-
-def run(args: argparse.Namespace) -> int:
-    """``condor_vac outcome``: print how the message is read; 0 whatever the VM said."""
-    message = sys.stdin.buffer.read(READ_LIMIT) if args.file == "-" else _message_of(args.file)
-    outcome = parse(message, args.runtime, args.fizzle)
-    if args.json:
-        print(json.dumps(outcome._asdict()))
-    else:
-        code = "none" if outcome.code is None else outcome.code
-        action = "abort: the factory backs off" if outcome.abort else "no abort"
-        print(f"code {code} ({outcome.kind}), {action}; text: {outcome.text or '(none)'}")
-    return 0
-
-
-def _message_of(file: str) -> bytes | None:
-    directory, name = os.path.split(os.path.abspath(file))
-    # The caller's own path may hold links; only what a guest can write to may not.
-    directory = os.path.realpath(directory)
-    if not os.path.isdir(directory):
-        raise UsageError(f"{file}: no such directory; give the path of a VM's {MESSAGE_NAME}")
-    message = read_message(directory, name)
-    if message is None:
-        print(f"{file}: no regular file of one link, which is read as no message", file=sys.stderr)
-    return message
-
-
-def _seconds(word: str) -> float:
-    try:
-        seconds = float(word)
-    except ValueError:
-        seconds = -1.0
-    if not math.isfinite(seconds) or seconds < 0:
-        import argparse  # noqa: PLC0415 - a VM's end needs none
-
-        raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds from 0 up")
-    return seconds

@@ -8,12 +8,11 @@ inventory goes to standard output, in it a comment for each thing to look at; ``
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from condor_vac.base import atomic
@@ -39,22 +38,6 @@ class Imported:
         """Add sentences about a machinetype, each as one line."""
         lines = [" ".join(sentence.split()) for sentence in sentences]
         self.notes.setdefault(name, []).extend(line for line in lines if line.isprintable())
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``condor_vac import``."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="files of Vac's configuration, or submit files")
-    parser.add_argument("--json", action="store_true", help="machinetypes, pipes and notes as one JSON object")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print what the files give. Raises UsageError for a file that is neither of both."""
-    imported = load(args.files)
-    if args.json:
-        print(json.dumps(asdict(imported), indent=1))
-    else:
-        print("\n".join(inventory(imported)))
-    return 0
 
 
 def load(paths: Iterable[str]) -> Imported:

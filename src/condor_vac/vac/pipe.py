@@ -9,20 +9,18 @@ outside the directory that the site keeps for it, and shares count within the pi
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from condor_vac.base import atomic, cached_fetch, fetch, urls
-from condor_vac.base import fields as f
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.fetch import Limits
 from condor_vac.base.fields import MACHINETYPE_NAME
-from condor_vac.factory import user_data_copy
+from condor_vac.base.x509 import grid_ca
 from condor_vac.vac import options as vac_options
 
 LIMITS = Limits(bytes=1 << 20, seconds=30, idle_seconds=10)
@@ -71,7 +69,7 @@ def read(
     if not urls.is_url(source):
         data = atomic.read(source, LIMITS.bytes)
     elif cache is None:
-        data = fetch.get(source, LIMITS, ca=user_data_copy.grid_ca())
+        data = fetch.get(source, LIMITS, ca=grid_ca())
     else:
         copy = cached_fetch.latest(
             source,
@@ -80,7 +78,7 @@ def read(
             fresh_seconds=_cache_seconds(cache),
             keep_seconds=keep_seconds,
             check=lambda found: parse(found, source),
-            ca=user_data_copy.grid_ca(),
+            ca=grid_ca(),
         )
         data = copy.data
     pipe = expand(parse(data, source), prefix, local)
@@ -139,43 +137,6 @@ def expand(found: Mapping[str, Any], prefix: str, local: Mapping[str, Any]) -> P
             keys["target_share"] = float(share) * _share(offer) / total if total else 0.0
         pipe.machinetypes[name] = _merged(keys, own)
     return pipe
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``condor_vac pipe``."""
-    parser.add_argument("source", metavar="URL-or-FILE", help="the pipe")
-    parser.add_argument("--prefix", default="pipe", help="what the machinetypes' names begin with (%(default)s)")
-    parser.add_argument("--local", metavar="FILE", help="the site's settings for these machinetypes, a JSON object")
-    parser.add_argument("--cache", metavar="FILE", help="keep a copy here, and use it while it is fresh")
-    parser.add_argument(
-        "--last-good-seconds",
-        type=int,
-        default=KEEP_SECONDS,
-        metavar="S",
-        help="how old the copy may be that serves while the server does not answer (%(default)s)",
-    )
-    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Show what machinetypes the pipe gives this site. Raises VacError."""
-    local = f.load_object(args.local) if args.local else {}
-    if not isinstance(local, Mapping):
-        raise UsageError(f"{args.local}: must hold one JSON object; correct the file")
-    pipe = read(args.source, args.prefix, local, args.cache, args.last_good_seconds)
-    if args.json:
-        print(json.dumps(asdict(pipe), indent=1, sort_keys=True))
-        return 0
-    for name, keys in pipe.machinetypes.items():
-        print(f"{name}:")
-        for key, value in keys.items():
-            print(f"  {key}: {json.dumps(value)}")
-    for note in pipe.notes:
-        print(f"note: {note}")
-    if pipe.problem is not None:
-        print(f"note: a copy of {pipe.age:.0f} s ago is shown: {pipe.problem}")
-    print(f"{len(pipe.machinetypes)} machinetypes; to be read again after {pipe.cache_seconds} s")
-    return 0
 
 
 def _accepted(offer: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:

@@ -18,7 +18,7 @@ import sys
 sys.path.insert(0, "/checkout/src")
 sys.dont_write_bytecode = True
 POLICY
-from condor_vac.factory.process import main
+from condor_vac.cli.factory import main
 sys.exit(main())
 """
 

@@ -37,7 +37,7 @@ LATE = (
     "traceback",
     "urllib.parse",
     "condor_vac.worker.vm.ending",
-    "condor_vac.factory.proxy",
+    "condor_vac.worker.vm.user_proxy",
 )
 
 

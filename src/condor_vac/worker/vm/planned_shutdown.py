@@ -10,11 +10,8 @@ time was planned by it.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import time
-from typing import TYPE_CHECKING
 
 from condor_vac import RUN_DIRECTORY
 from condor_vac.base import atomic
@@ -22,9 +19,6 @@ from condor_vac.base.errors import VacError
 from condor_vac.worker import privileges, sandbox
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.vm import features
-
-if TYPE_CHECKING:
-    import argparse
 
 NAME = "shutdowntime"
 MESSAGE = "100 Shutdown of the machine as planned"
@@ -44,6 +38,26 @@ def planned(run_directory: str | None = None) -> int | None:
     if not re.fullmatch(r"[0-9]{1,12}", text):
         raise VacError(f"{path}: holds no Unix time; run condor_vac shutdowntime set or cancel")
     return int(text)
+
+
+def plan(when: int) -> None:
+    """Plan a shutdown at a time (Unix s). Raises VacError."""
+    try:
+        os.makedirs(RUN_DIRECTORY, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise VacError(f"{RUN_DIRECTORY}: {error.strerror}; plan a shutdown as root") from error
+    atomic.write(f"{RUN_DIRECTORY}/{NAME}", f"{when}\n".encode())
+
+
+def cancel() -> None:
+    """Call the planned shutdown off, if there is one. Raises VacError."""
+    path = f"{RUN_DIRECTORY}/{NAME}"
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise VacError(f"{path}: {error.strerror}; call a shutdown off as root") from error
 
 
 def tell(lease: Lease, when: int | None, execute: str) -> None:
@@ -95,50 +109,3 @@ def _current(directory: int, key: str) -> str | None:
             os.close(fd)
         return text if re.fullmatch(r"[0-9]{1,12}", text) else None
     return None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of ``condor_vac shutdowntime``."""
-    parser.add_argument("--json", action="store_true", help="print the planned time as JSON")
-    verbs = parser.add_subparsers(dest="verb", metavar="show|set|cancel", required=True)
-    verbs.add_parser("show", help="print the planned shutdown, if there is one")
-    setter = verbs.add_parser("set", help="plan a shutdown; VMs hear of it within the watch's interval")
-    setter.add_argument("time", metavar="TIME", type=_moment, help="Unix time, or +SECONDS from now")
-    verbs.add_parser("cancel", help="call the planned shutdown off")
-
-
-def run(args: argparse.Namespace) -> int:
-    """``condor_vac shutdowntime``; ``show`` exits 1 when none is planned."""
-    path = f"{RUN_DIRECTORY}/{NAME}"
-    if args.verb == "set":
-        try:
-            os.makedirs(RUN_DIRECTORY, mode=0o755, exist_ok=True)
-        except OSError as error:
-            raise VacError(f"{RUN_DIRECTORY}: {error.strerror}; plan a shutdown as root") from error
-        atomic.write(path, f"{args.time}\n".encode())
-    elif args.verb == "cancel":
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise VacError(f"{path}: {error.strerror}; call a shutdown off as root") from error
-    when = planned()
-    if args.json:
-        print(json.dumps({"shutdowntime": when}))
-    elif when is None:
-        print("no shutdown is planned")
-    else:
-        print(f"shutdown planned at {time.strftime('%Y-%m-%d %H:%M:%S %z', time.localtime(when))} ({when})")
-    return 1 if args.verb == "show" and when is None else 0
-
-
-def _moment(word: str) -> int:
-    import argparse  # noqa: PLC0415 - for people only
-
-    if not re.fullmatch(r"\+?[0-9]{1,12}", word):
-        raise argparse.ArgumentTypeError(f"{word!r} is neither a Unix time nor +SECONDS")
-    moment = int(time.time()) + int(word) if word.startswith("+") else int(word)
-    if moment < time.time() - 60:
-        raise argparse.ArgumentTypeError(f"{word} is in the past; for SECONDS from now write +{word}")
-    return moment

@@ -188,16 +188,12 @@ def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) 
 
 
 def _proxy(kind: Machinetype, sandbox: str) -> dict[str, bytes]:
-    """The option that holds the VM's proxy; its file is taken away, since it is in the user data from here on."""
+    """The option that holds the VM's proxy, if its machinetype gives it one."""
     if not kind.user_data_proxy:
         return {}
-    from condor_vac.factory import proxy  # noqa: PLC0415 - only for VMs that get one
+    from condor_vac.worker.vm import user_proxy  # noqa: PLC0415 - MEASURE
 
-    path = f"{sandbox}/{machinetype.PROXY_NAME}"
-    data = atomic.read(path, user_data.TEMPLATE_LIMIT)
-    proxy.check_lifetime(data, kind, time.time())
-    os.unlink(path)
-    return {"x509_proxy": data}
+    return {"x509_proxy": user_proxy.take(kind, sandbox)}
 
 
 def _files(paths: Mapping[str, str], sandbox: str) -> dict[str, bytes]:

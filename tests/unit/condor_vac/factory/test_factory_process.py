@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import json
 import logging
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.cli import dispatch
 from condor_vac.factory import cycle as factory_cycle
 from condor_vac.factory import process, scheduler_job
 from tests.integration.factory.greedy import Policy as Greedy
@@ -74,11 +74,7 @@ class Site:
 
     def run(self, signals: Signals | None = None, **options: Any) -> int:
         self.patch.setattr(process, "_sleep", signals or Signals())
-        args = argparse.Namespace(
-            machinetype=str(self.file), state=str(self.state), once=False, dry_run=False, bindings=None
-        )
-        vars(args).update(options)
-        return process.run(args)
+        return process.run(str(self.file), str(self.state), **options)
 
     def log(self) -> str:
         return (self.state / "factory.log").read_text()
@@ -214,7 +210,8 @@ def test_the_log_tells_changes_only_and_is_rotated(site: Site) -> None:
 
 
 def test_a_dry_run_prints_its_plan_and_leaves_no_trace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    assert site.run(dry_run=True) == 0
+    words = ["factory", str(site.file), "--state", str(site.state), "--dry-run"]
+    assert dispatch.main(words) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["submit"] == 4
     assert not site.pool.done

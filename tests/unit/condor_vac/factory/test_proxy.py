@@ -18,6 +18,7 @@ from condor_vac.base.errors import UsageError, VacError
 from condor_vac.cli import dispatch
 from condor_vac.factory import proxy, submit_description
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
+from condor_vac.worker.vm import user_proxy
 from tests.unit.grid import Authority, openssl
 
 HOST = "/DC=org/DC=site/OU=hosts/CN=vac01.site.example"
@@ -218,12 +219,12 @@ def test_a_waiting_vms_proxy_is_renewed_in_time(
     first = file.read_bytes()
     assert not proxy.renew(credential, str(tmp_path), m, now + proxy.SPARE_SECONDS / 2 - 60)
     later = now + proxy.SPARE_SECONDS / 2 + 60
-    proxy.check_lifetime(first, m, later)
+    user_proxy.check_lifetime(first, m, later)
     assert proxy.renew(credential, str(tmp_path), m, later)
     assert file.read_bytes() != first
-    proxy.check_lifetime(file.read_bytes(), m, later + proxy.SPARE_SECONDS / 2)
+    user_proxy.check_lifetime(file.read_bytes(), m, later + proxy.SPARE_SECONDS / 2)
     with pytest.raises(VacError, match="before this VM may"):
-        proxy.check_lifetime(first, m, now + proxy.SPARE_SECONDS + 10)
+        user_proxy.check_lifetime(first, m, now + proxy.SPARE_SECONDS + 10)
     assert verify(authority, file, "-attime", str(int(later))).strip().endswith("OK")
     proxy.remove(str(tmp_path))
     proxy.remove(str(tmp_path))
@@ -233,7 +234,7 @@ def test_a_waiting_vms_proxy_is_renewed_in_time(
 @pytest.mark.parametrize("pem", [b"", b"x" * 100, b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_what_came_with_a_job_may_be_no_proxy(host: tuple[str, str], pem: bytes) -> None:
     with pytest.raises(VacError, match="holds no certificate"):
-        proxy.check_lifetime(pem, kind(host), time.time())
+        user_proxy.check_lifetime(pem, kind(host), time.time())
 
 
 def test_keys_that_belong_together(host: tuple[str, str]) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.cli import dispatch
+from condor_vac.cli.render_user_data import parse_settings
 from condor_vac.model import user_data
-from condor_vac.model.user_data import ALIASES, NAMES, Values, parse_settings, render
+from condor_vac.model.user_data import ALIASES, NAMES, Values, render
 
 
 def _all_values() -> dict[str, bytes]:

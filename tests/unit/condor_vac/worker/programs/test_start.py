@@ -14,7 +14,7 @@ SOURCE = Path(__file__).resolve().parents[5] / "src"
 HEAVY = {
     "argparse", "dataclasses", "decimal", "email", "hashlib", "http.client", "inspect", "logging", "pathlib", "random",
     "shutil", "subprocess", "tempfile", "traceback", "urllib.parse", "urllib.request", "uuid",
-    "condor_vac.cli.dispatch", "condor_vac.base.fetch", "condor_vac.factory.proxy",
+    "condor_vac.cli.dispatch", "condor_vac.base.fetch", "condor_vac.worker.vm.user_proxy",
 }  # fmt: skip
 NOT_FOR = {
     "condor_vac.worker.programs.xml_script": {"condor_vac.model.machinetype", "condor_vac.condor.chirp", "socket"},

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -11,14 +10,13 @@ from pathlib import Path
 import pytest
 
 from condor_vac.base.errors import VacError
+from condor_vac.cli import dispatch
 from condor_vac.worker.vm import planned_shutdown
 from tests.unit.condor_vac.worker.conftest import Node
 
 
 def command(*words: str) -> int:
-    parser = argparse.ArgumentParser()
-    planned_shutdown.add_arguments(parser)
-    return planned_shutdown.run(parser.parse_args(words))
+    return dispatch.main(["shutdowntime", *words])
 
 
 def test_set_show_cancel(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
