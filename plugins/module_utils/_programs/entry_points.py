@@ -19,7 +19,7 @@ SETS: dict[str, dict[str, str]] = {
         "/usr/local/libexec/vac_prepare_hook": "condor_vac.worker.programs.prepare_hook",
         "/usr/local/libexec/vac_exit_hook": "condor_vac.worker.programs.exit_hook",
         "/usr/local/libexec/libvirt_cernvm_script": "condor_vac.worker.programs.xml_script",
-        "/usr/local/libexec/vac_lease": "condor_vac.worker.lease.grant",
+        "/usr/local/libexec/vac_lease": "condor_vac.worker.programs.lease_helper",
         "/usr/local/libexec/vac_watch": "condor_vac.worker.programs.watch",
         LIBVIRT_HOOK: "condor_vac.worker.programs.libvirt_hook",
     },
@@ -53,7 +53,11 @@ if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
 
 # They use the standard library alone, and a VM waits for each of them: no look for other packages (-S).
 WITHOUT_SITE = frozenset(
-    {"condor_vac.worker.programs.exit_hook", "condor_vac.worker.programs.libvirt_hook", "condor_vac.worker.lease.grant"}
+    {
+        "condor_vac.worker.programs.exit_hook",
+        "condor_vac.worker.programs.libvirt_hook",
+        "condor_vac.worker.programs.lease_helper",
+    }
 )
 
 

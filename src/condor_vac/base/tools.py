@@ -33,8 +33,8 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """Run a program and return what it printed. ``timeout`` in seconds. Raises ToolError."""
-    # Here, since half of the programs that a VM waits for run no others, and this import is a tenth of their start.
-    import subprocess  # noqa: PLC0415
+    # Half of the programs that a VM waits for run no others.
+    import subprocess  # noqa: PLC0415 - 1.6 ms of 22
 
     name = argv[0]
     path = find(name)

@@ -37,7 +37,7 @@ def check_url(url: str) -> str:
 
 def parse(url: str, first: urllib.parse.SplitResult | None = None) -> urllib.parse.SplitResult:
     """The URL's parts; ``first`` is where redirects began, None for that itself. Raises FetchError."""
-    import urllib.parse  # noqa: PLC0415 - most machinetypes name no URL
+    import urllib.parse  # noqa: PLC0415 - 0.5 ms of 27, at each VM's start
 
     shown = ascii(url[:120])
     if len(url) > _URL_LIMIT or not re.fullmatch(_URL, url):

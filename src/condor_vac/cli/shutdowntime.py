@@ -8,7 +8,7 @@ import json
 import re
 import time
 
-from condor_vac.worker.vm import planned_shutdown
+from condor_vac.worker import shutdown_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """``condor_vac shutdowntime``; ``show`` exits 1 when none is planned."""
     if args.verb == "set":
-        planned_shutdown.plan(args.time)
+        shutdown_plan.plan(args.time)
     elif args.verb == "cancel":
-        planned_shutdown.cancel()
-    when = planned_shutdown.planned()
+        shutdown_plan.cancel()
+    when = shutdown_plan.planned()
     if args.json:
         print(json.dumps({"shutdowntime": when}))
     elif when is None:

@@ -99,7 +99,7 @@ def _read_config(path: str) -> tuple[str, int, str]:
 
 @contextlib.contextmanager
 def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
-    import socket  # noqa: PLC0415 - a VM's start writes literals and tells nobody
+    import socket  # noqa: PLC0415 - 1.4 ms of 27, at no VM's start
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -73,7 +73,7 @@ def _child(writer: int, identity: tuple[int, int, list[int]], work: Callable[[],
     finally:
         # A programming error: its traceback is the only thing that says where. Then out, whatever happened.
         if not answer:
-            import traceback  # noqa: PLC0415 - for that alone
+            import traceback  # noqa: PLC0415 - 1.3 ms of 21, for this alone
 
             traceback.print_exc()
         os._exit(0)

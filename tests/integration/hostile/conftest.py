@@ -95,7 +95,9 @@ class Hostile:
     ) -> subprocess.CompletedProcess[bytes]:
         """vac_lease as sudo would run it for this user; ``environment`` is more of it."""
         given = {"SUDO_UID": str(uid), "SUDO_GID": str(GID), **(environment or {})}
-        return self.run("condor_vac.worker.lease.grant", action, stdin=json.dumps(request).encode(), environment=given)
+        return self.run(
+            "condor_vac.worker.programs.lease_helper", action, stdin=json.dumps(request).encode(), environment=given
+        )
 
     def prepare(self, ad: str, sandbox: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """The prepare hook as the starter runs it."""
@@ -132,7 +134,7 @@ class _Call(socketserver.StreamRequestHandler):
             return
         environment = {"SUDO_UID": str(uid), "SUDO_GID": str(gid)}
         done = server.hostile.run(
-            "condor_vac.worker.lease.grant", *words[2:], stdin=self.rfile.read(), environment=environment
+            "condor_vac.worker.programs.lease_helper", *words[2:], stdin=self.rfile.read(), environment=environment
         )
         self.wfile.write(b"%d\0%s\0%s" % (done.returncode, done.stdout, done.stderr))
 

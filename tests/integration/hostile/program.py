@@ -23,10 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.condor import classads
-from condor_vac.worker import settings
+from condor_vac.worker import settings, shutdown_plan
 from condor_vac.worker.lease import console
 from condor_vac.worker.lease import store as lease_store
-from condor_vac.worker.vm import planned_shutdown
 
 # What the programs import where they need it.
 LATE = (
@@ -85,7 +84,7 @@ def main() -> int:
     tools.SYSTEM_PATH = f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     settings.load.__defaults__ = (f"{base}/worker.json",)
     lease_store.Store.__init__.__defaults__ = (f"{base}/run",)
-    vars(planned_shutdown)["RUN_DIRECTORY"] = f"{base}/run"
+    vars(shutdown_plan)["RUN_DIRECTORY"] = f"{base}/run"
     for function in (console.path, console.orphans):
         function.__defaults__ = (f"{base}/console",)
     sys.argv = [name, *sys.argv[5:]]

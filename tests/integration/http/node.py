@@ -71,10 +71,10 @@ LEASE = """
 import sys
 sys.path.insert(0, "@SOURCE@")
 from condor_vac.worker import settings
-from condor_vac.worker.lease import grant
+from condor_vac.worker.programs import lease_helper
 known = settings.from_mapping(@SETTINGS@, "test")
 settings.load = lambda: known
-sys.exit(grant.main())
+sys.exit(lease_helper.main())
 """
 
 
@@ -252,9 +252,9 @@ class HttpNode:
             without_libvirt = "from condor_vac.worker import libvirt\nlibvirt.active = dict\nsys.exit("
             program = program.replace("sys.exit(", without_libvirt)
         program = program.replace(
-            "from condor_vac.worker.lease import grant",
+            "from condor_vac.worker.programs import lease_helper",
             "from condor_vac.worker.lease import http_share\nhttp_share.NODE_NAMESPACE = '/proc/self/ns/mnt'\n"
-            "from condor_vac.worker.lease import grant",
+            "from condor_vac.worker.programs import lease_helper",
         )
         done = self.inside(
             sys.executable, "-c", program, action,

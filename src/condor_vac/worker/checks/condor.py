@@ -9,7 +9,8 @@ from typing import Any
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
-from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node, ads
+from condor_vac.worker import startd
+from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 
 _LIBEXEC = "/usr/local/libexec"
 # Row 5. How each value must look, and why.
@@ -125,7 +126,7 @@ def pool(node: Node) -> list[Finding]:
     """Row 9: ``condor_status -vm`` shows the node, so jobs can be matched to it."""
     name = str(node.slot.get("Machine"))
     constraint = f'HasVM =?= True && Machine == "{name}"'
-    if ads("condor_status", "-json", "-attributes", "Name,Machine", "-constraint", constraint):
+    if startd.ads("condor_status", "-json", "-attributes", "Name,Machine", "-constraint", constraint):
         return []
     host = node.knobs.get("collector_host", "the collector")
     remedy = f"look whether {host} runs, and whether its log refuses this node's token"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import shutil
 import stat
@@ -15,15 +14,13 @@ from typing import Any
 from condor_vac.base import fields, tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
-from condor_vac.worker import libvirt
+from condor_vac.worker import libvirt, startd
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.settings import Settings
 
 SETTINGS = settings_module.PATH
 CONVERGE = "run the site playbook for this node"
 TIMEOUT_SECONDS = 60.0
-MASTER_TRIES = 3
-_SLOT = "Name,Machine,HasVM,VM_Type,VMOfflineReason,TotalMemory,PartitionableSlot"
 _CONDOR_PATH = "/usr/lib/condor/libexec:/usr/libexec/condor"
 
 
@@ -116,40 +113,13 @@ class Node:
 
     @functools.cached_property
     def slot(self) -> dict[str, Any]:
-        """The startd's own ad of its (partitionable) slot, asked directly. Raises VacError."""
-        address = self.master.get("STARTD_Addr", "")
-        if not address:
-            raise VacError("no startd runs")
-        slots = ads("condor_status", "-direct", address, "-json", "-attributes", _SLOT)
-        return next((slot for slot in slots if slot.get("PartitionableSlot") is True), slots[0] if slots else {})
+        """The startd's own ad of its (partitionable) slot. Raises VacError."""
+        return startd.slot(self.master)
 
     @functools.cached_property
     def master(self) -> dict[str, str]:
-        """The master's ad of its daemons; empty if no condor_master runs. Raises VacError.
-
-        On a busy node condor_who gives up before the master has answered.
-        """
-        for _attempt in range(MASTER_TRIES):
-            output = tools.run(["condor_who", "-quick"], timeout=TIMEOUT_SECONDS)
-            pairs = (line.partition(" = ") for line in output.splitlines())
-            found = {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}
-            if found.get("MASTER") == "Alive":
-                return found
-            if self.unit("condor.service").get("ActiveState") != "active":
-                return {}
-        raise VacError("condor.service is active, but condor_master does not answer condor_who")
-
-
-def ads(*argv: str) -> list[dict[str, Any]]:
-    """The ads that a condor_* tool prints with -json; nothing at all is none. Raises VacError."""
-    text = tools.run(list(argv), timeout=TIMEOUT_SECONDS).strip()
-    try:
-        found = json.loads(text or "[]")
-    except ValueError as error:
-        raise VacError(f"{argv[0]}: its answer is no JSON: {error}") from error
-    if not isinstance(found, list) or not all(isinstance(ad, dict) for ad in found):
-        raise VacError(f"{argv[0]}: its answer is no list of ads")
-    return found
+        """The master's ad of its daemons; empty if no condor_master runs. Raises VacError."""
+        return startd.daemons()
 
 
 def unit_findings(node: Node, name: str, *, enabled: bool = True) -> list[Finding]:

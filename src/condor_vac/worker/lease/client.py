@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a job hook, which runs as the job's user, asks ``vac_lease`` for a lease or gives one back: by sudo."""
+"""How a job hook, which runs as the job's user, asks ``vac_lease`` to grant or release a lease: by sudo."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from condor_vac.base import tools
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.worker.lease.requests import AcquireRequest
 from condor_vac.worker.lease.store import Lease
 
 PROGRAM = "/usr/local/libexec/vac_lease"
@@ -16,25 +17,25 @@ TIMEOUT_SECONDS = 90.0
 _REFUSED = 2
 
 
-def acquire(request: Mapping[str, Any]) -> Lease:
-    """The lease for the request (keys: condor_vac.worker.lease.grant.CHECKS).
+def acquire(request: AcquireRequest) -> Lease:
+    """The lease for the request.
 
     Raises UsageError for one that will never be granted here, VacError for one that cannot be granted now.
     """
-    return Lease.from_mapping(_call("acquire", request))
+    return Lease.from_mapping(_call("acquire", request._asdict()))
 
 
 def release(uuid: str) -> None:
-    """Give the lease back; one that is gone is fine. Raises VacError."""
+    """Release the lease unless its VM runs; one that is gone is fine. Raises VacError."""
     _call("release", {"uuid": uuid})
 
 
 def end(sandbox: str, reason: str) -> None:
-    """Have the job in the sandbox told of its VM's end, and give its lease back. Raises VacError.
+    """Report the end of the VM to the job in the sandbox, and release its lease. Raises VacError.
 
     ``reason`` is HTCondor's exit reason; a sandbox without a lease is fine.
     """
-    _call("release", {"sandbox": sandbox, "reason": reason})
+    _call("end", {"sandbox": sandbox, "reason": reason})
 
 
 def _call(action: str, request: Mapping[str, Any]) -> dict[str, Any]:

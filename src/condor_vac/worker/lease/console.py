@@ -13,9 +13,8 @@ import os
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
 from condor_vac.worker import privileges, sandbox
-from condor_vac.worker.lease.store import CONSOLE_DIRECTORY, Lease, check_uuid
+from condor_vac.worker.lease.store import CONSOLE_DIRECTORY, CONSOLE_NAME, Lease, check_uuid
 
-NAME = "console.log"
 # What comes back with the job: the end of the console is what tells why a VM failed.
 KEPT_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 20.0
@@ -34,7 +33,7 @@ def hand_over(lease: Lease, execute: str) -> None:
 
     def write() -> None:
         with sandbox.opened(lease.sandbox, execute, lease.uid) as fd:
-            atomic.write_at(fd, NAME, data, mode=0o644)
+            atomic.write_at(fd, CONSOLE_NAME, data, mode=0o644)
 
     privileges.run_as(lease.uid, lease.gid, write, timeout=_TIMEOUT_SECONDS)
 

@@ -14,21 +14,14 @@ import ipaddress
 import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from condor_vac.base import tools
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.worker.lease.store import Export
 
 TIMEOUT_SECONDS = 20.0
 # Only what exportfs, its table and the kernel's export cache read alike, without any quoting.
 _PATH = r"(/[A-Za-z0-9_][A-Za-z0-9._+-]*)+"
-
-
-class Export(NamedTuple):
-    """One directory exported to one client address."""
-
-    directory: str
-    address: str
 
 
 def add(export: Export, uid: int, gid: int, *, writable: bool) -> None:

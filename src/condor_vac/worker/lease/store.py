@@ -19,14 +19,22 @@ from typing import Any, NamedTuple
 from condor_vac import EVIDENCE_CPU_FRACTION, RUN_DIRECTORY
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.worker.lease.nfs_exports import Export
 
 # libvirt's own log directory: virtlogd, which is root and confined by SELinux, writes the console there.
 CONSOLE_DIRECTORY = "/var/log/libvirt/qemu"
+# What a job gets of it, in its sandbox.
+CONSOLE_NAME = "console.log"
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # HTCondor's name of a VM: USER_CLUSTER.PROC, the user with @ as _.
 DOMAIN_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
 _FILE_LIMIT = 1 << 16
+
+
+class Export(NamedTuple):
+    """One directory exported by NFS to one client address."""
+
+    directory: str
+    address: str
 
 
 class Lease(NamedTuple):

@@ -8,7 +8,6 @@ before; then this finds no lease.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -24,7 +23,7 @@ def main() -> int:
     reason = sys.argv[1] if len(sys.argv) > 1 else "exit"
     try:
         if leased(sandbox, LEASES):
-            from condor_vac.worker.lease import client as lease_client  # noqa: PLC0415 - for the few that get here
+            from condor_vac.worker.lease import client as lease_client  # noqa: PLC0415 - 8 ms of 15
 
             lease_client.end(sandbox, reason)
     except VacError as error:
@@ -41,10 +40,14 @@ def leased(sandbox: str, directory: str) -> bool:
     named = f'"{sandbox}"'
     try:
         for name in os.listdir(directory):
-            # Given back meanwhile: then it is somebody else's, or there is nothing to do.
-            with contextlib.suppress(FileNotFoundError), open(f"{directory}/{name}", encoding="utf-8") as stream:
-                if named in stream.read():
-                    return True
+            try:
+                with open(f"{directory}/{name}", encoding="utf-8") as stream:
+                    text = stream.read()
+            except FileNotFoundError:
+                # Released meanwhile: then it is another job's, or there is nothing to do.
+                continue
+            if named in text:
+                return True
     except FileNotFoundError:
         return False
     except (OSError, UnicodeDecodeError) as error:

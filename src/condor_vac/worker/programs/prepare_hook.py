@@ -18,9 +18,10 @@ from condor_vac.base.errors import UsageError, VacError
 from condor_vac.condor import chirp
 from condor_vac.condor.classads import AD_LIMIT, Ad
 from condor_vac.worker import settings as settings_module
+from condor_vac.worker import shutdown_plan
 from condor_vac.worker.lease import client as lease_client
 from condor_vac.worker.lease.store import Lease
-from condor_vac.worker.vm import domain_xml, job_ad, planned_shutdown, preparation
+from condor_vac.worker.vm import domain_xml, job_ad, preparation
 from condor_vac.worker.vm.domain_xml import Host
 from condor_vac.worker.vm.job_ad import JobAd
 
@@ -54,7 +55,7 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
     """
     check(job)
     settings = settings_module.of_this_node()
-    when = planned_shutdown.planned()
+    when = shutdown_plan.planned()
     if when is not None and when <= time.time():
         raise VacError("this node is being shut down as planned; condor_vac shutdowntime cancel calls that off")
     kind = preparation.machinetype_of(job, sandbox)

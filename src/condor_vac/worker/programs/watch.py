@@ -19,13 +19,13 @@ from dataclasses import replace
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
 from condor_vac.condor import chirp
-from condor_vac.worker import libvirt, privileges, sandbox
+from condor_vac.worker import libvirt, privileges, sandbox, shutdown_plan
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.lease import store as lease_store
 from condor_vac.worker.lease.store import Lease, Store
 from condor_vac.worker.settings import Settings
-from condor_vac.worker.vm import outputs, planned_shutdown
-from condor_vac.worker.watch import cleanup, rules, vm_universe
+from condor_vac.worker.vm import outputs
+from condor_vac.worker.watch import cleanup, planned_shutdown, rules, vm_universe
 from condor_vac.worker.watch.rules import Sample
 
 # From the power button to the end: a VM writes its message and uploads logs in that time.
@@ -62,7 +62,7 @@ class Watch:
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
         errors: list[VacError] = []
         try:
-            self.shutdowntime = planned_shutdown.planned(self.store.run_directory)
+            self.shutdowntime = shutdown_plan.planned(self.store.run_directory)
         except VacError as error:
             errors.append(error)
         # Before the leases are listed: a domain that is seen here and has no lease then is nobody's.

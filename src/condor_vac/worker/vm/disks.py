@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import struct
 
 from condor_vac.base import tools
 from condor_vac.base.errors import UsageError, VacError
@@ -68,14 +67,16 @@ def backing_file(path: str) -> str | None:
     """
     try:
         with open(path, "rb") as stream:
-            magic, _version, offset, size = struct.unpack(">4sIQI", stream.read(20))
-            if magic != b"QFI\xfb" or size > 1023:
+            # Magic (4 bytes), version (4), offset (8) and size (4) of the backing file's name, all big-endian.
+            head = stream.read(20)
+            if len(head) < 20:
+                raise UsageError(f"{path}: not a qcow2 image, it is too short; correct its format")
+            offset, size = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:], "big")
+            if head[:4] != b"QFI\xfb" or size > 1023:
                 raise UsageError(f"{path}: not a qcow2 image; correct its format")
             if offset == 0:
                 return None
             stream.seek(offset)
             return stream.read(size).decode("utf-8", "surrogateescape")
-    except struct.error as error:
-        raise UsageError(f"{path}: not a qcow2 image, it is too short; correct its format") from error
     except (OSError, OverflowError) as error:
         raise VacError(f"{path}: cannot be read as a qcow2 image: {error}") from error

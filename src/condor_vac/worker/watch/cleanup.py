@@ -15,9 +15,10 @@ from functools import partial
 
 from condor_vac.base.errors import VacError
 from condor_vac.worker import libvirt
-from condor_vac.worker.lease import console, grant, http_share, nfs_exports
+from condor_vac.worker.lease import console, http_share, nfs_exports
 from condor_vac.worker.lease import store as lease_store
-from condor_vac.worker.lease.store import Lease, Store
+from condor_vac.worker.lease.release import release_once
+from condor_vac.worker.lease.store import Export, Lease, Store
 from condor_vac.worker.settings import Settings
 from condor_vac.worker.vm import ending
 
@@ -45,7 +46,7 @@ def over(found: Lease, store: Store, settings: Settings, log: Log) -> None:
     if now is None:
         return
     ending.finish(now, "unknown", settings.execute)
-    grant.give_back(now, settings, store)
+    release_once(now, settings, store)
     log(f"{found.domain}: had ended unnoticed; its job is told and its lease taken back")
 
 
@@ -56,7 +57,7 @@ def _orphan(found: Lease, store: Store, settings: Settings, running: Container[s
     if found.domain in running:
         log(f"{found.domain}: runs, but its job and sandbox are gone; destroying it")
         libvirt.destroy(found.domain)
-    if grant.give_back(found, settings, store):
+    if release_once(found, settings, store):
         log(f"{found.domain}: sandbox gone; lease of {found.address} taken back")
 
 
@@ -89,7 +90,7 @@ def _exports(store: Store, settings: Settings, log: Log) -> None:
             log(f"{export.directory}: exported to {export.address} again")
 
 
-def _ours(found: Iterable[nfs_exports.Export], execute: str) -> set[nfs_exports.Export]:
+def _ours(found: Iterable[Export], execute: str) -> set[Export]:
     return {export for export in found if export.directory.startswith(f"{execute}/dir_")}
 
 

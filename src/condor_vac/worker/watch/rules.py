@@ -14,7 +14,8 @@ from typing import Any
 
 from condor_vac.model import outcome_record
 from condor_vac.worker.lease.store import Lease
-from condor_vac.worker.vm import outputs, planned_shutdown
+from condor_vac.worker.vm import outputs
+from condor_vac.worker.watch import planned_shutdown
 
 # Several of the timer's periods: a run that is late is no absence.
 ABSENCE_SECONDS = 150.0

@@ -16,13 +16,12 @@ from collections.abc import Callable
 from condor_vac.base import atomic, tools
 from condor_vac.base.errors import VacError
 from condor_vac.condor import chirp
-from condor_vac.worker import kvm
+from condor_vac.worker import kvm, startd
 from condor_vac.worker.settings import Settings
 
 # At most one VM in this time fails on a node that is not well.
 LOOK_SECONDS = 300.0
 _LOOKED = "vm_universe_looked"
-_UPDATE_SECONDS = 60.0
 _OURS = "condor_vac: "
 _REASONS = ("VMGAHP_", _OURS)
 
@@ -37,12 +36,9 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
     """
     if not _due(f"{run_directory}/{_LOOKED}"):
         return
-    # Its imports take as long as a whole run of vac_watch.
-    from condor_vac.worker.checks.node import Node  # noqa: PLC0415
-
-    node = Node()
     try:
-        slot = node.slot if node.master.get("STARTD_Addr") else {}
+        master = startd.daemons()
+        slot = startd.slot(master) if master.get("STARTD_Addr") else {}
     except VacError as error:
         log(f"whether the startd offers VMs: {error}; asked again in {LOOK_SECONDS:.0f} s")
         return
@@ -53,17 +49,11 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
     if trouble is not None:
         wanted = f"{_OURS}KVM does not work: {trouble.what}"
         if offered or reason != wanted:
-            _tell("HasVM = false", f"VMOfflineReason = {chirp.literal(wanted)}")
+            startd.change_ad("HasVM = false", f"VMOfflineReason = {chirp.literal(wanted)}")
             log(f"the startd offers no VMs now: KVM does not work: {trouble.what}; {trouble.remedy}")
     elif not offered:
-        _tell("HasVM = true")
+        startd.change_ad("HasVM = true")
         log(f"the startd offered no VMs ({tools.one_line(str(reason).encode())}); it does again")
-
-
-def _tell(*lines: str) -> None:
-    """Change the startd's ad. Raises ToolError."""
-    text = "".join(f"{line}\n" for line in lines)
-    tools.run(["condor_update_machine_ad", "/dev/stdin"], timeout=_UPDATE_SECONDS, stdin=text.encode())
 
 
 def _due(path: str) -> bool:

@@ -130,6 +130,8 @@ class Pretended:
             **self.answers,
             **{f"systemctl show --property=LoadState,ActiveState,UnitFileState,After,Result,NeedDaemonReload {name}":
                (0, lines(unit)) for name, unit in self.units.items()},
+            **{f"systemctl show --property=ActiveState {name}": (0, f"ActiveState={unit.get('ActiveState')}\n")
+               for name, unit in self.units.items()},
             "condor.service": (0, lines({**UNIT, "After": "network.target libvirtd.service"})),
             "virtqemud.service": (0, lines({"LoadState": "not-found"})),
             "systemctl show": (0, lines(UNIT)),

@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from condor_vac.base import tools
-from condor_vac.worker import kvm, libvirt, settings
+from condor_vac.worker import kvm, libvirt, settings, shutdown_plan
 from condor_vac.worker.lease import console, grant, http_share
 from condor_vac.worker.lease import store as lease_store
+from condor_vac.worker.lease.requests import AcquireRequest, Caller
 from condor_vac.worker.lease.store import Lease, Store
-from condor_vac.worker.vm import planned_shutdown
 from condor_vac.worker.vm.job_ad import Disk, JobAd
 from tests.unit.condor_vac.worker.starter import Starter
 
@@ -130,7 +130,7 @@ class Node:
         return asked if "sandbox" in asked else {"sandbox": self.sandbox(), **asked}
 
     def acquire(self, **changes: Any) -> Lease:
-        return grant.acquire(self.request(**changes), grant.Caller(UID, GID), self.settings, self.store)
+        return grant.acquire(AcquireRequest(**self.request(**changes)), Caller(UID, GID), self.settings, self.store)
 
     def change(self, found: Lease, **values: Any) -> Lease:
         """Save the lease with other values."""
@@ -219,7 +219,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     }
     made = settings.from_mapping(described, "test")
     monkeypatch.setattr(settings, "load", lambda: made)
-    monkeypatch.setattr(planned_shutdown, "RUN_DIRECTORY", f"{base}/run")
+    monkeypatch.setattr(shutdown_plan, "RUN_DIRECTORY", f"{base}/run")
     if not ROOT:
         # What root's programs give to root's group is the user's own then.
         chown = os.chown

@@ -105,7 +105,7 @@ def test_entry_points_run_isolated_and_from_the_resolved_tree(node: Path) -> Non
     done = subprocess.run(
         [path, "acquire"], cwd=node, env={"PYTHONPATH": str(node)}, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "condor_vac.worker.lease.grant ()\n"
+    assert done.stdout == "condor_vac.worker.programs.lease_helper ()\n"
     command = subprocess.run([node / CLI[1:], "doctor"], capture_output=True, text=True, check=True)
     assert command.stdout == "condor_vac.cli.dispatch (['doctor'],)\n"
 
@@ -168,14 +168,15 @@ def test_rollback_without_a_previous_tree_fails_with_a_remedy(node: Path) -> Non
 def test_rollback_refuses_a_tree_changed_on_the_node(node: Path) -> None:
     old = install(node, "1.0")["tree"]
     install(node, "1.1")
-    (store(node) / old / "condor_vac/worker/lease/grant.py").write_text("evil = True\n")
+    (store(node) / old / "condor_vac/worker/programs/lease_helper.py").write_text("evil = True\n")
     result = run(at(node), {"state": "rollback"})
     assert result["failed"]
-    assert "condor_vac/worker/lease/grant.py" in result["msg"]
+    assert "condor_vac/worker/programs/lease_helper.py" in result["msg"]
 
 
 @pytest.mark.parametrize(
-    "name", ["condor_vac/worker/lease/grant.py", "condor_vac/worker/programs/prepare_hook.py", "manifest.json"]
+    "name",
+    ["condor_vac/worker/programs/lease_helper.py", "condor_vac/worker/programs/prepare_hook.py", "manifest.json"],
 )
 def test_a_file_changed_on_the_node_is_repaired(node: Path, name: str) -> None:
     tree = install(node)["tree"]

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.worker.lease import grant
-from condor_vac.worker.lease.grant import Caller
+from condor_vac.worker.lease import grant, requests
+from condor_vac.worker.lease.requests import AcquireRequest, Caller, ReleaseRequest
 from condor_vac.worker.libvirt import Domain
+from condor_vac.worker.programs import lease_helper
+from condor_vac.worker.programs.lease_helper import release_if_ended
 from tests.unit.condor_vac.worker.conftest import GID, ROOT, UID, Node, lease_files
 
 as_root = pytest.mark.skipif(not ROOT, reason="needs root: acts as two users")
@@ -73,7 +75,7 @@ def test_without_that_rule_there_is_no_lease(node: Node) -> None:
 
 
 def test_again_is_the_same_lease(node: Node) -> None:
-    request = node.request()
+    request = AcquireRequest(**node.request())
     who = Caller(UID, GID)
     first = grant.acquire(request, who, node.settings, node.store)
     (node.base / "exports").write_text("")
@@ -86,7 +88,7 @@ def test_release_takes_everything_back_and_twice_is_fine(node: Node) -> None:
     found = node.acquire()
     Path(found.console).write_bytes(b"booting\nlogin: ")
     for expected in (found.uuid, None):
-        released = grant.release_for({"uuid": found.uuid}, Caller(UID, GID), node.settings, node.store)
+        released = release_if_ended(ReleaseRequest(uuid=found.uuid), Caller(UID, GID), node.settings, node.store)
         assert (released.uuid if released else None) == expected
     assert node.exported() == []
     assert lease_files(node) == []
@@ -99,14 +101,14 @@ def test_release_while_the_vm_runs_is_refused(node: Node) -> None:
     found = node.acquire()
     node.run_domains(Domain(found.domain, 1, 1.0, 1))
     with pytest.raises(VacError, match="still runs"):
-        grant.release_for({"domain": found.domain}, Caller(UID, GID), node.settings, node.store)
+        release_if_ended(ReleaseRequest(domain=found.domain), Caller(UID, GID), node.settings, node.store)
     assert len(node.exported()) == 3
 
 
 def test_another_users_lease_is_not_released(node: Node) -> None:
     found = node.acquire()
     with pytest.raises(UsageError, match="another user"):
-        grant.release_for({"uuid": found.uuid}, Caller(UID + 1, GID), node.settings, node.store)
+        release_if_ended(ReleaseRequest(uuid=found.uuid), Caller(UID + 1, GID), node.settings, node.store)
 
 
 @pytest.mark.parametrize("failing", ["machinefeatures", "jobfeatures", "joboutputs"])
@@ -127,7 +129,7 @@ def test_addresses_are_given_once_until_there_are_none(node: Node) -> None:
     assert len(given) == 241
     with pytest.raises(VacError, match="no address"):
         node.acquire(sandbox=node.sandbox(999), domain="v_999.0")
-    grant.release_for({"domain": "v_100.0"}, Caller(UID, GID), node.settings, node.store)
+    release_if_ended(ReleaseRequest(domain="v_100.0"), Caller(UID, GID), node.settings, node.store)
     assert node.acquire(sandbox=str(node.execute / "dir_999"), domain="v_999.0").address in given
 
 
@@ -189,7 +191,7 @@ def test_only_a_sandbox_is_shared(node: Node, path: str) -> None:
     path = path.replace("@EXECUTE@", str(node.execute))
     with pytest.raises(UsageError, match="sandbox"):
         grant.acquire(
-            grant.read_request(json.dumps(node.request(sandbox=path)).encode()),
+            AcquireRequest.from_mapping(node.request(sandbox=path)),
             Caller(UID, GID),
             node.settings,
             node.store,
@@ -260,15 +262,15 @@ def test_another_users_directory_in_the_sandbox_is_refused(node: Node) -> None:
 def test_wrong_requests_are_refused(change: dict[str, Any], named: str) -> None:
     good = {"sandbox": "/x/dir_1", "domain": "v_1.0", "machinetype": "t"}
     good.update({"fizzle_seconds": 1, "max_wallclock_seconds": 1})  # type: ignore[dict-item]
-    grant.read_request(json.dumps(good).encode())
+    AcquireRequest.from_mapping(good)
     with pytest.raises(UsageError, match=named):
-        grant.read_request(json.dumps({**good, **change}).encode())
+        AcquireRequest.from_mapping({**good, **change})
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 60000, b" " * 70000, b'"x"'])
 def test_requests_that_are_no_object_are_refused(data: bytes) -> None:
     with pytest.raises(UsageError, match="request"):
-        grant.read_request(data)
+        requests.parse(data)
 
 
 @pytest.mark.parametrize(
@@ -303,15 +305,17 @@ def test_root_gets_no_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("0", "-1", ""):
         monkeypatch.setenv("SUDO_UID", value)
         with pytest.raises(UsageError, match="sudo"):
-            grant.caller()
+            lease_helper.caller()
     monkeypatch.setenv("SUDO_UID", "1000")
     monkeypatch.setenv("SUDO_GID", "1001")
-    assert grant.caller() == Caller(1000, 1001)
+    assert lease_helper.caller() == Caller(1000, 1001)
 
 
 @pytest.mark.parametrize("arguments", [[], ["acquire", "x"], ["steal"], ["--help"]])
 def test_command_refuses_other_arguments(arguments: list[str]) -> None:
-    code = "import sys; sys.path[:0] = ['src']; from condor_vac.worker.lease.grant import main; sys.exit(main())"
+    code = (
+        "import sys; sys.path[:0] = ['src']; from condor_vac.worker.programs.lease_helper import main; sys.exit(main())"
+    )
     done = subprocess.run([sys.executable, "-c", code, *arguments], input=b"{}", capture_output=True, check=False)
     assert done.returncode == 2
     assert b"usage" in done.stderr

@@ -12,8 +12,9 @@ import pytest
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.worker.lease import grant, http_share
-from condor_vac.worker.lease.grant import Caller
+from condor_vac.worker.lease.requests import AcquireRequest, Caller, ReleaseRequest
 from condor_vac.worker.lease.store import Lease
+from condor_vac.worker.programs.lease_helper import release_if_ended
 from condor_vac.worker.vm import preparation
 from condor_vac.worker.watch import cleanup
 from tests.unit.condor_vac.worker.conftest import GID, HTTP_GID, UID, Node, lease_files
@@ -65,7 +66,7 @@ def test_mounts_by_descriptor(node: Node) -> None:
 
 
 def test_again_mounts_nothing_anew(node: Node) -> None:
-    request = node.request(sharing="both")
+    request = AcquireRequest(**node.request(sharing="both"))
     who = Caller(UID, GID)
     first = grant.acquire(request, who, node.settings, node.store)
     mounted = node.called("mount")
@@ -78,7 +79,7 @@ def test_release_leaves_nothing(node: Node) -> None:
     found = node.acquire(sharing="both")
     Path(found.joboutputs, "kept").write_text("x")
     for _ in range(2):
-        grant.release_for({"uuid": found.uuid}, Caller(UID, GID), node.settings, node.store)
+        release_if_ended(ReleaseRequest(uuid=found.uuid), Caller(UID, GID), node.settings, node.store)
         assert http_share.addresses() == set()
         assert "/http/" not in (node.base / "mountinfo").read_text()
     assert Path(found.joboutputs, "kept").exists()
@@ -141,14 +142,14 @@ def test_a_directory_swapped_after_the_check_is_not_shown(node: Node, monkeypatc
 def test_what_the_node_does_not_share_is_refused(node: Node, here: list[str], asked: str) -> None:
     only = node.settings._replace(sharing=tuple(here))
     with pytest.raises(UsageError, match=f"shares by {here[0]} only"):
-        grant.acquire(node.request(sharing=asked), Caller(UID, GID), only, node.store)
+        grant.acquire(AcquireRequest(**node.request(sharing=asked)), Caller(UID, GID), only, node.store)
     assert lease_files(node) == []
 
 
 def test_a_node_without_nginxs_group_says_so(node: Node) -> None:
     other = node.settings._replace(http_group="no_such_group")
     with pytest.raises(VacError, match="no_such_group"):
-        grant.acquire(node.request(sharing="http"), Caller(UID, GID), other, node.store)
+        grant.acquire(AcquireRequest(**node.request(sharing="http")), Caller(UID, GID), other, node.store)
     assert lease_files(node) == []
 
 

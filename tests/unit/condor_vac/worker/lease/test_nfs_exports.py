@@ -9,7 +9,7 @@ import pytest
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.worker.lease import nfs_exports
-from condor_vac.worker.lease.nfs_exports import Export
+from condor_vac.worker.lease.store import Export
 from tests.unit.condor_vac.worker.conftest import Node
 
 ADDRESS = "192.168.86.10"

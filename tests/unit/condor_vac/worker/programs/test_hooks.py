@@ -20,10 +20,12 @@ import pytest
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.worker import kvm
 from condor_vac.worker.lease import client as lease_client
-from condor_vac.worker.lease import grant
+from condor_vac.worker.lease import grant, requests
+from condor_vac.worker.lease.requests import AcquireRequest, Caller, EndRequest, ReleaseRequest
 from condor_vac.worker.lease.store import Lease, boottime
 from condor_vac.worker.libvirt import Domain
 from condor_vac.worker.programs import exit_hook, libvirt_hook, prepare_hook
+from condor_vac.worker.programs.lease_helper import release_if_ended, report_end_and_release
 from condor_vac.worker.vm import iso
 from tests.unit.condor_vac.worker.conftest import GID, UID, Node, lease_files
 
@@ -61,12 +63,12 @@ def classad(attributes: dict[str, Any]) -> str:
 def call(node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """Run the prepare hook on an ad; returns (exit code, attributes printed). vac_lease is called directly."""
 
-    def acquire(request: dict[str, Any]) -> Lease:
-        asked = grant.read_request(json.dumps(request).encode())
-        return grant.acquire(asked, grant.Caller(UID, GID), node.settings, node.store)
+    def acquire(request: AcquireRequest) -> Lease:
+        asked = AcquireRequest.from_mapping(requests.parse(json.dumps(request._asdict()).encode()))
+        return grant.acquire(asked, Caller(UID, GID), node.settings, node.store)
 
     def release(uuid: str) -> None:
-        grant.release_for({"uuid": uuid}, grant.Caller(UID, GID), node.settings, node.store)
+        release_if_ended(ReleaseRequest(uuid=uuid), Caller(UID, GID), node.settings, node.store)
 
     monkeypatch.setattr(lease_client, "acquire", acquire)
     monkeypatch.setattr(lease_client, "release", release)
@@ -396,7 +398,7 @@ def leave(node: Node, monkeypatch: pytest.MonkeyPatch) -> Callable[[Lease, str],
     """Run the JOB_EXIT hook for a lease."""
 
     def end(sandbox: str, reason: str) -> None:
-        grant.end_for({"sandbox": sandbox, "reason": reason}, grant.Caller(UID, GID), node.settings, node.store)
+        report_end_and_release(EndRequest(sandbox, reason), Caller(UID, GID), node.settings, node.store)
 
     monkeypatch.setattr(lease_client, "end", end)
     monkeypatch.setattr(exit_hook, "LEASES", node.store.directory)
@@ -483,14 +485,14 @@ def test_an_end_for_another_reason_is_refused(node: Node, request_: dict[str, st
     found = started(node)
     asked = {key: value.replace("@", found.sandbox) for key, value in request_.items()}
     with pytest.raises(UsageError, match="exit, remove, hold, evict"):
-        grant.end_for(asked, grant.Caller(UID, GID), node.settings, node.store)
+        EndRequest.from_mapping(asked)
     assert (node.told(), len(lease_files(node))) == ({}, 1)
 
 
 def test_another_users_vm_is_not_ended(node: Node) -> None:
     found = started(node)
-    asked = {"sandbox": found.sandbox, "reason": "exit"}
-    assert grant.end_for(asked, grant.Caller(UID + 5, GID), node.settings, node.store) is None
+    asked = EndRequest(found.sandbox, "exit")
+    assert report_end_and_release(asked, Caller(UID + 5, GID), node.settings, node.store) is None
     assert (node.told(), len(lease_files(node))) == ({}, 1)
 
 

@@ -25,7 +25,7 @@ NOT_FOR = {
         "json",
     },
     "condor_vac.worker.programs.prepare_hook": {"socket"},
-    "condor_vac.worker.lease.grant": {"condor_vac.condor.chirp", "condor_vac.worker.vm.ending", "socket"},
+    "condor_vac.worker.programs.lease_helper": {"condor_vac.condor.chirp", "condor_vac.worker.vm.ending", "socket"},
 }
 
 
@@ -36,7 +36,7 @@ NOT_FOR = {
         "condor_vac.worker.programs.exit_hook",
         "condor_vac.worker.programs.libvirt_hook",
         "condor_vac.worker.programs.xml_script",
-        "condor_vac.worker.lease.grant",
+        "condor_vac.worker.programs.lease_helper",
     ],
 )
 def test_nothing_is_imported_that_most_vms_do_not_need(module: str) -> None:

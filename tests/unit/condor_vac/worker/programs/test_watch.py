@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import VacError
-from condor_vac.worker import kvm
+from condor_vac.worker import kvm, shutdown_plan
 from condor_vac.worker.lease import store as lease_store
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.libvirt import Domain
 from condor_vac.worker.programs import watch
-from condor_vac.worker.vm import outputs, planned_shutdown
+from condor_vac.worker.vm import outputs
 from tests.unit.condor_vac.worker.conftest import Node, lease_files
 
 
@@ -254,7 +254,7 @@ def feature(lease: Lease, key: str) -> int | None:
 
 
 def plan(node: Node, when: int | None) -> None:
-    path = Path(node.store.run_directory, planned_shutdown.NAME)
+    path = Path(node.store.run_directory, shutdown_plan.NAME)
     if when is None:
         path.unlink()
     else:
@@ -292,7 +292,7 @@ def test_when_the_planned_time_has_come_vms_are_stopped(node: Node, clock: Time)
 
 def test_a_plan_that_cannot_be_read_stops_nothing(node: Node, clock: Time) -> None:
     running(node, clock)
-    Path(node.store.run_directory, planned_shutdown.NAME).write_text("tomorrow")
+    Path(node.store.run_directory, shutdown_plan.NAME).write_text("tomorrow")
     assert any("shutdowntime" in error for error in look(node))
     assert actions(node) == []
 

@@ -42,7 +42,7 @@ def test_a_vm_keeps_to_the_version_it_was_prepared_with(
     first = put(node, b"first" * 20_000)
     disks = (Disk(f"{node.settings.image_dir}/vm.iso", "hda", False, "raw"), Disk("s.raw", "vda", True, "raw"))
     ready = preparation.with_images(job._replace(disks=disks), node.settings)
-    granted = node.acquire(**preparation.lease_request(ready, KIND, node.sandbox(), None, node.settings))
+    granted = node.acquire(**preparation.lease_request(ready, KIND, node.sandbox(), None, node.settings)._asdict())
     assert list(granted.images) == [first]
     assert image.users() == {first: [job.domain]}
     second = put(node, b"second" * 20_000)
@@ -66,5 +66,5 @@ def test_other_paths_stay_as_they_are(node: Node, job: JobAd) -> None:
         ready = preparation.with_images(job._replace(disks=(Disk(path, "hda", False, "raw"),)), node.settings)
         assert ready.disks[0].file == path
         asked = preparation.lease_request(ready, KIND, "/x", None, node.settings)
-        assert asked["images"] == []
+        assert asked.images == ()
     assert os.path.lexists(link)

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The planned shutdown of a worker node, which its VMs learn from their machine and job features.
+"""What VMs learn of a planned shutdown of their node: shutdowntime and shutdowntime_job (HSF-TN-2016-02).
 
-``condor_vac shutdowntime set TIME`` writes one Unix time to /run/condor_vac, which a reboot empties: then the
-shutdown is over. vac_watch tells every VM (shutdowntime and shutdowntime_job, HSF-TN-2016-02) and, when the
-time has come, presses the power buttons of those that are still there. The wall clock counts here, since the
-time was planned by it.
+vac_watch writes them into every VM's features and, when the time has come, presses the power buttons of those that
+are still there. The wall clock counts here, since the time was planned by it.
 """
 
 from __future__ import annotations
@@ -13,51 +11,16 @@ import contextlib
 import os
 import re
 
-from condor_vac import RUN_DIRECTORY
-from condor_vac.base import atomic
-from condor_vac.base.errors import VacError
 from condor_vac.worker import privileges, sandbox
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.vm import features
 
-NAME = "shutdowntime"
 MESSAGE = "100 Shutdown of the machine as planned"
 CAUSE = "shutdowntime"
 _KEYS = ("machinefeatures", "shutdowntime"), ("jobfeatures", "shutdowntime_job")
 _WORK_SECONDS = 20.0
 _LIMIT = 64
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def planned(run_directory: str | None = None) -> int | None:
-    """The planned shutdown in Unix s, None while none is planned. Raises VacError for a file that holds none."""
-    path = f"{run_directory or RUN_DIRECTORY}/{NAME}"
-    if not os.path.exists(path):
-        return None
-    text = atomic.read(path, _LIMIT).decode("ascii", "replace").strip()
-    if not re.fullmatch(r"[0-9]{1,12}", text):
-        raise VacError(f"{path}: holds no Unix time; run condor_vac shutdowntime set or cancel")
-    return int(text)
-
-
-def plan(when: int) -> None:
-    """Plan a shutdown at a time (Unix s). Raises VacError."""
-    try:
-        os.makedirs(RUN_DIRECTORY, mode=0o755, exist_ok=True)
-    except OSError as error:
-        raise VacError(f"{RUN_DIRECTORY}: {error.strerror}; plan a shutdown as root") from error
-    atomic.write(f"{RUN_DIRECTORY}/{NAME}", f"{when}\n".encode())
-
-
-def cancel() -> None:
-    """Call the planned shutdown off, if there is one. Raises VacError."""
-    path = f"{RUN_DIRECTORY}/{NAME}"
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise VacError(f"{path}: {error.strerror}; call a shutdown off as root") from error
 
 
 def tell(lease: Lease, when: int | None, execute: str) -> None:
