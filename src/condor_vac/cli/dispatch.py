@@ -2,8 +2,8 @@
 """The ``condor_vac`` command: finds the subcommand, runs it, turns errors into one line and an exit code.
 
 Exit codes: 0 good, 1 a finding or an error, 2 bad usage. Each subcommand is a module with
-``add_arguments(parser)`` and ``run(args) -> int``; it is imported only when it is asked for, because
-hooks and the lease helper start this way many times a minute.
+``add_arguments(parser)`` and ``run(args) -> int``, imported only when it is asked for, so that a command loads
+what it needs.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ import textwrap
 from typing import Any
 
 from condor_vac.base.errors import UsageError
-from condor_vac.worker.checks import CHECKS
 from condor_vac.worker.checks.node import Check, Node
+from condor_vac.worker.checks.table import CHECKS
 
 _WIDTH = 118
 _SHOWN = 500

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
-from condor_vac.worker import kvm as kvm_module
+from condor_vac.worker import kvm_device
 from condor_vac.worker.checks.node import CONVERGE, Check, Node, program, unit_findings
 
 # Each line: programs of which one must be there, and what for.
@@ -27,11 +27,11 @@ _PROGRAMS = (
 
 def processor(node: Node) -> list[Finding]:
     """Row 1 of the set-up list: the processor can virtualise, all of it."""
-    trouble = kvm_module.processor_trouble(node.root)
+    trouble = kvm_device.processor_trouble(node.root)
     if trouble is not None:
         return [_unless_emulated(node, trouble)]
-    flags = [set(line.split()) for line in re.findall(r"^flags\s*:(.*)$", node.text(kvm_module.CPUINFO), re.MULTILINE)]
-    able = sum(1 for found in flags if found & kvm_module.FLAGS)
+    flags = [set(line.split()) for line in re.findall(r"^flags\s*:(.*)$", node.text(kvm_device.CPUINFO), re.MULTILINE)]
+    able = sum(1 for found in flags if found & kvm_device.FLAGS)
     if able < len(flags):
         remedy = "enable AMD-V (SVM) or Intel VT-x in the BIOS for all of them"
         return [Finding(f"only {able} of {len(flags)} processors have the flag svm or vmx", remedy)]
@@ -40,13 +40,13 @@ def processor(node: Node) -> list[Finding]:
 
 def kvm(node: Node) -> list[Finding]:
     """/dev/kvm makes a virtual machine with a virtual CPU; both are gone again afterwards."""
-    trouble = kvm_module.device_trouble(node.root)
+    trouble = kvm_device.device_trouble(node.root)
     return [] if trouble is None else [_unless_emulated(node, trouble)]
 
 
 def libvirt(node: Node) -> list[Finding]:
     """libvirt runs guests in the way in which this node's VMs run: with KVM, or emulated."""
-    emulated = node.emulation and kvm_module.trouble(node.root) is not None
+    emulated = node.emulation and kvm_device.trouble(node.root) is not None
     kind, name = ("qemu", "emulation") if emulated else ("kvm", "KVM")
     try:
         root = parse(node.virsh("domcapabilities", "--virttype", kind))
@@ -59,7 +59,7 @@ def libvirt(node: Node) -> list[Finding]:
     return []
 
 
-def _unless_emulated(node: Node, trouble: kvm_module.Trouble) -> Finding:
+def _unless_emulated(node: Node, trouble: kvm_device.Trouble) -> Finding:
     """What keeps VMs from KVM: a note where they may be emulated instead."""
     if not node.emulation:
         return Finding(trouble.what, trouble.remedy)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from condor_vac.base import atomic, tools
 from condor_vac.base.errors import VacError
 from condor_vac.condor import chirp
-from condor_vac.worker import kvm, startd
+from condor_vac.worker import kvm_device, startd
 from condor_vac.worker.settings import Settings
 
 # At most one VM in this time fails on a node that is not well.
@@ -45,7 +45,7 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
     offered, reason = slot.get("HasVM") is True, slot.get("VMOfflineReason")
     if not offered and not (isinstance(reason, str) and reason.startswith(_REASONS)):
         return
-    trouble = None if settings.emulation else kvm.trouble()
+    trouble = None if settings.emulation else kvm_device.trouble()
     if trouble is not None:
         wanted = f"{_OURS}KVM does not work: {trouble.what}"
         if offered or reason != wanted:

@@ -17,10 +17,11 @@ import pytest
 from condor_vac.base import tools
 from condor_vac.base.findings import Finding
 from condor_vac.cli import dispatch, doctor
-from condor_vac.worker import kvm, network
-from condor_vac.worker.checks import CHECKS, host, sharing
+from condor_vac.worker import kvm_device, network
+from condor_vac.worker.checks import host, sharing
 from condor_vac.worker.checks import network as network_checks
 from condor_vac.worker.checks.node import Check, Node
+from condor_vac.worker.checks.table import CHECKS
 
 OWNER = getpass.getuser()
 SUBNET = "192.168.86.0/24"
@@ -462,7 +463,7 @@ def test_emulation_that_libvirt_does_not_offer_is_a_finding(node: Pretended) -> 
 def test_with_kvm_a_node_that_may_emulate_is_as_any_other(node: Pretended, monkeypatch: pytest.MonkeyPatch) -> None:
     node.write("/etc/condor_vac/worker.json", json.dumps({"emulation": True, "owners": [OWNER]}))
     domain_capabilities(node, "kvm")
-    monkeypatch.setattr(kvm, "device_trouble", lambda _root: None)
+    monkeypatch.setattr(kvm_device, "device_trouble", lambda _root: None)
     assert preflight(node) == {check.name: (True, [], []) for check in host.PREFLIGHT}
 
 

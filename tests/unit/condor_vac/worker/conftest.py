@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from condor_vac.base import tools
-from condor_vac.worker import kvm, libvirt, settings, shutdown_plan
+from condor_vac.worker import kvm_device, libvirt, settings, shutdown_plan
 from condor_vac.worker.lease import console, grant, http_share
 from condor_vac.worker.lease import store as lease_store
 from condor_vac.worker.lease.requests import AcquireRequest, Caller
@@ -102,7 +102,7 @@ class Node:
     store: Store
     starter: Starter
     # Why KVM does not work here.
-    kvm_trouble: kvm.Trouble | None = None
+    kvm_trouble: kvm_device.Trouble | None = None
 
     @property
     def execute(self) -> Path:
@@ -226,7 +226,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
         monkeypatch.setattr(os, "chown", lambda path, uid, gid: chown(path, uid, GID if gid == 0 else gid))
     starter = Starter()
     node = Node(base, made, Store(f"{base}/run"), starter)
-    monkeypatch.setattr(kvm, "trouble", lambda: node.kvm_trouble)
+    monkeypatch.setattr(kvm_device, "trouble", lambda: node.kvm_trouble)
     yield node
     starter.stop()
     shutil.rmtree(base)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.worker import kvm
+from condor_vac.worker import kvm_device
 from condor_vac.worker.lease import client as lease_client
 from condor_vac.worker.lease import grant, requests
 from condor_vac.worker.lease.requests import AcquireRequest, Caller, EndRequest, ReleaseRequest
@@ -152,7 +152,7 @@ def test_a_machinetypes_job(call: Callable[..., Any], node: Node, sandbox: str) 
 
 def test_whether_kvm_works_is_not_for_the_jobs_user_to_say(call: Callable[..., Any], node: Node, sandbox: str) -> None:
     """vac_prepare_hook may not be let into the device, and a job that it refused would come again at once."""
-    node.kvm_trouble = kvm.Trouble("/dev/kvm does not open: Permission denied", "look")
+    node.kvm_trouble = kvm_device.Trouble("/dev/kvm does not open: Permission denied", "look")
     code, printed = call(sandbox)
     assert (code, list(printed)) == (0, ["VMPARAM_vm_Disk"])
 

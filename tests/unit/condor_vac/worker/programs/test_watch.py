@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import VacError
-from condor_vac.worker import kvm, shutdown_plan
+from condor_vac.worker import kvm_device, shutdown_plan
 from condor_vac.worker.lease import store as lease_store
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.libvirt import Domain
@@ -393,7 +393,7 @@ def test_a_vm_universe_that_is_there_or_was_taken_away_otherwise_stays_as_it_is(
     assert node.called("condor_update_machine_ad") == []
 
 
-NO_KVM = kvm.Trouble('/dev/kvm makes no virtual CPU: "no"', "look at dmesg for kvm")
+NO_KVM = kvm_device.Trouble('/dev/kvm makes no virtual CPU: "no"', "look at dmesg for kvm")
 TAKEN = "condor_vac: KVM does not work: /dev/kvm makes no virtual CPU: "
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.worker import kvm, settings
+from condor_vac.worker import kvm_device, settings
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.programs import xml_script
 from condor_vac.worker.vm import domain_xml
@@ -103,7 +103,7 @@ def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
     assert root.findtext("seclabel/label") == f"+{lease.uid}:+{lease.gid}"
 
 
-BROKEN = kvm.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "look at dmesg for kvm")
+BROKEN = kvm_device.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "look at dmesg for kvm")
 
 
 @pytest.mark.parametrize(("mode", "gid"), [(0o660, 77), (0o666, None), (0o600, 77), (0o664, 77)])
@@ -111,7 +111,7 @@ BROKEN = kvm.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "l
 def test_kvm_is_used_where_it_works(
     node: Node, monkeypatch: pytest.MonkeyPatch, mode: int, gid: int | None, emulation: bool
 ) -> None:
-    monkeypatch.setattr(kvm, "DEVICE", f"{node.base}/kvm")
+    monkeypatch.setattr(kvm_device, "DEVICE", f"{node.base}/kvm")
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda path: {f"{node.base}/kvm": Status(0o020000 | mode, 77)}[path])
         assert Host.here(emulation=emulation) == Host(os.uname().machine, True, gid)

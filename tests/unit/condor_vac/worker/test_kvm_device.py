@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from condor_vac.base.errors import VacError
-from condor_vac.worker import kvm
+from condor_vac.worker import kvm_device
 
 
 class Kernel:
@@ -61,7 +61,7 @@ def cpuinfo(root: Path, *flags: str) -> None:
 def test_a_flag_and_a_virtual_cpu_are_kvm(root: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]) -> None:
     cpuinfo(root, *flags)
     kernel = Kernel(monkeypatch)
-    assert kvm.trouble(str(root)) is None
+    assert kvm_device.trouble(str(root)) is None
     assert (kernel.made, kernel.handles) == (["open", "vm", "vcpu"], [])
 
 
@@ -71,7 +71,7 @@ def test_without_the_flag_a_device_that_works_is_none(
 ) -> None:
     cpuinfo(root, *flags)
     kernel = Kernel(monkeypatch)
-    found = kvm.trouble(str(root))
+    found = kvm_device.trouble(str(root))
     assert found is not None
     assert "no processor has the flag svm or vmx" in found.what
     assert "BIOS" in found.remedy
@@ -82,7 +82,7 @@ def test_a_flag_elsewhere_in_cpuinfo_is_none(root: Path) -> None:
     (root / "proc/cpuinfo").write_text(
         "processor : 0\nmodel name : svm vmx\nvmx flags : vnmi\nflags : fpu\nbugs : svm\n"
     )
-    assert kvm.processor_trouble(str(root)) is not None
+    assert kvm_device.processor_trouble(str(root)) is not None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_device_that_does_not_work(
     root: Path, monkeypatch: pytest.MonkeyPatch, fails: str, error: int, words: str
 ) -> None:
     kernel = Kernel(monkeypatch, fails, error)
-    found = kvm.trouble(str(root))
+    found = kvm_device.trouble(str(root))
     assert found is not None
     assert found.what == f"/dev/kvm {words}"
     assert "dmesg" in found.remedy
@@ -106,7 +106,7 @@ def test_a_device_that_does_not_work(
 
 def test_no_device(root: Path) -> None:
     (root / "dev/kvm").unlink()
-    found = kvm.trouble(str(root))
+    found = kvm_device.trouble(str(root))
     assert found is not None
     assert (found.what, found.remedy[:12]) == ("there is no /dev/kvm", "modprobe kvm")
 
@@ -116,7 +116,7 @@ def test_a_file_in_the_devices_place_is_never_kvm(root: Path, monkeypatch: pytes
     (root / "dev/kvm").unlink()
     (root / "dev/kvm").write_text(content)
     kernel = Kernel(monkeypatch)
-    found = kvm.trouble(str(root))
+    found = kvm_device.trouble(str(root))
     assert found is not None
     assert found.what == "/dev/kvm is a file and no device"
     assert "/etc/tmpfiles.d/vac_kvm.conf" in found.remedy
@@ -126,4 +126,4 @@ def test_a_file_in_the_devices_place_is_never_kvm(root: Path, monkeypatch: pytes
 def test_no_proc(root: Path) -> None:
     (root / "proc/cpuinfo").unlink()
     with pytest.raises(VacError, match="mount /proc"):
-        kvm.trouble(str(root))
+        kvm_device.trouble(str(root))
