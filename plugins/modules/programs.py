@@ -118,7 +118,7 @@ repaired:
   type: list
   elements: str
   returned: success
-  sample: [condor_vac/hooks/prepare.py]
+  sample: [condor_vac/worker/programs/prepare_hook.py]
 pruned:
   description: Older trees that were removed.
   type: list

@@ -90,6 +90,7 @@ EXAMPLES = r"""
     commands:
       - /usr/local/libexec/vac_lease acquire
       - /usr/local/libexec/vac_lease release
+      - /usr/local/libexec/vac_lease end
 
 - name: Nobody may any more
   vacuum.htcondor.sudoers_rule:

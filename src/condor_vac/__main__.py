@@ -5,6 +5,6 @@ from __future__ import annotations
 
 import sys
 
-from condor_vac.cli import main
+from condor_vac.cli.dispatch import main
 
 sys.exit(main(sys.argv[1:]))

@@ -215,8 +215,8 @@ class Pool:
     def _install(self) -> None:
         """The programs where a site has them, run from the checkout."""
         for path, module, arguments in (
-            ("bin/condor_vac", "cli", "sys.argv[1:]"),
-            ("libexec/vac_factory", "factory", ""),
+            ("bin/condor_vac", "cli.dispatch", "sys.argv[1:]"),
+            ("libexec/vac_factory", "cli.factory", ""),
         ):
             entry = self.local / "usr_local" / path
             entry.write_text(ENTRY.format(module=module, arguments=arguments))

@@ -16,9 +16,9 @@ from tests.interpreters import CONSTRAINTS, ROOT, Version, dotted
 from tests.pythons import FOUND
 
 REQUIREMENTS = ROOT / "tests" / "pythons" / "requirements.txt"
-TESTS = ("tests/unit/condor_vac", "tests/unit/worker", "tests/unit/images", "tests/unit/proxies")
+TESTS = ("tests/unit/condor_vac",)
 # A picture needs matplotlib, which is an operator's and not a node's.
-LEFT_OUT = "tests/unit/condor_vac/simulate/test_simulate_command.py::test_plot_is_a_picture"
+LEFT_OUT = "tests/unit/condor_vac/cli/test_simulate_command.py::test_plot_is_a_picture"
 OTHERS = [version for version in FOUND if version != interpreters.own()]
 SHOWN_LINES = 80
 

@@ -86,6 +86,7 @@ CHECK = (
     Stage("scenarios", (*PYTEST, "tests/scenarios", "-k", _PLAYED)),
     Stage("syntax", ("tests/syntax",)),
     Stage("yamllint", ("yamllint", "--strict", ".")),
+    Stage("imports", ("tests/imports",)),
     Stage("ruff", ("ruff", "check", ".")),
     Stage("format", ("ruff", "format", "--check", ".")),
     Stage("headers", ("tests/check_headers",)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from condor_vac.policy import PROBE_WINDOW_SECONDS
+from condor_vac.policy.control_law import PROBE_WINDOW_SECONDS
 from condor_vac.simulate.play import OURS, POLICIES, compare, play
 from condor_vac.simulate.scenario import Fault, Scenario, load
 from condor_vac.simulate.world import Kind, World

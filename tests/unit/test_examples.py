@@ -12,8 +12,10 @@ import pytest
 import yaml
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes as inventory
 
-from condor_vac import pipe, submitfile, userdata
-from condor_vac.machinetype import Machinetype
+from condor_vac.factory import submit_description
+from condor_vac.model import user_data
+from condor_vac.model.machinetype import Machinetype
+from condor_vac.vac import pipe
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 FILES = sorted(path.name for path in EXAMPLES.glob("*.yml"))
@@ -56,7 +58,7 @@ def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None
         document = inventory.document(keys, found, "/d", "/i", {"owner": "vac"})
         machinetype = Machinetype.from_mapping(document, found)
         assert machinetype.accounting_group is not None, "shares need groups"
-        commands = submitfile.describe(machinetype)
+        commands = submit_description.describe(machinetype)
         text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"])
         submit = htcondor2.Submit(text)
         assert submit["vm_memory"] == str(machinetype.memory_mb)
@@ -65,9 +67,9 @@ def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None
 
 def test_the_sites_own_template_uses_no_name_in_vain() -> None:
     template = (EXAMPLES / "files" / "cloud_init.user_data").read_bytes()
-    rendered = userdata.render(
+    rendered = user_data.render(
         template,
-        userdata.Values(
+        user_data.Values(
             {
                 "machine_hostname": b"vm-1.vac.internal",
                 "uuid": b"6d3b0d5e-8f66-4f0f-9a5b-0d2f7f0d1c11",

@@ -69,7 +69,7 @@ def foreign(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_only_the_hostile_tests_are_skipped_for_who_is_not_root(uid: int, foreign: str) -> None:
-    found = marks(uid, HOSTILE, foreign, "tests/unit/condor_vac/test_outcome.py")
+    found = marks(uid, HOSTILE, foreign, "tests/unit/condor_vac/model/test_outcome.py")
     skipped = {name for name, given in found.items() if any(mark == "skip" for mark, _ in given)}
     hostile = {name for name in found if name.startswith(HOSTILE)}
     assert len(hostile) > 40

@@ -87,9 +87,9 @@ BREAKS = {
         "rm /etc/libvirt/hooks/qemu.d/condor_vac", "hooks", "qemu.d/condor_vac is missing", PROGRAMS
     ),
     "program edited": Break(
-        "echo '# debugging' >> /usr/local/lib/condor_vac/current/condor_vac/lease.py",
+        "echo '# debugging' >> /usr/local/lib/condor_vac/current/condor_vac/worker/lease/grant.py",
         "programs",
-        "condor_vac/lease.py",
+        "condor_vac/worker/lease/grant.py",
         PROGRAMS,
     ),
     "settings edited": Break(
@@ -160,7 +160,7 @@ def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box:
         assert play.status == 0, play.output
         assert words in " ".join(play.output.split()), play.output
     box.run("echo '# edited' >> /usr/local/libexec/vac_exit_hook")
-    box.run("echo '# edited' >> /usr/local/lib/condor_vac/current/condor_vac/ending.py")
+    box.run("echo '# edited' >> /usr/local/lib/condor_vac/current/condor_vac/worker/vm/ending.py")
     play = site({"worker_status_interval": 45, "worker_watch_interval": 20, "vacuum_manage_pool": False})
     assert play.status == 0, play.output
     assert {PROGRAMS, SETTINGS, CONFIGURATION} <= play.changed()

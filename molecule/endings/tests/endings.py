@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from condor_vac.judgement import DRY, ERROR, UNKNOWN
+from condor_vac.policy.judgement import DRY, ERROR, UNKNOWN
 
 # The guest waits for a task that never comes.
 WAITS = {"idle_seconds": "86400"}

@@ -12,10 +12,10 @@ import pytest
 from boxes import COMPLETED, PLACE, Box, leaks, nothing_leaked, of_clusters
 from endings import BY_THEMSELVES, ENDINGS, STOPPED_AS_PLANNED, STOPPED_FOR_A_LIMIT, Ending
 
-from condor_vac import observe
-from condor_vac.judgement import Judgement
-from condor_vac.machinetype import Machinetype
-from condor_vac.observation import Limits, Observation
+from condor_vac.factory import vm_jobs
+from condor_vac.model.machinetype import Machinetype
+from condor_vac.policy.judgement import Judgement
+from condor_vac.policy.observation import Limits, Observation
 
 # A limit of what never takes so long.
 SECONDS = 1800
@@ -114,9 +114,9 @@ def test_what_the_factory_makes_of_it(box: Box, ads: dict[str, dict[str, Any]], 
     ending = ENDINGS[name]
     described = json.loads(box.run(f"cat {PLACE}/{word(name)}/{word(name)}.json"))
     machinetype = Machinetype.from_mapping(described, name)
-    jobs = observe.queue([ads[name]], machinetype).jobs
+    jobs = vm_jobs.queue([ads[name]], machinetype).jobs
     now = max(job.entered for job in jobs)
-    seen = observe.observation(jobs, machinetype, now, ())
+    seen = vm_jobs.observation(jobs, machinetype, now, ())
     assert [(end.kind, end.abort) for end in seen.ended] == [(ending.kind, ending.abort)]
     judgement = Judgement(Limits())
     judgement.take_in(Observation(now, (), seen.ended))

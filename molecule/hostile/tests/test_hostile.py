@@ -53,7 +53,7 @@ def test_sudo_refuses_anything_else(box: Box, command: str) -> None:
 def test_vac_lease_refuses_other_arguments(box: Box, arguments: str) -> None:
     done = as_user(box, "vac", f"sudo -n {LEASE} {arguments}")
     assert (done.rc, done.stdout) == (2, "")
-    assert done.stderr.startswith("vac_lease: usage: vac_lease acquire|release|list")
+    assert done.stderr.startswith("vac_lease: usage: vac_lease acquire|release|end|list")
 
 
 @pytest.mark.parametrize("user", ["nobody", "daemon", "condor"])

@@ -40,7 +40,7 @@ def test_the_node_runs_the_artifacts_programs(box: Box) -> None:
     built = {entry["name"]: entry["chksum_sha256"] for entry in entries if entry["name"].endswith(".py")}
     listing = box.run("cd /usr/local/lib/condor_vac/current && find . -name '*.py' -exec sha256sum {} +")
     there = {name.removeprefix("./"): digest for digest, name in map(str.split, listing.splitlines())}
-    assert "condor_vac/lease.py" in there
+    assert "condor_vac/worker/lease/grant.py" in there
     assert {name: digest for name, digest in there.items() if built.get(f"src/{name}") != digest} == {}
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/condor_vac/current")
 
-from condor_vac import machinetype, observe, outcomerecord, submitfile
+from condor_vac.factory import submit_description, vm_jobs
+from condor_vac.model import machinetype, outcome_record
 
 PLACE = Path("/var/lib/condor_vac/tests")
 EXECUTE = Path("/var/lib/condor/execute")
@@ -30,7 +31,7 @@ SHARES = "/run/condor_vac/http/"
 # Leases that change during each of so many looks are those of VMs that come and go; the test looks again.
 LOOKS = 3
 KEYS = ",".join({
-    *observe.PROJECTION,
+    *vm_jobs.PROJECTION,
     *("NumJobStarts", "ShutdownMessage", "HoldReason"),
 })  # fmt: skip
 
@@ -80,7 +81,7 @@ def submit(name: str, count: int, changes: dict[str, Any]) -> None:
     }
     (place / f"{name}.json").write_text(json.dumps(described), "utf-8")
     kind = machinetype.Machinetype.from_mapping(described, name)
-    commands = submitfile.describe(kind, machinetype_file=f"{place}/{name}.json")
+    commands = submit_description.describe(kind, machinetype_file=f"{place}/{name}.json")
     commands.update({"initialdir": f"{place}/$(ProcId)", "log": "vm.log", "leave_in_queue": "False"})
     commands.update(changes.get("commands", {}))
     lines = [f"{key} = {value}" for key, value in commands.items() if value is not None]
@@ -116,7 +117,7 @@ def jobs() -> dict[str, Any]:
     for tool in (["condor_history", "-limit", "30"], ["condor_q", "-allusers"]):
         text = run(*tool, "-constraint", constraint, "-json", "-attributes", KEYS)
         ads += json.loads(text.strip() or "[]")
-    return {f"{ad['ClusterId']}.{ad['ProcId']}": dict(outcomerecord.completed(ad)) for ad in ads}
+    return {f"{ad['ClusterId']}.{ad['ProcId']}": dict(outcome_record.completed(ad)) for ad in ads}
 
 
 def domains() -> dict[str, int]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The virtual machines' network as libvirt describes it: built, brought into one form, and compared.
 
-The address table is the one that condor_vac.network computes on the node; a test holds the two together.
+The address table is the one that condor_vac.worker.network computes on the node; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -16,15 +16,15 @@ LIBVIRT_HOOK = "/etc/libvirt/hooks/qemu.d/condor_vac"
 # scheduler-universe job is the access point's; the command line is for both.
 SETS: dict[str, dict[str, str]] = {
     "worker": {
-        "/usr/local/libexec/vac_prepare_hook": "condor_vac.hooks.prepare",
-        "/usr/local/libexec/vac_exit_hook": "condor_vac.hooks.exit",
-        "/usr/local/libexec/libvirt_cernvm_script": "condor_vac.domain",
-        "/usr/local/libexec/vac_lease": "condor_vac.lease",
-        "/usr/local/libexec/vac_watch": "condor_vac.watch",
-        LIBVIRT_HOOK: "condor_vac.hooks.qemu",
+        "/usr/local/libexec/vac_prepare_hook": "condor_vac.worker.programs.prepare_hook",
+        "/usr/local/libexec/vac_exit_hook": "condor_vac.worker.programs.exit_hook",
+        "/usr/local/libexec/libvirt_cernvm_script": "condor_vac.worker.programs.xml_script",
+        "/usr/local/libexec/vac_lease": "condor_vac.worker.programs.lease_helper",
+        "/usr/local/libexec/vac_watch": "condor_vac.worker.programs.watch",
+        LIBVIRT_HOOK: "condor_vac.worker.programs.libvirt_hook",
     },
-    "factory": {"/usr/local/libexec/vac_factory": "condor_vac.factory"},
-    "cli": {"/usr/local/bin/condor_vac": "condor_vac.cli"},
+    "factory": {"/usr/local/libexec/vac_factory": "condor_vac.cli.factory"},
+    "cli": {"/usr/local/bin/condor_vac": "condor_vac.cli.dispatch"},
 }
 
 # realpath, not the link itself: a program that imports late must not mix two versions after a switch.
@@ -44,7 +44,7 @@ sys.exit(main({arguments}))
 
 # libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls say something.
 GUARDS = {
-    "condor_vac.hooks.qemu": """
+    "condor_vac.worker.programs.libvirt_hook": """
 if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
     sys.exit()
 """
@@ -52,7 +52,13 @@ if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
 
 
 # They use the standard library alone, and a VM waits for each of them: no look for other packages (-S).
-WITHOUT_SITE = frozenset({"condor_vac.hooks.exit", "condor_vac.hooks.qemu", "condor_vac.lease"})
+WITHOUT_SITE = frozenset(
+    {
+        "condor_vac.worker.programs.exit_hook",
+        "condor_vac.worker.programs.libvirt_hook",
+        "condor_vac.worker.programs.lease_helper",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class EntryPoint:
 
     def script(self, interpreter: str, current: str) -> str:
         """The text of the program. Isolated (-I), so that nothing of a job's environment counts."""
-        arguments = "sys.argv[1:]" if self.module == "condor_vac.cli" else ""
+        arguments = "sys.argv[1:]" if self.module == "condor_vac.cli.dispatch" else ""
         guard = GUARDS.get(self.module, "")
         more = "S" if self.module in WITHOUT_SITE else ""
         return SCRIPT.format(

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from condor_vac.observation import (
+from condor_vac.policy.observation import (
     FIZZLE,
     IDLE,
     LOST,

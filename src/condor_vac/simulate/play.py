@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from condor_vac.errors import UsageError
-from condor_vac.observation import Decision
-from condor_vac.policy import Policy
+from condor_vac.base.errors import UsageError
+from condor_vac.policy.control_law import Policy
+from condor_vac.policy.observation import Decision
 from condor_vac.simulate.peers import PEERS, Player, Seat
 from condor_vac.simulate.scenario import Scenario
 from condor_vac.simulate.world import Kind, World

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from condor_vac.errors import UsageError, VacError
+from condor_vac.base.errors import UsageError, VacError
 from condor_vac.simulate.scenario import Scenario
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -30,7 +30,7 @@ def check(name: str) -> None:
     if not os.path.isdir(os.path.dirname(name) or "."):
         raise UsageError(f"--plot: {name}: its directory does not exist; make it first")
     try:
-        import matplotlib  # noqa: F401, PLC0415 - needed for this option only
+        import matplotlib  # noqa: F401, PLC0415 - for --plot only, and not on every machine
     except ImportError as error:
         raise VacError(_MISSING) from error
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from condor_vac.errors import UsageError
-from condor_vac.observation import Limits
+from condor_vac.base.errors import UsageError
+from condor_vac.policy.observation import Limits
 
 Pair = tuple[float, float]
 FAULT_KINDS = ("error", "black_hole", "factory_killed", "factory_down", "schedd_unreachable", "hosts_lost")

@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from condor_vac import outcome
-from condor_vac.observation import IDLE, LOST, RUNNING, WITHDRAWN, Ended, Machine, Observation
+from condor_vac.model import outcome
+from condor_vac.policy.observation import IDLE, LOST, RUNNING, WITHDRAWN, Ended, Machine, Observation
 from condor_vac.simulate.meter import Meter
-from condor_vac.simulate.pool import Hosts, matches
+from condor_vac.simulate.negotiator import Hosts, matches
 from condor_vac.simulate.scenario import Fault, MachineType, Scenario
 
 STATUS_SECONDS = 10.0

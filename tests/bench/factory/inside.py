@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from condor_vac import machinetype, submitfile
-from condor_vac.factorycycle import Cycle
-from condor_vac.pool import Pool
+from condor_vac.condor.pool import Pool
+from condor_vac.factory import submit_description
+from condor_vac.factory.cycle import Cycle
+from condor_vac.model import machinetype
 
 # Four queries a cycle, as the seed's factory has them: what waits, what runs, what has run for long, what failed.
 SEED_CYCLE = """
@@ -62,7 +63,9 @@ def our_submit(order: dict[str, Any]) -> Callable[[], object]:
         batch = f"{order['directory']}/vms/bench-{time.time_ns()}"
         for number in range(order["count"]):
             os.makedirs(f"{batch}/{number}")
-        return pool.submit(submitfile.for_batch(submitfile.describe(m), order["batch"], batch, []), order["count"])
+        return pool.submit(
+            submit_description.for_batch(submit_description.describe(m), order["batch"], batch, []), order["count"]
+        )
 
     return work
 

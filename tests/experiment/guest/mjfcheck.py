@@ -14,13 +14,17 @@ import sys
 import zipfile
 from pathlib import Path
 
-from condor_vac import mjf
+from condor_vac.model import machine_job_features as mjf
 
-SOURCE = Path(mjf.__file__).parent
-MODULES = ("__init__", "atomic", "errors", "mjf", "mjf_check")
+SOURCE = Path(mjf.__file__).parents[1]
+MODULES = (
+    "__init__", "base/__init__", "base/atomic", "base/errors", "cli/__init__", "cli/mjf_check",
+    "model/__init__", "model/machine_job_features",
+)  # fmt: skip
 MAIN = """\
 import argparse, sys
-from condor_vac import errors, mjf_check
+from condor_vac.base import errors
+from condor_vac.cli import mjf_check
 parser = argparse.ArgumentParser(prog="mjf-check")
 mjf_check.add_arguments(parser)
 try:

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from condor_vac.observation import IDLE, Decision, Limits, Observation
+from condor_vac.policy.observation import IDLE, Decision, Limits, Observation
 
 MEMORY_SECONDS = 86400.0
 
 
 class Policy:
-    """As condor_vac.policy.Policy is used: decide, state, restore. Its state counts what it asked for."""
+    """As condor_vac.policy.control_law.Policy is used: decide, state, restore. Its state counts what it asked for."""
 
     def __init__(self, limits: Limits, asked: int = 0) -> None:
         self.limits = limits

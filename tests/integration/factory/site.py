@@ -18,18 +18,18 @@ import sys
 sys.path.insert(0, "/checkout/src")
 sys.dont_write_bytecode = True
 POLICY
-from condor_vac.factory import main
+from condor_vac.cli.factory import main
 sys.exit(main())
 """
 
 GREEDY = """
 sys.path.insert(0, "/checkout")
-sys.modules["condor_vac.policy"] = __import__("tests.integration.factory.greedy", fromlist=["Policy"])
+sys.modules["condor_vac.policy.control_law"] = __import__("tests.integration.factory.greedy", fromlist=["Policy"])
 """
 
 DYING = """
 import os, signal
-from condor_vac.pool import Pool
+from condor_vac.condor.pool import Pool
 submit = Pool.submit
 def dies(*words):
     if WHERE == "after":
@@ -118,7 +118,7 @@ class Site:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A ``condor_vac`` command of the owner, told where this test's files are."""
         code = "import sys; sys.path.insert(0, '/checkout/src'); sys.dont_write_bytecode = True; "
-        code += "from condor_vac.cli import main; sys.exit(main(sys.argv[1:]))"
+        code += "from condor_vac.cli.dispatch import main; sys.exit(main(sys.argv[1:]))"
         places = ("--machinetypes", self.directory, "--state", f"{self.directory}/states")
         return subprocess.run(
             self.pool.inside("python3", "-c", code, *words, *places, user=OWNER),
@@ -139,8 +139,8 @@ class Site:
         """Submit the factory as a scheduler-universe job; its id."""
         code = (
             "import sys; sys.path.insert(0, '/checkout/src'); sys.dont_write_bytecode = True\n"
-            "from condor_vac import factoryjob; from condor_vac.pool import Pool\n"
-            "commands = factoryjob.describe(sys.argv[1], sys.argv[2], sys.argv[3], '/pool/condor_config')\n"
+            "from condor_vac.factory import scheduler_job; from condor_vac.condor.pool import Pool\n"
+            "commands = scheduler_job.describe(sys.argv[1], sys.argv[2], sys.argv[3], '/pool/condor_config')\n"
             "print(Pool().submit(commands, 1))"
         )
         entry = f"{self.directory}/vac_factory"

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.integration.collection import own
-from tests.unit.worker.conftest import GID, UID, Node, node
+from tests.unit.condor_vac.worker.conftest import GID, UID, Node, node
 
 __all__ = ["node"]
 
@@ -95,17 +95,21 @@ class Hostile:
     ) -> subprocess.CompletedProcess[bytes]:
         """vac_lease as sudo would run it for this user; ``environment`` is more of it."""
         given = {"SUDO_UID": str(uid), "SUDO_GID": str(GID), **(environment or {})}
-        return self.run("condor_vac.lease", action, stdin=json.dumps(request).encode(), environment=given)
+        return self.run(
+            "condor_vac.worker.programs.lease_helper", action, stdin=json.dumps(request).encode(), environment=given
+        )
 
     def prepare(self, ad: str, sandbox: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
         """The prepare hook as the starter runs it."""
         found = {"_CONDOR_SCRATCH_DIR": sandbox, "_CONDOR_CHIRP_CONFIG": f"{sandbox}/.chirp.config", **environment}
         cwd = sandbox if os.path.isdir(sandbox) else "/"
-        return self.run("condor_vac.hooks.prepare", stdin=ad.encode(), uid=UID, cwd=cwd, environment=found)
+        return self.run(
+            "condor_vac.worker.programs.prepare_hook", stdin=ad.encode(), uid=UID, cwd=cwd, environment=found
+        )
 
     def ended(self, domain: str, reason: str = "shutdown") -> subprocess.CompletedProcess[bytes]:
         """libvirt's hook at the end of a VM."""
-        return self.run("condor_vac.hooks.qemu", domain, "release", "end", reason)
+        return self.run("condor_vac.worker.programs.libvirt_hook", domain, "release", "end", reason)
 
     def leases(self) -> list[dict[str, Any]]:
         directory = Path(self.node.store.directory)
@@ -129,7 +133,9 @@ class _Call(socketserver.StreamRequestHandler):
             self.wfile.write(b"1\0\0sudo: not allowed")
             return
         environment = {"SUDO_UID": str(uid), "SUDO_GID": str(gid)}
-        done = server.hostile.run("condor_vac.lease", *words[2:], stdin=self.rfile.read(), environment=environment)
+        done = server.hostile.run(
+            "condor_vac.worker.programs.lease_helper", *words[2:], stdin=self.rfile.read(), environment=environment
+        )
         self.wfile.write(b"%d\0%s\0%s" % (done.returncode, done.stdout, done.stderr))
 
 

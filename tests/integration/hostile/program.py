@@ -20,8 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "src"))
 
-from condor_vac import classads, console, leases, settings, shutdowntime, tools
-from condor_vac.errors import VacError
+from condor_vac.base import tools
+from condor_vac.base.errors import VacError
+from condor_vac.condor import classads
+from condor_vac.worker import settings, shutdown_plan
+from condor_vac.worker.lease import console
+from condor_vac.worker.lease import store as lease_store
 
 # What the programs import where they need it.
 LATE = (
@@ -31,8 +35,8 @@ LATE = (
     "subprocess",
     "traceback",
     "urllib.parse",
-    "condor_vac.ending",
-    "condor_vac.proxy",
+    "condor_vac.worker.vm.ending",
+    "condor_vac.worker.vm.user_proxy",
 )
 
 
@@ -79,8 +83,8 @@ def main() -> int:
     base, uid, gid, name = sys.argv[1:5]
     tools.SYSTEM_PATH = f"{base}/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     settings.load.__defaults__ = (f"{base}/worker.json",)
-    leases.Store.__init__.__defaults__ = (f"{base}/run",)
-    vars(shutdowntime)["RUN_DIRECTORY"] = f"{base}/run"
+    lease_store.Store.__init__.__defaults__ = (f"{base}/run",)
+    vars(shutdown_plan)["RUN_DIRECTORY"] = f"{base}/run"
     for function in (console.path, console.orphans):
         function.__defaults__ = (f"{base}/console",)
     sys.argv = [name, *sys.argv[5:]]

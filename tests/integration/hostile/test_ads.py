@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.hostile.conftest import Hostile, machinetype_job
-from tests.unit.worker.conftest import UID
+from tests.unit.condor_vac.worker.conftest import UID
 
 AD: dict[str, Any] = {
     "ClusterId": 7,
@@ -118,7 +118,7 @@ def granted(hostile: Hostile, sandbox: str, code: int, printed: dict[str, str], 
     ad = {**AD, **changes, "VMPARAM_vm_Disk": disk}
     domain = hostile.leases()[0]["domain"]
     head = f'VM_WORKING_DIR = "{sandbox}"\nVMPARAM_VM_NAME = "{domain}"\n'
-    done = hostile.run("condor_vac.domain", stdin=(head + text_of(ad)).encode(), cwd=sandbox)
+    done = hostile.run("condor_vac.worker.programs.xml_script", stdin=(head + text_of(ad)).encode(), cwd=sandbox)
     assert done.returncode == 0
     assert done.stdout.endswith(b"\n")
     assert done.stdout.count(b"\n") == 1

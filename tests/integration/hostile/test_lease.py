@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.integration.hostile.conftest import OTHER, Hostile
-from tests.unit.worker.conftest import UID
+from tests.unit.condor_vac.worker.conftest import UID
 
 DIRECTORIES = {"machinefeatures", "jobfeatures", "joboutputs"}
 
@@ -150,7 +150,9 @@ def test_a_request_for_more_than_there_is(hostile: Hostile, change: dict[str, An
 
 @pytest.mark.parametrize("arguments", [[], ["acquire", "-o", "rw"], ["exportfs"], ["--help"], ["acquire;id"]])
 def test_other_arguments(hostile: Hostile, arguments: list[str]) -> None:
-    done = hostile.run("condor_vac.lease", *arguments, environment={"SUDO_UID": str(UID), "SUDO_GID": str(UID)})
+    done = hostile.run(
+        "condor_vac.worker.programs.lease_helper", *arguments, environment={"SUDO_UID": str(UID), "SUDO_GID": str(UID)}
+    )
     assert done.returncode == 2
     assert b"usage" in done.stderr
 
@@ -159,9 +161,9 @@ def test_the_end_of_anothers_vm(hostile: Hostile) -> None:
     sandbox = hostile.node.sandbox(1)
     assert hostile.lease("acquire", request(hostile, sandbox)).returncode == 0
     asked = {"sandbox": sandbox, "reason": "exit"}
-    assert json.loads(hostile.lease("release", asked, uid=UID + 7).stdout) == {"released": None}
+    assert json.loads(hostile.lease("end", asked, uid=UID + 7).stdout) == {"released": None}
     # HTCondor may still be starting the VM.
-    early = hostile.lease("release", {**asked, "reason": "remove"})
+    early = hostile.lease("end", {**asked, "reason": "remove"})
     assert json.loads(early.stdout) == {"released": None}
     for wrong in (
         {**asked, "reason": "x\n"},
@@ -169,9 +171,10 @@ def test_the_end_of_anothers_vm(hostile: Hostile) -> None:
         {**asked, "uuid": "y"},
         {"sandbox": [sandbox]},
     ):
-        assert hostile.lease("release", wrong).returncode == 2
+        assert hostile.lease("end", wrong).returncode == 2
     assert len(hostile.leases()) == 1
-    done = hostile.lease("release", asked)
+    assert hostile.lease("release", asked).returncode == 2, "an end is a verb of its own"
+    done = hostile.lease("end", asked)
     assert json.loads(done.stdout)["released"], done.stderr
     assert hostile.leases() == []
 
@@ -180,7 +183,9 @@ def test_without_sudo(hostile: Hostile) -> None:
     stdin = json.dumps(request(hostile, hostile.node.sandbox(1))).encode()
     for uid, claim in ((0, None), (0, "0"), (0, "-1"), (0, "x"), (UID, "5"), (UID, str(UID))):
         environment = {} if claim is None else {"SUDO_UID": claim}
-        done = hostile.run("condor_vac.lease", "acquire", stdin=stdin, uid=uid, environment=environment)
+        done = hostile.run(
+            "condor_vac.worker.programs.lease_helper", "acquire", stdin=stdin, uid=uid, environment=environment
+        )
         assert done.returncode == 2
         assert b"sudo" in done.stderr
     nothing_granted(hostile)
@@ -191,7 +196,7 @@ def race(hostile: Hostile, requests: list[dict[str, Any]]) -> list[dict[str, Any
     environment = {"PATH": os.environ["PATH"], "SUDO_UID": str(UID), "SUDO_GID": str(UID + 1)}
     processes = [
         subprocess.Popen(
-            hostile.command("condor_vac.lease", "acquire"),
+            hostile.command("condor_vac.worker.programs.lease_helper", "acquire"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from condor_vac.leases import boottime
+from condor_vac.worker.lease.store import boottime
 from tests.integration.hostile.conftest import Hostile
-from tests.unit.worker.conftest import GID, UID
+from tests.unit.condor_vac.worker.conftest import GID, UID
 
 SECRET = b"200 root:$6$secret\n"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from condor_vac import context
-from condor_vac.guestscript import Guest
+from condor_vac.worker.vm import context
+from condor_vac.worker.vm.guest_script import Guest
 from tests.integration.http.node import GID, HTTP_USER, UID, HttpNode, missing
 
 KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== admin@site\n"

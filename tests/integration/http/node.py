@@ -70,10 +70,11 @@ os.execvpe(command[0], command, {**os.environ, "NGINX": "3:4;"})
 LEASE = """
 import sys
 sys.path.insert(0, "@SOURCE@")
-from condor_vac import lease, settings
+from condor_vac.worker import settings
+from condor_vac.worker.programs import lease_helper
 known = settings.from_mapping(@SETTINGS@, "test")
 settings.load = lambda: known
-sys.exit(lease.main())
+sys.exit(lease_helper.main())
 """
 
 
@@ -248,11 +249,12 @@ class HttpNode:
     def _lease(self, action: str, request: dict[str, Any]) -> str:
         program = self._filled(LEASE)
         if action == "release":
-            program = program.replace("sys.exit(", "from condor_vac import domains\ndomains.active = dict\nsys.exit(")
+            without_libvirt = "from condor_vac.worker import libvirt\nlibvirt.active = dict\nsys.exit("
+            program = program.replace("sys.exit(", without_libvirt)
         program = program.replace(
-            "from condor_vac import lease",
-            "from condor_vac import httpshare\nhttpshare.NODE_NAMESPACE = '/proc/self/ns/mnt'\n"
-            "from condor_vac import lease",
+            "from condor_vac.worker.programs import lease_helper",
+            "from condor_vac.worker.lease import http_share\nhttp_share.NODE_NAMESPACE = '/proc/self/ns/mnt'\n"
+            "from condor_vac.worker.programs import lease_helper",
         )
         done = self.inside(
             sys.executable, "-c", program, action,

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from condor_vac import features, mjf_check
+from condor_vac.cli import mjf_check
+from condor_vac.worker.vm import features
 from tests.integration.http.conftest import KEY, USER_DATA, Vm, start, write
 from tests.integration.http.node import GID, HTTP_USER, MAX_BODY_MB, METADATA, MJF, UID, HttpNode
 
@@ -97,10 +98,9 @@ def test_upload_file_appends_the_name(vm: Vm, tmp_path: Path) -> None:
 
 def test_mjf_check_reads_the_url(node: HttpNode, vm: Vm) -> None:
     """The check itself, in the VM's place."""
-    program = (
-        f"import sys; sys.path.insert(0, {str(Path(mjf_check.__file__).parents[1])!r}); from condor_vac import cli"
-    )
-    done = node.inside("python3", "-c", f"{program}; sys.exit(cli.main(['mjf-check', '--json', '{MJF}']))")
+    source = str(Path(mjf_check.__file__).parents[2])
+    program = f"import sys; sys.path.insert(0, {source!r}); from condor_vac.cli import dispatch"
+    done = node.inside("python3", "-c", f"{program}; sys.exit(dispatch.main(['mjf-check', '--json', '{MJF}']))")
     # Not bound to a VM's address: the node itself is no VM.
     assert done.returncode != 0
     assert "403" in done.stdout + done.stderr
@@ -118,12 +118,14 @@ def test_mjf_check_passes_where_a_vm_asks(node: HttpNode, vm: Vm) -> None:
     ):
         for key, value in keys.items():
             write(vm.sandbox / where / key, value.encode())
-    source = str(Path(mjf_check.__file__).parents[1])
+    source = str(Path(mjf_check.__file__).parents[2])
     route = ["ip", "route", "change", "table", "local", "local", "169.254.169.253", "dev", "lo", "src"]
     assert node.inside(*route, vm.address).returncode == 0
-    program = f"import sys; sys.path.insert(0, {source!r}); from condor_vac import cli"
+    program = f"import sys; sys.path.insert(0, {source!r}); from condor_vac.cli import dispatch"
     for place in ([MJF], [f"{MJF}/machinefeatures", f"{MJF}/jobfeatures"]):
-        done = node.inside("python3", "-c", f"{program}; sys.exit(cli.main(['mjf-check', '--strict', *{place!r}]))")
+        done = node.inside(
+            "python3", "-c", f"{program}; sys.exit(dispatch.main(['mjf-check', '--strict', *{place!r}]))"
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines()[-1].startswith("0 errors, 0 warnings")
     node.inside(*route, "169.254.169.253")

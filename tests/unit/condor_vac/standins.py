@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from condor_vac.machinetype import Machinetype
-from condor_vac.pool import PoolError
+from condor_vac.condor.pool import PoolError
+from condor_vac.model.machinetype import Machinetype
 
 NOW = 1_764_000_000.0
 OWN_JOB = "40.0"
@@ -49,7 +49,7 @@ def factory_ad(job: str = OWN_JOB, state: int = RUNNING, **attributes: Any) -> d
 
 
 class StandInPool:
-    """As condor_vac.pool.Pool is used; ``done`` holds every call that would have changed something."""
+    """As condor_vac.condor.pool.Pool is used; ``done`` holds every call that would have changed something."""
 
     bindings = "htcondor2"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from condor_vac import features, mjf
+from condor_vac.model import machine_job_features as mjf
+from condor_vac.worker.vm import features
 from tests.experiment.guest import mjfcheck
 
 VM = features.Vm(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from condor_vac import kvm, settings
+from condor_vac.worker import kvm_device, settings
 from tests.unit.roles.test_platforms import ROLES, resolve
 
 LINES = "f /dev/kvm 0600 root root\nz /dev/kvm 0600 root root\n"
@@ -53,25 +53,25 @@ def test_without_being_asked_no_vm_is_emulated() -> None:
 )
 def test_a_file_stands_in_for_a_device_that_is_not_there(emulation: Any, present: bool, written: bool) -> None:
     known = {"worker_emulation": emulation, "worker_virtualization": {"device": {"present": present}}}
-    files = {kvm.PLACEHOLDER: LINES} if written else {}
+    files = {kvm_device.PLACEHOLDER: LINES} if written else {}
     assert resolve("debian13", "{{ worker_kvm_files }}", **known) == files
     services = task("services.yml", "vacuum.htcondor.node_files")["vacuum.htcondor.node_files"]
-    assert resolve("debian13", services["absent"], **known) == ([] if written else [kvm.PLACEHOLDER])
+    assert resolve("debian13", services["absent"], **known) == ([] if written else [kvm_device.PLACEHOLDER])
     # The templates of the others are not what is tested here.
     known["worker_files"] = {"/etc/x": "y"}
     assert resolve("debian13", services["files"], **known) == {"/etc/x": "y", **files}
     known.update(worker_fragment="VM_TYPE = kvm", worker_http_files={})
-    assert (kvm.PLACEHOLDER in resolve("debian13", "{{ worker_recorded }}", **known)) is written
+    assert (kvm_device.PLACEHOLDER in resolve("debian13", "{{ worker_recorded }}", **known)) is written
 
 
 def test_libvirts_user_never_has_access_to_what_stands_in_for_the_device() -> None:
     known = {"worker_emulation": True, "worker_virtualization": {"device": {"present": False}}}
-    for line in resolve("debian13", "{{ worker_kvm_files }}", **known)[kvm.PLACEHOLDER].splitlines():
+    for line in resolve("debian13", "{{ worker_kvm_files }}", **known)[kvm_device.PLACEHOLDER].splitlines():
         _, path, mode, user, group = line.split()
-        assert (path, user, group) == (kvm.DEVICE, "root", "root")
+        assert (path, user, group) == (kvm_device.DEVICE, "root", "root")
         assert int(mode, 8) & 0o077 == 0
     # systemd gives the path to the group kvm, by a z line: of several, that of the last file counts.
-    assert kvm.PLACEHOLDER.rpartition("/")[2] > "static-nodes-permissions.conf"
+    assert kvm_device.PLACEHOLDER.rpartition("/")[2] > "static-nodes-permissions.conf"
 
 
 def test_preflight_looks_with_the_permission_and_before_each_step_that_asks_it() -> None:

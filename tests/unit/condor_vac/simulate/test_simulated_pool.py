@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from condor_vac.errors import UsageError
-from condor_vac.observation import Decision, Observation
+from condor_vac.base.errors import UsageError
+from condor_vac.policy.observation import Decision, Observation
+from condor_vac.simulate.negotiator import Hosts, matches
 from condor_vac.simulate.play import Factory, play
-from condor_vac.simulate.pool import Hosts, matches
 from condor_vac.simulate.scenario import Scenario, from_mapping, load
 from condor_vac.simulate.world import World
 

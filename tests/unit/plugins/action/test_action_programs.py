@@ -89,5 +89,5 @@ def test_the_collection_carries_its_own_programs() -> None:
     assert programs.SOURCE.name == "condor_vac"
     version, files = programs.load(programs.SOURCE)
     assert version
-    assert "condor_vac/cli.py" in files
+    assert "condor_vac/cli/dispatch.py" in files
     assert not [name for name in files if "__pycache__" in name]

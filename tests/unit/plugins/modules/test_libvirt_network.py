@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
 from ansible_collections.vacuum.htcondor.plugins.modules import libvirt_network
 
-from condor_vac import network
+from condor_vac.worker import network
 from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 UUID = "  <uuid>840d05ce-9518-497a-90be-4d3d81757abf</uuid>\n"

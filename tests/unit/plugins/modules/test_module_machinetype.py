@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 from ansible_collections.vacuum.htcondor.plugins.modules import machinetype
 
-from condor_vac import cli
+from condor_vac.cli import dispatch
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run
 
 ME = getpass.getuser()
@@ -45,7 +45,7 @@ class AccessPoint:
     def condor_vac(self, argv: list[str], _stdin: str) -> Answer:
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err):
-            rc = cli.main(argv[1:])
+            rc = dispatch.main(argv[1:])
         return rc, out.getvalue(), err.getvalue()
 
     def condor_submit(self, argv: list[str], stdin: str) -> Answer:
@@ -101,7 +101,7 @@ class AccessPoint:
 def _ap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AccessPoint:
     if ME == "root":
         # condor_vac refuses root as owner; the tests' files are root's all the same.
-        monkeypatch.setattr("condor_vac.machinetype._check_together", lambda *_: None)
+        monkeypatch.setattr("condor_vac.model.machinetype._check_together", lambda *_: None)
     return AccessPoint(tmp_path)
 
 

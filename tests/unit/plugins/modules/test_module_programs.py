@@ -26,7 +26,7 @@ INTERPRETER = "/usr/bin/python3"
 
 def package(version: str, **extra: str) -> dict[str, bytes]:
     """A package that has every module an entry point needs; *extra* are further module texts."""
-    files = {"condor_vac/__init__.py": f'__version__ = "{version}"\n', "condor_vac/hooks/__init__.py": ""}
+    files = {"condor_vac/__init__.py": f'__version__ = "{version}"\n'}
     for table in SETS.values():
         for module in table.values():
             files[module.replace(".", "/") + ".py"] = f"def main(*words):\n    print({module!r}, words)\n"
@@ -105,9 +105,9 @@ def test_entry_points_run_isolated_and_from_the_resolved_tree(node: Path) -> Non
     done = subprocess.run(
         [path, "acquire"], cwd=node, env={"PYTHONPATH": str(node)}, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "condor_vac.lease ()\n"
+    assert done.stdout == "condor_vac.worker.programs.lease_helper ()\n"
     command = subprocess.run([node / CLI[1:], "doctor"], capture_output=True, text=True, check=True)
-    assert command.stdout == "condor_vac.cli (['doctor'],)\n"
+    assert command.stdout == "condor_vac.cli.dispatch (['doctor'],)\n"
 
 
 def test_without_archive_it_asks_for_one_and_touches_nothing(node: Path) -> None:
@@ -168,13 +168,16 @@ def test_rollback_without_a_previous_tree_fails_with_a_remedy(node: Path) -> Non
 def test_rollback_refuses_a_tree_changed_on_the_node(node: Path) -> None:
     old = install(node, "1.0")["tree"]
     install(node, "1.1")
-    (store(node) / old / "condor_vac/lease.py").write_text("evil = True\n")
+    (store(node) / old / "condor_vac/worker/programs/lease_helper.py").write_text("evil = True\n")
     result = run(at(node), {"state": "rollback"})
     assert result["failed"]
-    assert "condor_vac/lease.py" in result["msg"]
+    assert "condor_vac/worker/programs/lease_helper.py" in result["msg"]
 
 
-@pytest.mark.parametrize("name", ["condor_vac/lease.py", "condor_vac/hooks/prepare.py", "manifest.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["condor_vac/worker/programs/lease_helper.py", "condor_vac/worker/programs/prepare_hook.py", "manifest.json"],
+)
 def test_a_file_changed_on_the_node_is_repaired(node: Path, name: str) -> None:
     tree = install(node)["tree"]
     path = store(node) / tree / name
@@ -190,15 +193,15 @@ def test_a_file_changed_on_the_node_is_repaired(node: Path, name: str) -> None:
 
 def test_a_foreign_file_and_a_bad_mode_are_repaired_without_an_archive(node: Path) -> None:
     tree = install(node)["tree"]
-    hooks = store(node) / tree / "condor_vac/hooks"
+    hooks = store(node) / tree / "condor_vac/worker/programs"
     (hooks / "extra.py").write_text("x = 1\n")
-    (hooks / "exit.py").chmod(0o666)
+    (hooks / "exit_hook.py").chmod(0o666)
     (node / LEASE[1:]).chmod(0o777)
     result = run(at(node), arguments(archive=False), tools=Tools(python))
-    assert result["repaired"] == ["condor_vac/hooks/exit.py", "condor_vac/hooks/extra.py"]
+    assert result["repaired"] == ["condor_vac/worker/programs/exit_hook.py", "condor_vac/worker/programs/extra.py"]
     assert result["changed_entry_points"] == [LEASE]
     assert not (hooks / "extra.py").exists()
-    assert stat.S_IMODE((hooks / "exit.py").stat().st_mode) == 0o644
+    assert stat.S_IMODE((hooks / "exit_hook.py").stat().st_mode) == 0o644
     assert stat.S_IMODE((node / LEASE[1:]).stat().st_mode) == 0o755
     assert not run(at(node), arguments(archive=False))["changed"]
 
@@ -247,10 +250,10 @@ def test_a_program_that_does_not_compile_is_never_switched_to(node: Path) -> Non
 
 def test_a_tree_without_a_needed_module_is_refused(node: Path) -> None:
     given = arguments()
-    del given["program"]["manifest"]["condor_vac/watch.py"]
+    del given["program"]["manifest"]["condor_vac/worker/programs/watch.py"]
     result = run(at(node), given)
     assert result["failed"]
-    assert "vac_watch runs condor_vac.watch" in result["msg"]
+    assert "vac_watch runs condor_vac.worker.programs.watch" in result["msg"]
 
 
 def test_an_archive_other_than_announced_is_refused(node: Path) -> None:

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.modules import vm_image
 
-from condor_vac import cli, image, imagefetch, leases, settings
-from condor_vac.imagestore import Store
+from condor_vac.cli import dispatch, image
+from condor_vac.image import fetch as image_fetch
+from condor_vac.image.store import Store
+from condor_vac.worker import settings
+from condor_vac.worker.lease import store as lease_store
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run
 from tests.unit.webserver import reply, web_server
 
@@ -35,7 +38,7 @@ class Node:
         assert argv[0] == "/usr/bin//usr/local/bin/condor_vac" or argv[0] == vm_image.CLI
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = cli.main(argv[1:])
+            code = dispatch.main(argv[1:])
         return code, out.getvalue(), err.getvalue()
 
     def run(self, *, check: bool = False, **arguments: Any) -> dict[str, Any]:
@@ -44,8 +47,8 @@ class Node:
 
 @pytest.fixture
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    monkeypatch.setattr(leases.Store.__init__, "__defaults__", (str(tmp_path / "run"),))
-    monkeypatch.setattr(imagefetch, "RESERVE_BYTES", 0)
+    monkeypatch.setattr(lease_store.Store.__init__, "__defaults__", (str(tmp_path / "run"),))
+    monkeypatch.setattr(image_fetch, "RESERVE_BYTES", 0)
     made = Node(tmp_path)
     monkeypatch.setattr(settings, "load", lambda: made.settings)
     return made

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import MachinetypeError
 
-from condor_vac.machinetype import CHECKS, REQUIRED, Machinetype
+from condor_vac.model.machinetype import CHECKS, REQUIRED, Machinetype
 
 ATLAS: dict[str, Any] = {
     "kind": "cernvm",

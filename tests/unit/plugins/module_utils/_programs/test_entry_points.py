@@ -20,13 +20,12 @@ PROBE = "def main():\n    print('ran')\n    return 7\n"
 @pytest.fixture
 def hook(tmp_path: Path) -> Path:
     """libvirt's hook over a stand-in for the package."""
-    package = tmp_path / "current" / "condor_vac" / "hooks"
-    package.mkdir(parents=True)
-    for directory in (package, package.parent):
-        (directory / "__init__.py").write_text("")
-    (package / "qemu.py").write_text(PROBE)
+    module = SETS["worker"][LIBVIRT_HOOK]
+    program = tmp_path.joinpath("current", *module.split(".")).with_suffix(".py")
+    program.parent.mkdir(parents=True)
+    program.write_text(PROBE)
     path = tmp_path / "hook"
-    path.write_text(EntryPoint("hook", SETS["worker"][LIBVIRT_HOOK]).script(sys.executable, str(tmp_path / "current")))
+    path.write_text(EntryPoint("hook", module).script(sys.executable, str(tmp_path / "current")))
     path.chmod(0o755)
     return path
 

@@ -14,7 +14,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import t
 from hypothesis import given
 from hypothesis import strategies as st
 
-FILES = {"condor_vac/__init__.py": b"", "condor_vac/hooks/exit.py": b"x = 1\n", "condor_vac/a.json": b"{}\n"}
+FILES = {"condor_vac/__init__.py": b"", "condor_vac/programs/exit_hook.py": b"x = 1\n", "condor_vac/a.json": b"{}\n"}
 names = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,2}\.py", fullmatch=True)
 
 
@@ -70,9 +70,9 @@ def test_audit_tells_content_extra_and_attributes_apart(tmp_path: Path) -> None:
     assert not program_tree.audit(str(tmp_path), manifest, os.geteuid())
     (tmp_path / "condor_vac/a.json").unlink()
     (tmp_path / "condor_vac/__init__.py").write_bytes(b"changed")
-    (tmp_path / "condor_vac/link.py").symlink_to("hooks/exit.py")
-    (tmp_path / "condor_vac/hooks").chmod(0o777)
+    (tmp_path / "condor_vac/link.py").symlink_to("programs/exit_hook.py")
+    (tmp_path / "condor_vac/programs").chmod(0o777)
     drift = program_tree.audit(str(tmp_path), manifest, os.geteuid())
     assert drift.content == ("condor_vac/__init__.py", "condor_vac/a.json")
     assert drift.extra == ("condor_vac/link.py",)
-    assert drift.attributes == ("condor_vac/hooks",)
+    assert drift.attributes == ("condor_vac/programs",)

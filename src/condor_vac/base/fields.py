@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks for the keys of a JSON settings file: each says in a few words what the value must be.
+
+A check takes the value as JSON gave it and returns the value to use; it raises ValueError with the remedy.
+``check_all`` turns that into one line that names the source and the key. Used by machinetype and settings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from condor_vac.base import atomic
+from condor_vac.base.errors import UsageError, VacError
+
+Check = Callable[[Any], Any]
+
+# A settings file is written by hand or by Ansible; anything near this is not one.
+FILE_LIMIT = 1 << 20
+
+# A machinetype is a part of file names, accounting groups and attributes of ads.
+MACHINETYPE_NAME = r"[a-z0-9-]{1,64}"
+
+# Without what a submit description (`,` `$` quotes blank), vm_disk (`:` `,`) or /etc/exports reads otherwise
+_PATH = r"(/[A-Za-z0-9._+@=-]+)+"
+_FILE_NAME = r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,127}"
+
+
+def integer(low: int, high: int) -> Check:
+    """A whole number within the bounds; true and false, which Python counts as numbers, are none."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def number(low: float, high: float) -> Check:
+    """A number within the bounds, as float; NaN is within none."""
+
+    def check(value: Any) -> float:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not good or not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    return check
+
+
+def boolean(value: Any) -> bool:
+    """True or false themselves, not a word or number that stands for them."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def one_of(*choices: str) -> Check:
+    """One of the words."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def matching(pattern: str, remedy: str) -> Check:
+    """Text that the regular expression matches from end to end."""
+
+    def check(value: Any) -> str:
+        # Compiled when it is first needed: of a file's many keys a VM's start meets few.
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(remedy)
+        return value
+
+    return check
+
+
+def line(limit: int = 4096) -> Check:
+    """One line of printable text (an expression, a label): no line ends, no control characters."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip() or len(value) > limit or not value.isprintable():
+            raise ValueError(f"must be one line of 1 to {limit} printable characters")
+        return value
+
+    return check
+
+
+def text(limit: int) -> Check:
+    """Any text without NUL, line ends included; a whole number is taken as its digits, as YAML gives it."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str) or "\0" in value or len(value) > limit:
+            raise ValueError(f"must be text of at most {limit} characters without NUL")
+        return value
+
+    return check
+
+
+def absolute_path(value: Any) -> str:
+    """An absolute, normal path of characters that every consumer of ours passes on unchanged."""
+    if not isinstance(value, str) or not re.fullmatch(_PATH, value) or len(value) > 1024:
+        raise ValueError("must be an absolute path of letters, digits and . _ + @ = - (no blank, comma or colon)")
+    if {".", ".."} & set(value.split("/")):
+        raise ValueError("must be a path without . and .. in it")
+    return value
+
+
+def file_name(value: Any) -> str:
+    """The name of a file in a known directory: no slash, no leading dot."""
+    if not isinstance(value, str) or not re.fullmatch(_FILE_NAME, value):
+        raise ValueError("must be a file name of letters, digits and . _ + @ = - (no slash, no leading dot)")
+    return value
+
+
+def optional(check: Check) -> Check:
+    """What ``check`` accepts, or null."""
+    return lambda value: None if value is None else check(value)
+
+
+def mapping_of(key_check: Check, value_check: Check, limit: int = 256) -> Check:
+    """An object whose keys and values pass the checks; the error names the key inside."""
+
+    def check(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or len(value) > limit:
+            raise ValueError(f"must be an object (NAME: value) of at most {limit} entries")
+        result = {}
+        for key, item in value.items():
+            try:
+                result[key_check(key)] = value_check(item)
+            except ValueError as error:
+                raise ValueError(f"entry {key!r}: {error}") from error
+        return result
+
+    return check
+
+
+def list_of(item_check: Check, limit: int = 64) -> Check:
+    """A list whose items pass the check, as a tuple."""
+
+    def check(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)) or len(value) > limit:
+            raise ValueError(f"must be a list of at most {limit} items")
+        return tuple(item_check(item) for item in value)
+
+    return check
+
+
+def check_all(data: object, checks: Mapping[str, Check], required: set[str], source: str) -> dict[str, Any]:
+    """``data`` with every value checked; raises UsageError for the first unknown, missing or wrong key."""
+    if not isinstance(data, Mapping):
+        raise UsageError(
+            f"{source}: must hold one JSON object with the keys {', '.join(sorted(required)) or 'documented'}"
+        )
+    for key in data:
+        if key not in checks:
+            raise UsageError(f"{source}: {key!r}: unknown key; remove it or correct it to one of {', '.join(checks)}")
+    for key in checks:
+        if key in required and key not in data:
+            raise UsageError(f"{source}: {key}: missing; add it")
+    result = {}
+    for key, value in data.items():
+        try:
+            result[key] = checks[key](value)
+        except ValueError as error:
+            raise UsageError(f"{source}: {key}: {error}; it is {_shown(value)}") from error
+    return result
+
+
+def load_object(path: str) -> object:
+    """The JSON value in the file; raises UsageError for what is not strict JSON or has a key twice."""
+    try:
+        return json.loads(atomic.read(path, FILE_LIMIT), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except VacError as error:
+        raise UsageError(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: not valid JSON: {error}; correct the file") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [key for key, _value in pairs]
+        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} is given twice")
+    return result
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a number")
+
+
+def _shown(value: Any) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

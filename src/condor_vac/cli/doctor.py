@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac doctor``: every step of the worker node's set-up, looked at on the node itself.
+
+``--json``: ``{"host": NAME, "good": bool, "checks": [{"step", "check", "ok", "findings": [{"what",
+"remedy"}], "notes": [{"what", "remedy"}]}]}``. Notes are to be known, and nothing wrong. Exit 0 if all is well, 1
+with a finding, 2 for bad usage. Changes nothing. Text of other programs is printed as printable characters on one
+line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import textwrap
+from typing import Any
+
+from condor_vac.base.errors import UsageError
+from condor_vac.worker.checks.node import Check, Node
+from condor_vac.worker.checks.table import CHECKS
+
+_WIDTH = 118
+_SHOWN = 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac doctor``."""
+    steps = sorted({check.step for check in CHECKS})
+    parser.add_argument("--step", action="append", choices=steps, metavar="STEP", help=f"only {', '.join(steps)}")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, print, and return 1 if there is a finding. Raises UsageError."""
+    if os.geteuid() != 0:
+        raise UsageError("libvirt, sudo and HTCondor's files answer root only; run it as root")
+    report = examine(Node(), [check for check in CHECKS if not args.step or check.step in args.step])
+    if args.json:
+        json.dump(report, sys.stdout, indent=1)
+        print()
+    else:
+        print("\n".join(table(report)))
+    return 0 if report["good"] else 1
+
+
+def examine(node: Node, checks: list[Check]) -> dict[str, Any]:
+    """The report on a node: what each check found, in the checks' order."""
+    entries = []
+    for check in checks:
+        texts: dict[bool, list[dict[str, str]]] = {False: [], True: []}
+        for item in check.findings(node):
+            texts[item.note].append({"what": line(item.what), "remedy": line(item.remedy)})
+        findings, notes = texts[False], texts[True]
+        entry = {"step": check.step, "check": check.name, "ok": not findings, "findings": findings, "notes": notes}
+        entries.append(entry)
+    good = all(entry["ok"] for entry in entries)
+    return {"host": socket.gethostname(), "good": good, "checks": entries}
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """The report as lines of text; what is wrong under the check, what to do about it after an arrow."""
+    rows = [("STEP", "CHECK", "RESULT")]
+    for entry in report["checks"]:
+        texts = [f"{item['what']} -> {item['remedy']}" for item in entry["findings"]] or ["ok"]
+        texts += [f"note: {item['what']}" for item in entry["notes"]]
+        rows.append((entry["step"], entry["check"], texts[0]))
+        rows += [("", "", text) for text in texts[1:]]
+    first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
+    lines = []
+    for step, name, text in rows:
+        head = f"{step:<{first}}{name:<{second}}"
+        lines += textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    wrong = sum(1 for entry in report["checks"] if not entry["ok"])
+    return [*lines, "", f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding"]
+
+
+def line(text: str) -> str:
+    """A text that others may have written, as one printable line."""
+    flat = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return flat if len(flat) <= _SHOWN else flat[:_SHOWN] + "…"

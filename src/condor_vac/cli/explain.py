@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Why no VM of a machinetype starts, from the factory down to the slots.
+
+"!" is what keeps VMs from starting, "->" what to do about it, "-" what is as it should be; the factory's
+own reasons are among these.
+
+--json: {"machinetype": NAME, "findings": [{"what", "remedy"}], "notes": [sentence]}
+
+Exit code: 0 nothing keeps VMs from starting, 1 a finding, 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from condor_vac.base.findings import Finding
+from condor_vac.cli import survey
+from condor_vac.condor.pool import Pool, PoolError
+from condor_vac.factory import vm_jobs
+from condor_vac.model import outcome
+
+SLOT_PROJECTION = (
+    "Machine",
+    "HasVM",
+    "VM_Type",
+    "VM_AvailNum",
+    "VM_Memory",
+    "VMOfflineReason",
+    "PartitionableSlot",
+    "State",
+    "Cpus",
+    "Memory",
+    "Disk",
+)
+
+
+@dataclass
+class Explanation:
+    """What was found, in the order in which a VM comes about."""
+
+    findings: list[Finding]
+    notes: list[str]
+
+    def add(self, what: str, remedy: str) -> None:
+        """A finding."""
+        self.findings.append(Finding(what, remedy))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac explain``."""
+    parser.add_argument("machinetype", metavar="MACHINETYPE", help="the machinetype's name")
+    survey.add_arguments(parser, __doc__)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print why nothing starts; 0 if nothing was found that keeps VMs from starting."""
+    pool = Pool(args.bindings)
+    view = survey.survey(args, pool, args.machinetype)[0]
+    found = explain(view, pool, survey.now())
+    if args.json:
+        report = {"machinetype": view.name, **asdict(found)}
+        json.dump(report, sys.stdout, indent=1)
+        print()
+    else:
+        for finding in found.findings:
+            print(f"! {finding.what}\n  -> {finding.remedy}")
+        for note in found.notes:
+            print(f"- {note}")
+    return 1 if found.findings else 0
+
+
+def explain(view: survey.View, pool: Pool, now: float) -> Explanation:
+    """Everything that can be said; a collector that does not answer is a finding, not an end."""
+    found = Explanation([], [])
+    for problem in view.problems:
+        found.add(problem, "correct it; the factory goes on with what it read before, or does nothing")
+    _factory(view, found)
+    _decision(view, found, now)
+    _caps(view, found)
+    _held(view, found)
+    _ends(view, found)
+    try:
+        _slots(view, pool, found)
+    except PoolError as error:
+        found.add(str(error), "start or reach the collector; without it nothing is matched")
+    return found
+
+
+def _factory(view: survey.View, found: Explanation) -> None:
+    jobs = [job for job in view.factories if job.status != "removed"]
+    if not jobs:
+        found.add("it has no factory in the queue", "run the factory role (ansible-playbook vacuum.htcondor.site)")
+    for job in jobs:
+        if job.status == "held":
+            found.add(f"its factory {job.id} is held: {_line(job.hold_reason)}", f"condor_release {job.id}")
+        elif job.status != "running":
+            found.add(
+                f"its factory {job.id} is {job.status}, not running",
+                "see START_SCHEDULER_UNIVERSE and MAX_RUNNING_SCHEDULER_JOBS_PER_OWNER, and the SchedLog",
+            )
+        else:
+            found.notes.append(f"its factory {job.id} runs")
+    if len(jobs) > 1:
+        found.add(f"it has {len(jobs)} factories: only one acts", f"condor_rm {jobs[-1].id}")
+
+
+def _decision(view: survey.View, found: Explanation, now: float) -> None:
+    last = view.state.last
+    if not last:
+        if view.factories:
+            found.add("its factory has not decided anything yet", "see factory.log in its state directory")
+        return
+    late = survey.overdue(view, now)
+    if late:
+        found.add(f"its factory's last cycle was {late} ago", "see factory.log in its state directory")
+    if last["error"]:
+        found.add(f"its factory submits nothing: {last['error']}", "remove the cause; it tries again each cycle")
+        return
+    age = survey.duration(now - last["time"])
+    found.notes.append(f"last decision, {age} ago: submit {last['submit']}")
+    found.notes.extend(str(reason) for reason in last["reasons"])
+
+
+def _caps(view: survey.View, found: Explanation) -> None:
+    m = view.machinetype
+    if m is None:
+        return
+    live = [job for job in view.jobs if job.state != vm_jobs.COMPLETED]
+    idle = sum(job.state == vm_jobs.IDLE for job in live)
+    if len(live) >= m.max_machines:
+        found.add(f"{len(live)} VMs, and max_machines is {m.max_machines}", "raise max_machines if more are wanted")
+    elif idle >= m.max_idle:
+        found.notes.append(f"{idle} VMs wait for a slot, and max_idle is {m.max_idle}")
+
+
+def _held(view: survey.View, found: Explanation) -> None:
+    reasons = Counter(_line(view.ads[job.id].get("HoldReason")) for job in view.jobs if job.state == vm_jobs.HELD)
+    for reason, number in reasons.most_common(3):
+        found.add(f"{number} VMs are held: {reason}", "remove the cause, then condor_release them")
+
+
+def _ends(view: survey.View, found: Explanation) -> None:
+    kinds = Counter(
+        "no outcome" if job.ended is None else f"{job.ended.kind} ({job.ended.code})"
+        for job in view.jobs
+        if job.state == vm_jobs.COMPLETED
+    )
+    if kinds:
+        ends = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
+        found.notes.append(f"VMs that ended lately: {ends}")
+
+
+def _slots(view: survey.View, pool: Pool, found: Explanation) -> None:
+    """Where the waiting VMs could go. Raises PoolError."""
+    waiting = [job for job in view.jobs if job.state == vm_jobs.IDLE]
+    if not waiting:
+        return
+    for reason in sorted({_line(text) for text in _rejections(view, waiting)}):
+        found.notes.append(f"the negotiator's last word on a waiting VM: {reason}")
+    slots = pool.slots("True", SLOT_PROJECTION)
+    able = [slot for slot in slots if slot.get("HasVM") is True]
+    for machine, reason in sorted(_offline(slots).items()):
+        found.add(f"{machine} runs no VMs: {_line(reason)}", f"condor_vac doctor on {machine}")
+    if not able:
+        found.add(
+            f"{len(waiting)} VMs wait, and none of {len(slots)} slots has HasVM",
+            "condor_status -vm; condor_vac doctor on the worker nodes",
+        )
+        return
+    _match(waiting[0], able, pool, found)
+    _room(view, able, found)
+
+
+def _match(job: vm_jobs.Job, able: Sequence[Mapping[str, Any]], pool: Pool, found: Explanation) -> None:
+    wanted, both = pool.matching(job.id, "HasVM =?= True")
+    if wanted == 0:
+        found.add(
+            f"none of the {len(able)} slots that run VMs meets the requirements of {job.id}",
+            f"condor_q -better-analyze {job.id}",
+        )
+    elif both == 0:
+        found.add(
+            f"{wanted} slots meet the requirements of {job.id}, but none of them accepts it (START)",
+            f"condor_q -better-analyze:reverse {job.id}",
+        )
+    else:
+        found.notes.append(f"{both} slots would take {job.id}: it starts when its turn comes (condor_userprio)")
+
+
+def _room(view: survey.View, able: Sequence[Mapping[str, Any]], found: Explanation) -> None:
+    """Slots that fail a VM by one figure: the commonest reason on a node that runs VMs."""
+    m = view.machinetype
+    if m is None:
+        return
+    figures = (
+        ("VM_AvailNum", 1, "set VM_MAX_NUMBER = 0 and restart the startd; its ledger goes stale"),
+        ("VM_Memory", m.memory_mb, "set VM_MEMORY far above the real memory and restart the startd"),
+        ("Cpus", m.processors, "all are in use, or the slot is smaller than the machinetype"),
+        ("Memory", m.memory_mb, "all is in use, or the slot is smaller than the machinetype"),
+    )
+    for name, needed, remedy in figures:
+        known = [slot[name] for slot in able if isinstance(slot.get(name), (int, float))]
+        if known and max(known) < needed:
+            found.add(f"no slot that runs VMs has {name} >= {needed} (most: {max(known)})", remedy)
+
+
+def _offline(slots: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {
+        str(slot.get("Machine")): str(slot["VMOfflineReason"])
+        for slot in slots
+        if slot.get("HasVM") is False and slot.get("VMOfflineReason")
+    }
+
+
+def _rejections(view: survey.View, waiting: Sequence[vm_jobs.Job]) -> Iterator[str]:
+    for job in waiting[:100]:
+        reason = view.ads[job.id].get("LastRejMatchReason")
+        if reason:
+            yield str(reason)
+
+
+def _line(text: object) -> str:
+    return outcome.safe_text(str(text).encode()) or "no reason given"

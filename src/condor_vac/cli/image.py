@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac image``: the images of this worker node.
+
+``put`` has an image as asked for, ``refresh`` asks the servers of those that are not pinned by a digest,
+``keep`` removes the others, ``list`` shows what there is and ``verify`` reads a CernVM signature. All but the
+last need root, as does the Ansible module vm_image, which calls this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from condor_vac.base import urls
+from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.x509 import GRID_CA
+from condor_vac.image import fetch as image_fetch
+from condor_vac.image import signature
+from condor_vac.image.fetch import Bounds, Outcome, Wanted
+from condor_vac.image.store import Record, Store, check_name
+from condor_vac.worker import settings as settings_module
+from condor_vac.worker.lease import store as lease_store
+
+_GIB = 1 << 30
+_CHUNK = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``condor_vac image``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    shown = _parser(actions, "list", "what images there are, and which VMs run on them")
+    shown.add_argument("--digest", action="store_true", help="read every image again, to find damage")
+    put = _parser(actions, "put", "have this image, fetched and checked")
+    put.add_argument("name", metavar="NAME", help="file name below the image directory")
+    put.add_argument("source", metavar="SOURCE", help="https URL, or a file of this node")
+    put.add_argument("--checksum", metavar="sha256:HEX", help="the only contents to accept")
+    put.add_argument("--signing-dn", metavar="REGEX", help="demand a CernVM signature by such a DN")
+    put.add_argument("--ca", metavar="PATH", help=f"CA file or directory (default {GRID_CA})")
+    put.add_argument("--origin", metavar="TEXT", help="where SOURCE was copied from, for the record")
+    put.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
+    put.add_argument("--dry-run", action="store_true", help="only say what would change")
+    refresh = _parser(actions, "refresh", "fetch what changed at its source, and remove versions that nothing uses")
+    refresh.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
+    keep = _parser(actions, "keep", "remove all other images, each when no VM runs on it any more")
+    keep.add_argument("names", nargs="*", metavar="NAME", help="images to keep")
+    keep.add_argument("--dry-run", action="store_true", help="only say what would change")
+    remove = _parser(actions, "remove", "remove images, each when no VM runs on it any more")
+    remove.add_argument("names", nargs="+", metavar="NAME", help="images to remove")
+    remove.add_argument("--dry-run", action="store_true", help="only say what would change")
+    verify = _parser(actions, "verify", "check the signature of a CernVM image")
+    verify.add_argument("file", metavar="FILE", help="the image")
+    verify.add_argument("--signing-dn", metavar="REGEX", default="", help="what the signer's DN must match")
+    verify.add_argument("--ca", metavar="PATH", default=GRID_CA, help="CA file or directory")
+
+
+def _parser(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    if name != "verify":
+        parser.add_argument("--directory", metavar="DIR", help="image directory (default: this node's)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """One action; 1 if ``refresh`` could not ask about an image or ``list`` found damage. Raises VacError."""
+    actions: dict[str, Callable[[argparse.Namespace], int]] = {
+        "list": _list,
+        "put": _put,
+        "refresh": _refresh,
+        "keep": _keep,
+        "remove": _remove,
+        "verify": _verify,
+    }
+    return actions[args.action](args)
+
+
+def users() -> dict[str, list[str]]:
+    """Version → the VMs (libvirt's names) that run on it, by their leases. Raises VacError."""
+    found: dict[str, list[str]] = {}
+    for lease in lease_store.Store().all():
+        for version in lease.images:
+            found.setdefault(version, []).append(lease.domain)
+    return found
+
+
+class ProgressLine:
+    """Says on stderr how far a fetch is: on a terminal one line that changes, else a line now and then."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._terminal = sys.stderr.isatty()
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show it, at most every few seconds."""
+        now = time.monotonic()
+        if now - self._last < (1.0 if self._terminal else 10.0):
+            return
+        self._last = now
+        of = "" if total is None else f" of {total / (1 << 20):.0f} ({100 * done // max(total, 1)} %)"
+        text = f"{self._name}: {done / (1 << 20):.0f}{of} MiB"
+        print(f"\r{text}\x1b[K" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr)
+
+    def end(self) -> None:
+        """Leave the line as it is found."""
+        if self._terminal:
+            print("\r\x1b[K", end="", file=sys.stderr)
+
+
+def _store(args: argparse.Namespace) -> Store:
+    return Store(args.directory or settings_module.load().image_dir)
+
+
+def _bounds(args: argparse.Namespace) -> Bounds:
+    budget = 0 if args.directory else settings_module.load().image_budget_gb
+    return Bounds(budget * _GIB or None, args.timeout)
+
+
+def _put(args: argparse.Namespace) -> int:
+    store = _store(args)
+    wanted = Wanted(args.name, args.source, args.checksum, args.signing_dn, args.ca, args.origin)
+    if args.dry_run:
+        outcome = _ensure(store, wanted, _bounds(args), apply=False)
+    else:
+        with store.lock():
+            outcome = _ensure(store, wanted, _bounds(args), apply=True)
+    if args.json:
+        print(json.dumps(_outcome(outcome)))
+    else:
+        after = outcome.after
+        state = "changed" if outcome.changed else "as it was"
+        print(f"{args.name}: {state}" + ("" if after is None else f", {after.version}, {after.size} bytes"))
+    return 0
+
+
+def _ensure(store: Store, wanted: Wanted, bounds: Bounds, *, apply: bool) -> Outcome:
+    line = ProgressLine(wanted.name)
+    try:
+        return image_fetch.ensure(store, wanted, users(), bounds, apply=apply, progress=line)
+    finally:
+        line.end()
+
+
+def _refresh(args: argparse.Namespace) -> int:
+    store, bounds = _store(args), _bounds(args)
+    results: dict[str, Any] = {}
+    failed = False
+    with store.lock():
+        for name in store.names():
+            record = store.record(name)
+            if record is None or record.pinned or not urls.is_url(record.source):
+                continue
+            wanted = Wanted(name, record.source, None, record.signing_dn, record.ca)
+            try:
+                results[name] = _outcome(_ensure(store, wanted, bounds, apply=True))
+            except VacError as error:
+                failed = True
+                results[name] = {"changed": False, "error": str(error)}
+                print(f"condor_vac image: {name}: {error}; the present version stays", file=sys.stderr)
+        gone = store.prune(users())
+    if args.json:
+        print(json.dumps({"images": results, "removed": gone}))
+    else:
+        for name, result in results.items():
+            print(f"{name}: {'changed' if result['changed'] else 'as it was'}")
+        for version in gone:
+            print(f"removed {version}")
+    return 1 if failed else 0
+
+
+def _keep(args: argparse.Namespace) -> int:
+    wanted = {check_name(name) for name in args.names}
+    return _forget(args, lambda name: name not in wanted)
+
+
+def _remove(args: argparse.Namespace) -> int:
+    unwanted = {check_name(name) for name in args.names}
+    return _forget(args, lambda name: name in unwanted)
+
+
+def _forget(args: argparse.Namespace, unwanted: Callable[[str], bool]) -> int:
+    """Take the links away, and what no VM uses; versions that VMs run on go later (``refresh``)."""
+    store = _store(args)
+    forgotten = [name for name in store.names() if unwanted(name)]
+    in_use = users()
+    if args.dry_run:
+        freed = {record.version for record in map(store.record, forgotten) if record is not None} - set(in_use)
+        removed = sorted(freed | set(store.unused(in_use)))
+    elif not forgotten and not store.unused(in_use):
+        removed = []
+    else:
+        with store.lock():
+            for name in forgotten:
+                store.forget(name)
+            removed = store.prune(in_use)
+    waiting = {version: vms for version, vms in in_use.items() if version.partition("-")[2] in forgotten}
+    result = {"changed": bool(forgotten or removed), "forgotten": forgotten, "removed": removed, "in_use": waiting}
+    if args.json:
+        print(json.dumps(result))
+    else:
+        for name in forgotten:
+            print(f"{name}: no VM starts on it any more")
+        for version, vms in waiting.items():
+            print(f"{version}: removed when {', '.join(vms)} have ended")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    store, in_use = _store(args), users()
+    rows = []
+    for name in store.names():
+        record = store.record(name)
+        rows.append(_row(store, name, record, in_use, digest=args.digest))
+    present = {row["version"] for row in rows}
+    old: list[dict[str, Any]] = [
+        {"version": version, "size": size, "vms": in_use.get(version, [])}
+        for version, size in sorted(store.sizes().items())
+        if version not in present
+    ]
+    if args.json:
+        print(json.dumps({"images": rows, "old": old, "bytes": sum(store.sizes().values())}, indent=1))
+    else:
+        for row in rows:
+            vms = len(row["vms"])
+            state = "" if row["good"] else "  DAMAGED or missing: put it again"
+            signed = f"  signed by {row['signed_by']}" if row["signed_by"] else ""
+            print(f"{row['name']}  {row['size']} bytes  {vms} VMs  {row['source']}{signed}{state}")
+        for item in old:
+            print(f"{item['version']}  {item['size']} bytes  {len(item['vms'])} VMs  (old)")
+    return 0 if all(row["good"] for row in rows) else 1
+
+
+def _row(
+    store: Store, name: str, record: Record | None, in_use: dict[str, list[str]], *, digest: bool
+) -> dict[str, Any]:
+    if record is None:
+        empty = dict.fromkeys(("source", "sha256", "version", "signed_by", "fetched"))
+        return {"name": name, "good": False, "size": 0, "pinned": False, "vms": [], **empty}
+    good = not digest or image_fetch.digest_of(store.path(record)) == record.sha256
+    return {**record._asdict(), "version": record.version, "good": good, "vms": in_use.get(record.version, [])}
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "changed": outcome.changed,
+        "before": _described(outcome.before),
+        "after": _described(outcome.after),
+        "removed": list(outcome.removed),
+    }
+
+
+def _described(record: Record | None) -> dict[str, Any] | None:
+    return None if record is None else {**record._asdict(), "version": record.version}
+
+
+def _verify(args: argparse.Namespace) -> int:
+    try:
+        block, digest = image_fetch.signed_parts(args.file)
+    except VacError as error:
+        raise UsageError(str(error)) from error
+    name = signature.verify(block, digest, args.signing_dn, args.ca)
+    print(json.dumps({"signed_by": name}) if args.json else f"{args.file}: signed by {name}")
+    return 0

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac import``: machinetypes as inventory data from what a site has; ``import`` itself is a Python keyword."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from condor_vac.vac import importer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac import``."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files of Vac's configuration, or submit files")
+    parser.add_argument("--json", action="store_true", help="machinetypes, pipes and notes as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what the files give. Raises UsageError for a file that is neither of both."""
+    imported = importer.load(args.files)
+    if args.json:
+        print(json.dumps(asdict(imported), indent=1))
+    else:
+        print("\n".join(importer.inventory(imported)))
+    return 0

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every VM in the queue with state, host, age, CPU use and outcome; those that ended stay for an hour.
+
+AGE is since the start (of a waiting VM, since its submission), CPU the use of each of its processors (0 to
+1), WORKS whether it has shown work, CODE and KIND how it ended. Text that a guest wrote (MESSAGE) is shown
+as one line of printable text.
+
+--json: a list of {id, machinetype, state, host, submitted, started, age, runtime, cpu, works, heartbeat,
+code, kind, message, cause, hold_reason}; times in Unix seconds, age and runtime in seconds, what is not
+known null.
+
+Exit code: 0 good, 1 a machinetype's VMs cannot be understood, 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from condor_vac.cli import survey
+from condor_vac.condor.pool import Pool
+from condor_vac.factory import vm_jobs
+from condor_vac.model import outcome
+
+_STATES = {
+    vm_jobs.IDLE: "idle",
+    vm_jobs.RUNNING: "running",
+    vm_jobs.REMOVED: "removed",
+    vm_jobs.COMPLETED: "ended",
+    vm_jobs.HELD: "held",
+    vm_jobs.TRANSFERRING: "running",
+    vm_jobs.SUSPENDED: "suspended",
+}
+_COLUMNS = ("ID", "MACHINETYPE", "STATE", "HOST", "AGE", "CPU", "WORKS", "CODE", "KIND", "MESSAGE")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac machines``."""
+    parser.add_argument("machinetype", nargs="?", metavar="MACHINETYPE", help="only the VMs of this one")
+    survey.add_arguments(parser, __doc__)
+    survey.add_watch(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the VMs; 1 if a machinetype's VMs could not be understood."""
+    pool = Pool(args.bindings)
+    return survey.show(args, lambda: _report(args, pool))
+
+
+def _report(args: argparse.Namespace, pool: Pool) -> int:
+    now = survey.now()
+    views = survey.survey(args, pool, args.machinetype)
+    machines = [describe(view, job, now) for view in views for job in view.jobs]
+    if args.json:
+        survey.print_json(args, machines)
+    else:
+        _print(machines)
+    for view in views:
+        for problem in view.problems:
+            print(f"{view.name}: {problem}", file=sys.stderr)
+    return 1 if any(view.problems for view in views) else 0
+
+
+def describe(view: survey.View, job: vm_jobs.Job, now: float) -> dict[str, Any]:
+    """One VM's entry of the report."""
+    ad = view.ads[job.id]
+    over = job.ended if job.state in {vm_jobs.COMPLETED, vm_jobs.HELD} else None
+    end = over.time if over else (job.entered if job.state == vm_jobs.COMPLETED else now)
+    start = job.vm_started or job.started
+    runtime = over.runtime if over and over.runtime is not None else (end - start if start else None)
+    return {
+        "id": job.id,
+        "machinetype": view.name,
+        "state": _STATES[job.state],
+        "host": job.host,
+        "submitted": job.submitted,
+        "started": start if job.state != vm_jobs.IDLE else None,
+        "age": now - job.submitted,
+        "runtime": runtime if job.state != vm_jobs.IDLE else None,
+        "cpu": job.fraction,
+        "works": view.works(job, now),
+        "heartbeat": ad.get("VacHeartbeat"),
+        "code": over.code if over else None,
+        "kind": over.kind if over else None,
+        "message": _line(ad.get("ShutdownMessage")) if over else None,
+        "cause": _line(over.cause) if over else None,
+        "hold_reason": _line(ad.get("HoldReason")) if job.state == vm_jobs.HELD else None,
+    }
+
+
+def _line(value: object) -> str | None:
+    return None if value is None else outcome.safe_text(str(value).encode())
+
+
+def _print(machines: list[dict[str, Any]]) -> None:
+    rows = [_COLUMNS, *(_row(entry) for entry in machines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip())
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    cpu = entry["cpu"]
+    return (
+        entry["id"],
+        entry["machinetype"],
+        entry["state"],
+        entry["host"] or "-",
+        survey.duration(entry["runtime"] if entry["runtime"] is not None else entry["age"]),
+        "-" if cpu is None else f"{cpu:.2f}",
+        "yes" if entry["works"] else "no",
+        "-" if entry["code"] is None else str(entry["code"]),
+        entry["kind"] or "-",
+        entry["message"] or entry["hold_reason"] or "",
+    )

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac machinetype``: check machinetype files; show all keys, or the submit description of the VMs' jobs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from condor_vac.factory import submit_description
+from condor_vac.model import machinetype
+from condor_vac.model.machinetype import Machinetype
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``condor_vac machinetype``."""
+    parser.add_argument("files", nargs="+", metavar="MACHINETYPE.json", help="machinetype files to check")
+    parser.add_argument("--json", action="store_true", help="print every key, with defaults filled in")
+    parser.add_argument("--submit", action="store_true", help="print the submit description of its VMs' jobs (or JSON)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the files; raises UsageError at the first that is wrong, so that the command exits 2."""
+    checked = [machinetype.load(path) for path in args.files]
+    if args.submit:
+        _print_submit(checked, args.json)
+    elif args.json:
+        print(json.dumps([m.to_mapping() for m in checked], indent=1, sort_keys=True))
+    else:
+        for path, m in zip(args.files, checked):
+            print(f"{path}: machinetype {m.name} is good")
+    return 0
+
+
+def _print_submit(checked: Sequence[Machinetype], as_json: bool) -> None:
+    described = {m.name: submit_description.describe(m) for m in checked}
+    if as_json:
+        print(json.dumps(described, indent=1))
+        return
+    for commands in described.values():
+        print("\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"]))

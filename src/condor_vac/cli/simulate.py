@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``condor_vac simulate SCENARIO.yml… --policy NAME…``: play scenarios and compare policies, see docs/simulator.md.
+
+``--json``: ``{"scenario": NAME, "policies": {POLICY: figures}}`` with the figures of
+`condor_vac.simulate.meter.Meter.result`; for several scenarios a list of these. Exit 1 if a policy exceeded
+a cap or removed a VM that worked, 2 if a scenario or a name is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from condor_vac.base.errors import UsageError
+from condor_vac.simulate import plot
+from condor_vac.simulate.play import OURS, POLICIES, compare
+from condor_vac.simulate.scenario import Scenario, load
+
+PATIENCE_SECONDS = 3.0
+_CLEAR = "\r\033[K"
+_COLUMNS = ("POLICY", "NET", "WORK", "WASTED", "TO 90 %", "STARTS", "WASTED STARTS", "PEAK", "IDLE", "CAPS", "KILLED")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``condor_vac simulate``."""
+    parser.add_argument("scenario", metavar="SCENARIO.yml", nargs="*", help="scenario files (docs/simulator.md)")
+    parser.add_argument(
+        "--policy", metavar="NAME", nargs="+", action="extend", help=f"{', '.join(POLICIES)}; {OURS} if not given"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw slots over time (PNG, SVG or PDF by its name)")
+    parser.add_argument("--seed", type=int, metavar="N", help="use this seed instead of the scenarios' own")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play, print, draw. Raises UsageError for a wrong file or name, VacError if the plot cannot be written."""
+    files, policies = _sort(args.scenario, args.policy or [OURS])
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed: is {args.seed}; give a whole number of 0 or more")
+    scenarios = [load(name) for name in files]
+    if args.seed is not None:
+        scenarios = [replace(scenario, seed=args.seed) for scenario in scenarios]
+    if args.plot:
+        plot.check(args.plot)
+    results = [_play(scenario, policies) for scenario in scenarios]
+    if args.plot:
+        plot.draw(args.plot, list(zip(scenarios, results)))
+    if args.json:
+        json.dump(results if len(results) > 1 else results[0], sys.stdout)
+        print()
+    else:
+        print("\n\n".join(table(result) for result in results))
+    return 1 if any(map(_broken, results)) else 0
+
+
+def _sort(scenarios: Sequence[str], words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Files and policies; a file that follows ``--policy NAME`` has a dot or a slash in its name."""
+    files = [*scenarios, *(word for word in words if "." in word or "/" in word)]
+    policies = [word for word in words if word not in files] or [OURS]
+    for name in policies:
+        if name not in POLICIES:
+            raise UsageError(f"--policy: {name!r} is unknown; give one of {', '.join(POLICIES)}")
+    if not files:
+        raise UsageError("give at least one SCENARIO.yml; docs/scenarios/ has some")
+    return files, list(dict.fromkeys(policies))
+
+
+def _broken(result: Mapping[str, Any]) -> bool:
+    return any(found["cap_violations"] or found["killed_working"] for found in result["policies"].values())
+
+
+def _play(scenario: Scenario, policies: Sequence[str]) -> dict[str, Any]:
+    progress = Progress(scenario)
+    try:
+        return compare(scenario, policies, progress=progress)
+    finally:
+        progress.done()
+
+
+class Progress:
+    """A line on stderr while a run takes longer than `PATIENCE_SECONDS`: rewritten on a terminal, else now and then."""
+
+    def __init__(self, scenario: Scenario, clock: Callable[[], float] = time.monotonic) -> None:
+        self.scenario, self.clock = scenario, clock
+        self.terminal = sys.stderr.isatty()
+        self.every = 0.5 if self.terminal else 10.0
+        self.next = clock() + PATIENCE_SECONDS
+        self.shown = False
+
+    def __call__(self, policy: str, now: float) -> None:
+        """``policy`` has come to ``now`` (virtual seconds)."""
+        if self.clock() < self.next:
+            return
+        self.next, self.shown = self.clock() + self.every, True
+        share = 100 * now / self.scenario.duration
+        line = f"{self.scenario.name}: {policy}: {share:.0f} % of {self.scenario.duration:.0f} s"
+        before, after = (_CLEAR, "") if self.terminal else ("", "\n")
+        print(f"{before}{line}", end=after, file=sys.stderr, flush=True)
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self.shown and self.terminal:
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """One scenario's figures for a terminal; per machinetype too where there are several."""
+    rows: list[Sequence[str]] = [_COLUMNS]
+    for policy, found in result["policies"].items():
+        rows.append(_row(policy, found))
+        if len(found["per_machinetype"]) > 1:
+            rows.extend(_row(f"  {name}", figures) for name, figures in found["per_machinetype"].items())
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [_line(row, widths) for row in rows]
+    return "\n".join([result["scenario"], *lines])
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    name, *figures = row
+    return "  ".join([name.ljust(widths[0]), *(word.rjust(width) for word, width in zip(figures, widths[1:]))])
+
+
+def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
+    reached = found["seconds_to_90_percent"]
+    return (
+        name,
+        "-" if found["net"] is None else f"{found['net']:.3f}",
+        "-" if found["efficiency"] is None else f"{found['efficiency']:.3f}",
+        f"{found['wasted_slot_seconds'] / 3600:.1f} h",
+        "never" if reached is None else f"{reached / 60:.0f} min",
+        *(str(found[key]) for key in ("vm_starts", "wasted_starts", "peak_machines", "peak_idle")),
+        *(str(found[key]) for key in ("cap_violations", "killed_working")),
+    )

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only code that talks to a schedd or a collector: HTCondor's Python bindings, behind a few checked
+calls.
+
+Works with htcondor2 (23.10 and later; also 23.9.6) and with htcondor version 1, and hides where they differ:
+exceptions of many kinds, values that are expressions, ``job_spec=""`` that means every job. Whatever goes
+wrong raises PoolError; nothing is retried here, and nothing that failed is returned as "no jobs".
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from condor_vac.base.errors import VacError
+
+DEFAULT_CONFIG = "/etc/condor/condor_config"
+BINDINGS = (("htcondor2", "classad2"), ("htcondor", "classad"))
+_PLAIN = frozenset({bool, int, float, str})
+JOB_ID = re.compile(r"[0-9]+\.[0-9]+")
+
+Ad = Mapping[str, Any]
+
+
+class PoolError(VacError):
+    """The schedd or collector did not answer, or not as it should have."""
+
+
+class Unreadable:
+    """A ClassAd value that is an expression or an error where a plain value was expected."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"expression {self.text[:60]!r}"
+
+
+class Pool:
+    """The local schedd and the collector it names, found anew for each call (both may have moved).
+
+    ``bindings`` is for tests of the two generations: ``"htcondor2"``, ``"htcondor"``, or None for the first
+    that this Python has.
+    """
+
+    def __init__(self, bindings: str | None = None) -> None:
+        # The bindings read it when they are imported, and warn on stderr if there is none.
+        os.environ.setdefault("CONDOR_CONFIG", DEFAULT_CONFIG)
+        self._condor, self._classad = _bindings(bindings)
+        own: type[Exception] = getattr(self._condor, "HTCondorException", RuntimeError)
+        # Version 2 raises built-in exceptions, version 1 its own; anything else is a fault of ours.
+        self._errors = (own, RuntimeError, OSError, ValueError, TypeError, KeyError, IndexError)
+
+    @property
+    def bindings(self) -> str:
+        """The name of the bindings in use."""
+        return str(self._condor.__name__)
+
+    def jobs(self, constraint: str, projection: Sequence[str], limit: int = -1) -> list[dict[str, Any]]:
+        """The jobs that match, each with the attributes of ``projection`` that it has. Raises PoolError."""
+        try:
+            ads = self._schedd().query(constraint=constraint, projection=list(projection), limit=limit)
+            return [self._plain(ad, projection) for ad in ads]
+        except self._errors as error:
+            raise PoolError(f"schedd query failed: {_line(error)}; is condor_schedd running?") from error
+
+    def history(self, constraint: str, projection: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        """The newest ``limit`` matching jobs that have left the queue. Raises PoolError."""
+        try:
+            ads = self._schedd().history(constraint, list(projection), match=limit)
+            return [self._plain(ad, projection) for ad in ads]
+        except self._errors as error:
+            raise PoolError(f"schedd history failed: {_line(error)}; does condor_history work?") from error
+
+    def slots(self, constraint: str, projection: Sequence[str]) -> list[dict[str, Any]]:
+        """The slots of the pool that match. Raises PoolError."""
+        try:
+            kinds = getattr(self._condor, "AdType", None) or self._condor.AdTypes
+            ads = self._condor.Collector().query(kinds.Startd, constraint=constraint, projection=list(projection))
+            return [self._plain(ad, projection) for ad in ads]
+        except self._errors as error:
+            raise PoolError(f"collector query failed: {_line(error)}; is condor_collector running?") from error
+
+    def matching(self, job: str, constraint: str) -> tuple[int, int]:
+        """How many of these slots meet the job's requirements, and how many of them accept it. Raises PoolError."""
+        try:
+            jobs = self._schedd().query(constraint=by_id([job]))
+            kinds = getattr(self._condor, "AdType", None) or self._condor.AdTypes
+            slots = self._condor.Collector().query(kinds.Startd, constraint=constraint)
+            if not jobs:
+                raise PoolError(f"job {job} has left the queue; ask again")
+            # X.matches(Y): X is what Y's requirements ask for.
+            wanted = [slot for slot in slots if slot.matches(jobs[0])]
+            return len(wanted), sum(bool(jobs[0].matches(slot)) for slot in wanted)
+        except self._errors as error:
+            raise PoolError(f"matching {job} failed: {_line(error)}; is condor_collector running?") from error
+
+    def submit(self, commands: Mapping[str, str], count: int) -> int:
+        """Submit ``count`` jobs as one cluster, in one transaction: all or none. Returns the cluster's
+        number.
+
+        What differs between the jobs comes from ``$(ProcId)``, which counts from 0: htcondor2's itemdata
+        costs twenty times as much. Raises PoolError; the jobs may then exist all the same if the connection
+        broke at the last moment, so the caller looks for them before it submits again.
+        """
+        if count < 1:
+            raise PoolError(f"submit: {count} jobs asked for")
+        try:
+            result = self._schedd().submit(self._condor.Submit(dict(commands)), count=count)
+            cluster, procs = int(result.cluster()), int(result.num_procs())
+        except self._errors as error:
+            raise PoolError(f"submit failed: {_line(error)}; see condor_submit -dry-run") from error
+        if procs != count:
+            raise PoolError(f"submit: cluster {cluster} has {procs} jobs instead of {count}")
+        return cluster
+
+    def remove(self, ids: Sequence[str], reason: str, only_if: str = "True") -> int:
+        """Remove those jobs for which ``only_if`` holds at that moment; how many were. Raises PoolError."""
+        return self._act("Remove", ids, reason, only_if)
+
+    def hold(self, ids: Sequence[str], reason: str) -> int:
+        """Hold jobs; how many were. Raises PoolError."""
+        return self._act("Hold", ids, reason, "True")
+
+    def release(self, ids: Sequence[str], reason: str) -> int:
+        """Release held jobs; how many were. Raises PoolError."""
+        return self._act("Release", ids, reason, "True")
+
+    def vacate(self, ids: Sequence[str], reason: str) -> int:
+        """Stop running jobs and let them start again; how many were. Raises PoolError."""
+        return self._act("Vacate", ids, reason, "True")
+
+    def remove_for_good(self, ids: Sequence[str], reason: str) -> int:
+        """Forget removed jobs whose host cannot be told (condor_rm -forcex); how many. Raises PoolError."""
+        return self._act("RemoveX", ids, reason, "JobStatus == 3")
+
+    def edit(self, ids: Sequence[str], attribute: str, expression: str, only_if: str = "True") -> None:
+        """Set an attribute of the jobs for which ``only_if`` holds. Raises PoolError."""
+        if not ids:
+            return
+        which = by_id(ids, only_if)
+        try:
+            self._schedd().edit(which, attribute, expression)
+        except self._errors as error:
+            # The bindings call it the same error when nothing matches any more, which is no harm.
+            if not self.jobs(which, ["ClusterId"], limit=1):
+                return
+            raise PoolError(f"edit of {attribute} failed: {_line(error)}") from error
+
+    def _act(self, action: str, ids: Sequence[str], reason: str, only_if: str) -> int:
+        if not ids:
+            return 0
+        verb = getattr(self._condor.JobAction, action)
+        try:
+            # Version 2 drops a reason that is not in a tuple, version 1 takes no None in one.
+            why = (reason, None) if self.bindings == "htcondor2" else reason
+            result = self._schedd().act(verb, by_id(ids, only_if), why)
+            return int(result["TotalSuccess"])
+        except self._errors as error:
+            raise PoolError(f"{action.lower()} of {len(ids)} jobs failed: {_line(error)}") from error
+
+    def _schedd(self) -> Any:
+        return self._condor.Schedd()
+
+    def _plain(self, ad: Any, projection: Sequence[str]) -> dict[str, Any]:
+        """The projected attributes as Python values; ``undefined`` left out, an expression Unreadable."""
+        return {name: value for name, value in self._values(ad, projection) if value is not None}
+
+    def _values(self, ad: Any, projection: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        for name in projection:
+            try:
+                value = ad[name]
+            except KeyError:
+                continue
+            if isinstance(value, self._classad.ExprTree):
+                value = ad.eval(name)
+            # The bindings' Value (undefined, error) is a subclass of int.
+            yield name, value if type(value) in _PLAIN else self._special(value)
+
+    def _special(self, value: Any) -> Unreadable | None:
+        undefined = value is None or value == self._classad.Value.Undefined
+        return None if undefined else Unreadable(str(value))
+
+
+def by_id(ids: Sequence[str], only_if: str = "True") -> str:
+    """A constraint for exactly these jobs. Raises PoolError for no ids, or what is not CLUSTER.PROC."""
+    if not ids:
+        raise PoolError("no job named; an empty list would mean every job in the queue")
+    clusters: dict[int, list[int]] = {}
+    for name in ids:
+        if not JOB_ID.fullmatch(name):
+            raise PoolError(f"{name[:40]!r} is not a job id of the form CLUSTER.PROC")
+        cluster, proc = name.split(".")
+        clusters.setdefault(int(cluster), []).append(int(proc))
+    parts = [
+        f"ClusterId == {cluster} && ({' || '.join(f'ProcId == {proc}' for proc in procs)})"
+        for cluster, procs in clusters.items()
+    ]
+    return f"({only_if}) && ({' || '.join(f'({part})' for part in parts)})"
+
+
+def _bindings(wanted: str | None) -> tuple[Any, Any]:
+    for condor, classad in BINDINGS:
+        if wanted in {None, condor}:
+            try:
+                return importlib.import_module(condor), importlib.import_module(classad)
+            except ModuleNotFoundError as error:
+                missing = error
+    raise PoolError(f"HTCondor's Python bindings are missing ({missing.name}); install condor (EL: python3-condor)")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

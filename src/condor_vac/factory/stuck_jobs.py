@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of VM jobs that neither wait, run nor end as they should: one rule and one timeout for each.
+
+=========================== ============================================== =================================
+a job that is               why it can be so                               what is done, and when
+=========================== ============================================== =================================
+held, its VM ended          its output could not be transferred back       removed: its outcome is known
+held by a person            condor_hold                                    left alone
+held for lack of space      its host's disk is full                        removed at once; a new one takes
+                                                                           its place elsewhere
+held otherwise              the prepare hook refused, a file is missing    removed after HELD_SECONDS
+running too long            the worker's own limit did not end it          removed at max_wallclock_seconds
+                                                                           and OVERTIME_SECONDS
+running, host out of touch  the host vanished; HTCondor gives up itself    removed at job_lease_duration and
+                            after the job's lease                          LEASE_SLACK_SECONDS
+removed but still there     the host that should be told is gone           forgotten after the same time
+idle again and again        hosts take it and give it back                 removed after MAX_STARTS
+idle, of an earlier         the machinetype was changed meanwhile          removed at once
+machinetype
+completed, still there      a leave_in_queue that does not end             let go after keep_seconds and
+                                                                           STALE_SECONDS
+=========================== ============================================== =================================
+
+No rule removes a VM that works within its limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from condor_vac.factory import vm_jobs as ob
+from condor_vac.factory.submit_description import keep_seconds
+from condor_vac.model.machinetype import Machinetype
+
+HELD_SECONDS = 3600
+OVERTIME_SECONDS = 3600
+LEASE_SLACK_SECONDS = 900
+STALE_SECONDS = 1800
+MAX_STARTS = 5
+HELD_BY_PERSON = 1
+
+REMOVE, FORGET, LET_GO = "remove", "forget", "let go"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One job, what to do with it (REMOVE, FORGET, LET_GO), why, and the JobStatus it must still have."""
+
+    id: str
+    action: str
+    reason: str
+    state: int
+
+
+def stale_after(machinetype: Machinetype) -> int:
+    """Seconds after its completion from which a job has no business in the queue."""
+    return keep_seconds(machinetype) + STALE_SECONDS
+
+
+def verdicts(jobs: Sequence[ob.Job], machinetype: Machinetype, now: float, digest: str) -> list[Verdict]:
+    """The jobs to which a rule applies; ``digest`` is the present description's (``+VacDigest``)."""
+    rules = _Rules(machinetype, now, digest)
+    by_state = {
+        ob.HELD: rules.held,
+        ob.RUNNING: rules.running,
+        ob.TRANSFERRING: rules.running,
+        ob.SUSPENDED: rules.running,
+        ob.REMOVED: rules.removed,
+        ob.IDLE: rules.idle,
+        ob.COMPLETED: rules.completed,
+    }
+    found = []
+    for job in jobs:
+        rule = by_state.get(job.state)
+        verdict = rule(job) if rule else None
+        if verdict is not None:
+            found.append(Verdict(job.id, *verdict, job.state))
+    return found
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """One rule per JobStatus; each returns (action, reason), or None to leave the job alone."""
+
+    machinetype: Machinetype
+    now: float
+    digest: str
+
+    def held(self, job: ob.Job) -> tuple[str, str] | None:
+        if job.ended is not None:
+            return REMOVE, "its VM has ended; it was held afterwards"
+        if job.hold_code == HELD_BY_PERSON:
+            return None
+        if ob.had_no_space(job):
+            return REMOVE, f"its host {job.host} had no space left for its files"
+        if self.now - job.entered >= HELD_SECONDS:
+            return REMOVE, f"held for {HELD_SECONDS} s (hold code {job.hold_code}, {job.hold_subcode})"
+        return None
+
+    def running(self, job: ob.Job) -> tuple[str, str] | None:
+        limit = self.machinetype.max_wallclock_seconds + OVERTIME_SECONDS
+        if job.started is not None and self.now - job.started >= limit:
+            return (
+                REMOVE,
+                f"runs for {int(self.now - job.started)} s, far beyond max_wallclock_seconds",
+            )
+        silence = self.machinetype.job_lease_duration + LEASE_SLACK_SECONDS
+        if job.disconnected is not None and self.now - job.disconnected >= silence:
+            return (
+                REMOVE,
+                f"its host {job.host} has been out of touch for {int(self.now - job.disconnected)} s",
+            )
+        return None
+
+    def removed(self, job: ob.Job) -> tuple[str, str] | None:
+        limit = self.machinetype.job_lease_duration + LEASE_SLACK_SECONDS
+        if self.now - job.entered >= limit:
+            return FORGET, f"removed {int(self.now - job.entered)} s ago, but its host cannot be told"
+        return None
+
+    def idle(self, job: ob.Job) -> tuple[str, str] | None:
+        if job.starts >= MAX_STARTS:
+            return REMOVE, f"was started {job.starts} times and came back each time"
+        if job.digest is not None and job.digest != self.digest:
+            return REMOVE, "waits with the description of an earlier machinetype"
+        return None
+
+    def completed(self, job: ob.Job) -> tuple[str, str] | None:
+        if self.now - job.entered >= stale_after(self.machinetype):
+            return LET_GO, f"completed {int(self.now - job.entered)} s ago and still in the queue"
+        return None

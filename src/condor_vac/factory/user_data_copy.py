@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A user data template that an experiment publishes at a URL, read again before VMs start.
+
+HTCondor transfers a VM's input files when the VM starts, not when it is submitted. So the factory keeps the
+file that is transferred up to date while VMs are to be submitted or wait: each VM begins with what was at the
+URL not longer than a cycle before, one request serves all VMs of a machinetype, and worker nodes need no way
+to the experiment's server. Vac asks for each VM instead (vacutils.py, createUserData).
+"""
+
+from __future__ import annotations
+
+import os
+
+from condor_vac.base import cached_fetch, urls
+from condor_vac.base.errors import VacError
+from condor_vac.base.fetch import Limits
+from condor_vac.base.x509 import grid_ca
+from condor_vac.model import user_data
+from condor_vac.model.machinetype import TEMPLATE_COPY, Machinetype
+
+LIMITS = Limits(bytes=user_data.TEMPLATE_LIMIT, seconds=30, idle_seconds=10)
+
+
+def refresh(m: Machinetype, directory: str) -> list[str]:
+    """Bring the copy in the state directory up to date, if ``user_data`` is a URL; sentences for the log.
+
+    Raises VacError when there is nothing that the site would let a VM start with.
+    """
+    if not urls.is_url(m.user_data):
+        return []
+    path = os.path.join(directory, TEMPLATE_COPY)
+    keep = m.user_data_last_good_seconds
+    try:
+        copy = cached_fetch.latest(m.user_data, path, LIMITS, keep_seconds=keep, check=_check, ca=grid_ca())
+    except VacError as error:
+        raise VacError(f"user_data: {error}") from error
+    if copy.problem is None:
+        return []
+    return [f"user_data: the copy of {copy.age:.0f} s ago serves (at most {keep} s): {copy.problem}"]
+
+
+def _check(template: bytes) -> None:
+    if not template.strip():
+        raise VacError("the template is empty; ask the experiment")

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Submit files of VM-universe jobs in the seed's style (vm-atlas.sub) as the keys of a machinetype."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from condor_vac.base.errors import UsageError
+from condor_vac.base.fields import MACHINETYPE_NAME
+from condor_vac.condor import submit_parser
+from condor_vac.vac.options import Carried, whole_number
+
+# What every VM job of ours says by itself, or what the factory decides.
+_OURS = frozenset(
+    {
+        "universe", "executable", "vm_type", "vm_networking", "vm_networking_type", "should_transfer_files",
+        "when_to_transfer_output", "transfer_output_files", "log", "output", "error", "notification",
+        "leave_in_queue", "vm_no_output_vm", "accounting_group_user", "batch_name", "+hookkeyword",
+        "+requiresvac", "+wantioproxy", "request_disk", "initialdir",
+    }
+)  # fmt: skip
+_LINES = {"accounting_group": "accounting_group", "requirements": "requirements", "rank": "rank"}
+_CONTROL = ("periodic_remove", "periodic_hold", "on_exit_remove", "on_exit_hold", "max_retries")
+
+
+def name(path: str, text: str) -> str:
+    """The machinetype's name: the file's without vm- and suffix, or the label that stands as executable."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    label = submit_parser.parse(path, text).get("executable", "")
+    for word in (stem, label):
+        found = re.sub(r"[^a-z0-9-]+", "-", re.sub(r"^(vm|vac)[-_]", "", word.lower())).strip("-")
+        if found and re.fullmatch(MACHINETYPE_NAME, found):
+            return found
+    raise UsageError(f"{path}: neither the file's name nor executable gives a name; rename the file to NAME.sub")
+
+
+def carried(path: str, text: str) -> Carried:
+    """The keys that the submit file gives. Raises UsageError for one that is no VM job's."""
+    commands = {key.lower(): value for key, value in submit_parser.parse(path, text).items()}
+    if commands.get("universe", "").lower() != "vm":
+        raise UsageError(f"{path}: neither Vac's configuration nor a submit file of the vm universe")
+    result = Carried({"kind": "cernvm"})
+    base = os.path.dirname(os.path.abspath(path))
+    base = os.path.join(base, commands.get("initialdir", ""))
+    named = _files(commands, result, base)
+    _sizes(commands, result)
+    for key, ours in _LINES.items():
+        if commands.get(key):
+            result.keys[ours] = commands[key]
+    lease = whole_number(commands.get("job_lease_duration", ""))
+    if lease is not None:
+        result.keys["job_lease_duration"] = lease
+    if commands.get("vm_vnc", "").lower() == "true":
+        result.keys["vnc"] = True
+    if commands.get("+vacspace"):
+        result.keys["space"] = _unquoted(commands["+vacspace"])
+    _others(commands, result, named)
+    result.notes.append("max_machines, max_idle, backoff_seconds: not in a submit file; see docs/machinetypes.md")
+    return result
+
+
+def _files(commands: dict[str, str], result: Carried, base: str) -> set[str]:
+    """Image, user data and key; the base names of what is placed."""
+    disks = [disk.split(":") for disk in commands.get("vm_disk", "").strip('"').split(",") if disk.strip()]
+    named = set()
+    if disks:
+        image = disks[0][0].strip()
+        result.keys["image"] = os.path.join(base, image)
+        named.add(os.path.basename(image))
+        if len(disks[0]) > 3 and not image.endswith(".iso") and disks[0][3].strip() in {"raw", "qcow2"}:
+            result.keys["image_format"] = disks[0][3].strip()
+    else:
+        result.notes.append("vm_disk: missing; set image")
+    if len(disks) > 1:
+        more = ", ".join(disk[0].strip() for disk in disks[1:])
+        result.notes.append(
+            f"vm_disk: only the first disk is carried over; set cvmfs_cache_gb and scratch_gb for {more}"
+        )
+    for key, ours in (("+userdata", "user_data"), ("+publickey", "root_public_key")):
+        if commands.get(key):
+            file = _unquoted(commands[key])
+            result.keys[ours] = os.path.join(base, file)
+            named.add(os.path.basename(file))
+    if "user_data" not in result.keys:
+        result.notes.append("+UserData: missing; set user_data")
+    return named
+
+
+def _sizes(commands: dict[str, str], result: Carried) -> None:
+    for keys, ours in (
+        (("vm_memory", "request_memory"), "memory_mb"),
+        (("vm_vcpus", "request_cpus"), "processors"),
+    ):
+        texts = [commands[key] for key in keys if commands.get(key)]
+        numbers = [number for number in map(whole_number, texts) if number is not None]
+        if numbers:
+            result.keys[ours] = numbers[0]
+        elif texts:
+            result.notes.append(f"{keys[0]}: not carried over: {texts[0][:40]!a} is no whole number; set {ours}")
+
+
+def _others(commands: dict[str, str], result: Carried, named: set[str]) -> None:
+    used = _OURS | set(_LINES) | {
+        "vm_disk", "vm_memory", "vm_vcpus", "request_memory", "request_cpus", "job_lease_duration", "vm_vnc",
+        "+userdata", "+publickey", "+vacspace", "transfer_input_files",
+    }  # fmt: skip
+    files = [os.path.basename(part.strip()) for part in commands.get("transfer_input_files", "").strip('"').split(",")]
+    for file in files:
+        if file and file not in named:
+            result.notes.append(
+                f"transfer_input_files: {file} is not carried over; user_data_files put files into user data"
+            )
+    for key, value in commands.items():
+        if key in used:
+            continue
+        why = "the factory decides it" if key in _CONTROL else "keep the file as submit_file if it is needed"
+        result.notes.append(f"{key} = {value[:80]}: not carried over: {why}")
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip('"')

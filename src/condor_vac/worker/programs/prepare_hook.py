@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The PREPARE_JOB hook: makes a VM-universe job's sandbox into what its VM needs, or says why it cannot.
+
+Runs as the job's user in the sandbox with the job ad on standard input. What it prints is merged into the
+ad that vm-gahp and LIBVIRT_XML_SCRIPT get. On failure it prints HookStatusMessage and HookStatusCode: below
+300 HTCondor holds the job (the job or machinetype is wrong), from 300 it runs it again (this node or this
+moment is) (StarterHookMgr.cpp). Its environment holds session keys and is neither logged nor passed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+
+from condor_vac.base.errors import UsageError, VacError
+from condor_vac.condor import chirp
+from condor_vac.condor.classads import AD_LIMIT, Ad
+from condor_vac.worker import settings as settings_module
+from condor_vac.worker import shutdown_plan
+from condor_vac.worker.lease import client as lease_client
+from condor_vac.worker.lease.store import Lease
+from condor_vac.worker.vm import domain_xml, job_ad, preparation
+from condor_vac.worker.vm.domain_xml import Host
+from condor_vac.worker.vm.job_ad import JobAd
+
+HOLD = 2
+REQUEUE = 300
+VM_UNIVERSE = 13
+
+
+def main() -> int:
+    """Entry point."""
+    try:
+        ad = Ad(sys.stdin.buffer.read(AD_LIMIT + 1).decode("utf-8", "replace"), "job ad")
+        if ad.value("JobUniverse") != VM_UNIVERSE:
+            return 0
+        sandbox = os.environ.get("_CONDOR_SCRATCH_DIR", os.getcwd())
+        job = prepare(_job(ad), sandbox, os.environ.get("_CONDOR_CHIRP_CONFIG"))
+    except UsageError as error:
+        return _fail(HOLD, error)
+    except VacError as error:
+        return _fail(REQUEUE, error)
+    except OSError as error:
+        return _fail(REQUEUE, VacError(f"{error.filename or 'this node'}: {error.strerror}"))
+    print(f"VMPARAM_vm_Disk = {chirp.literal(','.join(disk.entry() for disk in job.disks))}")
+    return 0
+
+
+def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
+    """Get the lease, make what the VM needs, and build its domain to see that it can be built.
+
+    Returns the job with the disks that its VM has; when it raises (UsageError, VacError), nothing is left.
+    """
+    check(job)
+    settings = settings_module.of_this_node()
+    when = shutdown_plan.planned()
+    if when is not None and when <= time.time():
+        raise VacError("this node is being shut down as planned; condor_vac shutdowntime cancel calls that off")
+    kind = preparation.machinetype_of(job, sandbox)
+    job = preparation.with_images(job, settings)
+    lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config, settings))
+    try:
+        ready = preparation.furnish(job, kind, lease, settings)
+        # Whether KVM works is for libvirt_cernvm_script, which is root: a VM that it refuses takes the node's VM
+        # universe away, while a job that is refused here would come again at once, and again.
+        domain_xml.build(ready, lease, settings, Host(os.uname().machine, kvm=True))
+    except BaseException:
+        _undo(lease)
+        raise
+    return ready
+
+
+def check(job: JobAd) -> None:
+    """Whether the VM's end can be seen in its job. Raises UsageError."""
+    if not job.want_io_proxy:
+        raise UsageError("WantIOProxy: must be true (+WantIOProxy = True): without it no ShutdownCode gets into the ad")
+    if job.no_output_vm:
+        raise UsageError("vm_no_output_vm: must be false: HTCondor would delete the VM's outputs before they are sent")
+
+
+def _job(ad: Ad) -> JobAd:
+    """What the ad says; an ad that is wrong is wrong on every node."""
+    try:
+        return job_ad.from_ad(ad)
+    except VacError as error:
+        raise UsageError(str(error)) from error
+
+
+def _undo(lease: Lease) -> None:
+    """Leave nothing; what fails here vac_watch does when the sandbox is gone, and the first error is told."""
+    with contextlib.suppress(VacError):
+        preparation.clear(lease.sandbox)
+    with contextlib.suppress(VacError):
+        lease_client.release(lease.uuid)
+
+
+def _fail(code: int, error: VacError) -> int:
+    print(f"HookStatusCode = {code}")
+    print(f"HookStatusMessage = {chirp.literal(f'vac_prepare_hook: {error}')}")
+    print(f"vac_prepare_hook: {error}", file=sys.stderr)
+    return 1

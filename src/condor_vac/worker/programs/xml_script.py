@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``libvirt_cernvm_script``: HTCondor's LIBVIRT_XML_SCRIPT, run by vm-gahp as root.
+
+Standard input is the job's ad in old syntax with VM_WORKING_DIR and VMPARAM_VM_NAME; standard output is the
+domain on one line that ends (vm-gahp drops an unterminated one). Exit code 0 always: on any other, vm-gahp
+silently builds a domain of its own. The prepare hook has built the same domain before, so a job that must be
+refused does not get here; what fails here is the node, and is shown as such (domain_xml.refusal). Whether KVM works
+is found out here only, since this program is root.
+"""
+
+from __future__ import annotations
+
+import sys
+import syslog
+
+from condor_vac.base.errors import VacError
+from condor_vac.worker import settings as settings_module
+from condor_vac.worker.lease.store import Store
+from condor_vac.worker.vm import domain_xml, job_ad
+from condor_vac.worker.vm.domain_xml import Host
+
+AD_LIMIT = 1 << 20
+
+
+def main() -> int:
+    """Entry point."""
+    try:
+        print(describe(sys.stdin.buffer.read(AD_LIMIT + 1), Store()))
+    except VacError as error:
+        syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
+        syslog.syslog(syslog.LOG_ERR, f"libvirt_cernvm_script: {error}")
+        print(f"libvirt_cernvm_script: {error}", file=sys.stderr)
+        print(domain_xml.refusal(str(error)))
+    return 0
+
+
+def describe(ad: bytes, store: Store) -> str:
+    """The domain's XML for the job in ``ad``. Raises VacError."""
+    if len(ad) > AD_LIMIT:
+        raise VacError(f"job ad: more than {AD_LIMIT} bytes")
+    job = job_ad.parse(ad.decode("utf-8", "replace"))
+    lease = store.by_domain(job.domain)
+    if lease is None:
+        raise VacError(f"{job.domain}: no lease on this node; is STARTER_JOB_HOOK_KEYWORD set to VAC?")
+    settings = settings_module.of_this_node()
+    return domain_xml.build(job, lease, settings, Host.here(emulation=settings.emulation))

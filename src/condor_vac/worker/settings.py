@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The settings of a worker node, ``/etc/condor_vac/worker.json``: what its VMs use, and where."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from condor_vac.base import fields as f
+from condor_vac.base.errors import UsageError, VacError
+from condor_vac.worker import network
+
+PATH = "/etc/condor_vac/worker.json"
+
+
+class Settings(NamedTuple):
+    """One worker node. ``network``, ``bridge`` and ``filter`` are libvirt's; ``None`` is JSON's null."""
+
+    network: str = "vac"
+    bridge: str = "vac0"
+    subnet: str = "192.168.86.0/24"
+    filter: str = "clean-traffic"
+    # HTCondor's EXECUTE: sandboxes are below it, and nothing else is ever shared with a VM.
+    execute: str = "/var/lib/condor/execute"
+    image_dir: str = "/var/lib/condor_vac/images"
+    # What all images together may take; 0: what the disk has.
+    image_budget_gb: int = 0
+    # What follows the host part of a VM's name.
+    hostname_domain: str = "vac.internal"
+    # How VMs here can find features and outputs.
+    sharing: tuple[str, ...] = ("nfs",)
+    # nginx's own group, which may write outputs and read metadata of the VMs that it serves.
+    http_group: str = "vac_http"
+    # What a guest tries, in this order; the seed's guests speak 3.
+    nfs_versions: tuple[str, ...] = ("3", "4")
+    # What the outputs of one VM may take of this node's disk, in MiB; a VM beyond it is stopped.
+    outputs_mb: int = 1024
+    # MiB that one VM may read or write each second on each of its disks; 0: as many as the node can.
+    disk_mb_per_second: int = 0
+    # The names that go into user data and machine features where a machinetype has none of its own.
+    site: str | None = None
+    space: str | None = None
+    # HS06 of one processor of this node; null: not measured, and the keys are left out.
+    hs06_per_processor: float | None = None
+    # The least notice, in seconds, that a VM gets between the announcement of a shutdown time and that time.
+    grace_seconds: int = 3600
+    # Whether VMs may be emulated where KVM does not work, many times slower: for trials and tests.
+    emulation: bool = False
+    # Users who own VM jobs: sudo lets each of them run vac_lease, and nothing else.
+    owners: tuple[str, ...] = ("vac",)
+
+
+_LABEL = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -")
+_INTERFACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "must be the name of a network interface")
+_ACCOUNT = f.matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", "must be the name of a user")
+_LIBVIRT_NAME = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "must be letters, digits and _ . -")
+
+CHECKS: dict[str, f.Check] = {
+    "network": _LIBVIRT_NAME,
+    "bridge": _INTERFACE,
+    "subnet": f.line(32),
+    "filter": _LIBVIRT_NAME,
+    "execute": f.absolute_path,
+    "image_dir": f.absolute_path,
+    "image_budget_gb": f.integer(0, 1 << 20),
+    "hostname_domain": f.line(200),
+    "sharing": f.list_of(f.one_of("nfs", "http"), 2),
+    "http_group": f.matching(r"[a-z_][a-z0-9_-]{0,31}", "must be the name of a group"),
+    "outputs_mb": f.integer(1, 1 << 24),
+    "disk_mb_per_second": f.integer(0, 1 << 20),
+    "nfs_versions": f.list_of(f.one_of("3", "4", "4.0", "4.1", "4.2"), 5),
+    "site": f.optional(_LABEL),
+    "space": f.optional(_LABEL),
+    "hs06_per_processor": f.optional(f.number(0.001, 1e6)),
+    "grace_seconds": f.integer(0, 30 * 86400),
+    "emulation": f.boolean,
+    "owners": f.list_of(_ACCOUNT, 100),
+}
+
+
+def load(path: str = PATH) -> Settings:
+    """The settings in the file; keys that it leaves out have their defaults.
+
+    Raises UsageError (one line: file, key, remedy), also when there is no file: a node that was never set up
+    must not guess which network and directories it may share.
+    """
+    return from_mapping(f.load_object(path), path)
+
+
+def of_this_node() -> Settings:
+    """``load`` for the programs that run while VMs come and go: what is wrong is the node, never the job.
+
+    Raises VacError, which makes HTCondor try the job elsewhere or later instead of holding it.
+    """
+    try:
+        return load()
+    except UsageError as error:
+        raise VacError(str(error)) from error
+
+
+def from_mapping(data: object, source: str) -> Settings:
+    """The settings that a JSON object holds; ``source`` is what errors call it. Raises UsageError."""
+    settings = Settings(**f.check_all(data, CHECKS, set(), source))
+    if not settings.sharing:
+        raise UsageError(f"{source}: sharing: must name nfs, http or both; VMs would find nothing")
+    if not settings.nfs_versions:
+        raise UsageError(f"{source}: nfs_versions: must name at least one version; leave it out for the default")
+    if not settings.owners:
+        raise UsageError(f"{source}: owners: must name at least one user")
+    try:
+        network.host(settings.subnet, network.FIRST_NUMBER, settings.hostname_domain)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error}") from error
+    return settings

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The startd of this node, by HTCondor's tools: its ad, the master's ad of the daemons, and what it shall offer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from condor_vac.base import tools
+from condor_vac.base.errors import VacError
+
+TIMEOUT_SECONDS = 60.0
+MASTER_TRIES = 3
+_SLOT = "Name,Machine,HasVM,VM_Type,VMOfflineReason,TotalMemory,PartitionableSlot"
+
+
+def daemons() -> dict[str, str]:
+    """The master's ad of its daemons; empty if no condor_master runs. Raises VacError.
+
+    On a busy node condor_who gives up before the master has answered.
+    """
+    for _attempt in range(MASTER_TRIES):
+        output = tools.run(["condor_who", "-quick"], timeout=TIMEOUT_SECONDS)
+        pairs = (line.partition(" = ") for line in output.splitlines())
+        found = {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals}
+        if found.get("MASTER") == "Alive":
+            return found
+        state = tools.run(["systemctl", "show", "--property=ActiveState", "condor.service"], timeout=TIMEOUT_SECONDS)
+        if "ActiveState=active" not in state.splitlines():
+            return {}
+    raise VacError("condor.service is active, but condor_master does not answer condor_who")
+
+
+def slot(master: Mapping[str, str]) -> dict[str, Any]:
+    """The startd's own ad of its (partitionable) slot, asked directly; ``master`` is from ``daemons``.
+
+    Raises VacError.
+    """
+    address = master.get("STARTD_Addr", "")
+    if not address:
+        raise VacError("no startd runs")
+    slots = ads("condor_status", "-direct", address, "-json", "-attributes", _SLOT)
+    return next((each for each in slots if each.get("PartitionableSlot") is True), slots[0] if slots else {})
+
+
+def ads(*argv: str) -> list[dict[str, Any]]:
+    """The ads that a condor_* tool prints with -json; nothing at all is none. Raises VacError."""
+    text = tools.run(list(argv), timeout=TIMEOUT_SECONDS).strip()
+    try:
+        found = json.loads(text or "[]")
+    except ValueError as error:
+        raise VacError(f"{argv[0]}: its answer is no JSON: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(ad, dict) for ad in found):
+        raise VacError(f"{argv[0]}: its answer is no list of ads")
+    return found
+
+
+def change_ad(*lines: str) -> None:
+    """Set attributes of the startd's ad, each a line ``NAME = EXPRESSION``. Raises ToolError."""
+    text = "".join(f"{line}\n" for line in lines)
+    tools.run(["condor_update_machine_ad", "/dev/stdin"], timeout=TIMEOUT_SECONDS, stdin=text.encode())

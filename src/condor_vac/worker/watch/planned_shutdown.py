@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What VMs learn of a planned shutdown of their node: shutdowntime and shutdowntime_job (HSF-TN-2016-02).
+
+vac_watch writes them into every VM's features and, when the time has come, presses the power buttons of those that
+are still there. The wall clock counts here, since the time was planned by it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+
+from condor_vac.worker import privileges, sandbox
+from condor_vac.worker.lease.store import Lease
+from condor_vac.worker.vm import features
+
+MESSAGE = "100 Shutdown of the machine as planned"
+CAUSE = "shutdowntime"
+_KEYS = ("machinefeatures", "shutdowntime"), ("jobfeatures", "shutdowntime_job")
+_WORK_SECONDS = 20.0
+_LIMIT = 64
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def tell(lease: Lease, when: int | None, execute: str) -> None:
+    """Have the VM's features say ``when``, as the job's user; without one, as if none had been planned.
+
+    Writes nothing where nothing changed. Raises VacError.
+    """
+    privileges.run_as(lease.uid, lease.gid, lambda: _tell(lease, when, execute), timeout=_WORK_SECONDS)
+
+
+def end_of_job(lease: Lease, when: int | None, started: int) -> int | None:
+    """shutdowntime_job: the VM's wall-clock limit or the planned shutdown, whichever is earlier."""
+    limit = lease.max_wallclock_seconds
+    ends = [started + limit] if limit > 0 else []
+    return min([*ends, *([] if when is None else [when])], default=None)
+
+
+def _tell(lease: Lease, when: int | None, execute: str) -> None:
+    with sandbox.opened(lease.sandbox, execute, lease.uid) as fd:
+        for directory, key in _KEYS:
+            inner = os.open(directory, _OPEN_DIRECTORY, dir_fd=fd)
+            try:
+                wanted = when if directory == "machinefeatures" else end_of_job(lease, when, _started(inner, lease))
+                _set(inner, key, wanted)
+            finally:
+                os.close(inner)
+
+
+def _started(jobfeatures: int, lease: Lease) -> int:
+    """The moment that the VM was told its limit counts from."""
+    text = _current(jobfeatures, "jobstart_secs")
+    return lease.created if text is None else int(text)
+
+
+def _set(directory: int, key: str, wanted: int | None) -> None:
+    if wanted is None:
+        features.remove_key(directory, key)
+    elif _current(directory, key) != str(wanted):
+        features.set_key(directory, key, str(wanted))
+
+
+def _current(directory: int, key: str) -> str | None:
+    """A feature of digits as the VM sees it now, None if it has none."""
+    with contextlib.suppress(OSError):
+        fd = os.open(key, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            text = os.read(fd, _LIMIT).decode("ascii", "replace")
+        finally:
+            os.close(fd)
+        return text if re.fullmatch(r"[0-9]{1,12}", text) else None
+    return None

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When a running VM must be stopped, and when what is seen of it is worth telling: pure rules of vac_watch.
+
+All times are CLOCK_BOOTTIME seconds, so a clock that is set wrong kills no VM; a heartbeat's age is counted
+from when its file was last *seen* to change, as the guest can set the file's time at will. When the observer
+was away (a restart, a stopped timer) or the VM was paused, the grace of fizzle_seconds begins again (Vac's
+own restart killed healthy VMs once).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from condor_vac.model import outcome_record
+from condor_vac.worker.lease.store import Lease
+from condor_vac.worker.vm import outputs
+from condor_vac.worker.watch import planned_shutdown
+
+# Several of the timer's periods: a run that is late is no absence.
+ABSENCE_SECONDS = 150.0
+PUBLISH_SECONDS = 300.0
+# QEMU's threads start before the guest does; a shorter interval tells nothing.
+_SHORTEST_INTERVAL = 5.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one look at a VM saw: CPU seconds of all processors, the heartbeat file's mtime (ns)."""
+
+    boottime: float
+    cpu_seconds: float
+    observed_since: float
+    heartbeat: int | None
+    heartbeat_changed: float
+    fraction: float | None = None
+    published: float | None = None
+    published_fraction: float | None = None
+    missing_since: float | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Every field, as JSON can hold it."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a VM is ended: the cause for its job's ad, and the message if the VM leaves none itself."""
+
+    cause: str
+    message: str
+
+
+def look(lease: Lease, previous: Sample | None, now: float, cpu: tuple[float, int], heartbeat: int | None) -> Sample:
+    """The sample of now; ``cpu`` is (CPU seconds, processors) of a VM that runs."""
+    seconds, processors = cpu
+    if previous is None or now - previous.boottime > ABSENCE_SECONDS or now < previous.boottime:
+        began = lease.started_boottime
+        here_from_start = previous is None and began is not None and now - began <= ABSENCE_SECONDS
+        since = began if here_from_start and began is not None else now
+        return Sample(now, seconds, since, heartbeat, now)
+    changed = now if heartbeat != previous.heartbeat else previous.heartbeat_changed
+    return Sample(
+        now,
+        seconds,
+        previous.observed_since,
+        heartbeat,
+        changed,
+        _fraction(previous, seconds, processors, now),
+        previous.published,
+        previous.published_fraction,
+    )
+
+
+def paused(previous: Sample | None, now: float, cpu_seconds: float, heartbeat: int | None) -> Sample:
+    """The sample of a VM that HTCondor suspended: grace begins when it goes on."""
+    published = (previous.published, previous.published_fraction) if previous else (None, None)
+    return Sample(now, cpu_seconds, now, heartbeat, now, None, *published)
+
+
+def violation(lease: Lease, sample: Sample) -> Stop | None:
+    """The limit that the VM is over, or None."""
+    if lease.started_boottime is None:
+        return None
+    age = sample.boottime - lease.started_boottime
+    if 0 < lease.max_wallclock_seconds <= age:
+        return Stop(outcome_record.WALLCLOCK, "700 Exceeded max_wallclock_seconds")
+    judged_from = max(lease.started_boottime, sample.observed_since) + lease.fizzle_seconds
+    if lease.heartbeat_file is None or sample.boottime < judged_from:
+        return None
+    if sample.heartbeat is None:
+        return Stop("heartbeat", "700 Heartbeat file not created")
+    if 0 < lease.heartbeat_seconds < sample.boottime - sample.heartbeat_changed:
+        return Stop("heartbeat", "700 Heartbeat file not updated")
+    return None
+
+
+def shutdown_due(when: int | None, clock: float) -> Stop | None:
+    """The end of every VM once the planned shutdown (Unix s) has come; ``clock`` is the wall clock's time."""
+    if when is None or clock < when:
+        return None
+    return Stop(planned_shutdown.CAUSE, planned_shutdown.MESSAGE)
+
+
+def outputs_over(used: int, entries: int, limit_mb: int) -> Stop | None:
+    """The end of a VM whose outputs fill the node's disk: ``used`` bytes in ``entries`` files and directories."""
+    if entries > outputs.MOST_ENTRIES:
+        return Stop("outputs", f"700 More than {outputs.MOST_ENTRIES} outputs")
+    return Stop("outputs", f"700 Outputs exceed {limit_mb} MiB") if used > limit_mb << 20 else None
+
+
+def worth_telling(lease: Lease, sample: Sample) -> bool:
+    """Whether the factory should hear of this sample: the first, a change of verdict, or after a while.
+
+    Each attribute is an update of the schedd's queue, which all VMs of a pool share.
+    """
+    if sample.fraction is None:
+        return False
+    if sample.published is None or sample.published_fraction is None:
+        return True
+    working = lease.evidence_cpu_fraction
+    crossed = (sample.fraction >= working) != (sample.published_fraction >= working)
+    return crossed or sample.boottime - sample.published >= PUBLISH_SECONDS
+
+
+def _fraction(previous: Sample, seconds: float, processors: int, now: float) -> float | None:
+    """CPU use for each processor, 0 to 1, since the previous sample."""
+    interval = now - previous.boottime
+    if interval < _SHORTEST_INTERVAL or seconds < previous.cpu_seconds:
+        return previous.fraction
+    return min((seconds - previous.cpu_seconds) / interval / max(processors, 1), 1.0)

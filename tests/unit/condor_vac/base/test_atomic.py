@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files are written whole or not at all, and read only when they are what they should be."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from condor_vac.base import atomic
+from condor_vac.base.errors import VacError
+
+
+@pytest.mark.parametrize(("mode", "mask"), [(0o644, 0o077), (0o600, 0o000), (0o640, 0o022)])
+def test_written_with_the_mode_whatever_the_umask(mode: int, mask: int, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    old = os.umask(mask)
+    try:
+        atomic.write(str(path), b"data\x00", mode)
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == b"data\x00"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_is_replaced_and_what_it_names_stays(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "file").symlink_to("victim")
+    atomic.write(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_a_reader_keeps_the_old_contents(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        atomic.write(str(path), b"new")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+def test_a_failure_names_the_file_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("old")
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(VacError, match=f"{tmp_path}: file: cannot write: No space left on device"):
+        atomic.write(str(tmp_path / "file"), b"new")
+    assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+    dir_fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        atomic.write_at(dir_fd, "unsynced", b"x", sync=False)
+    finally:
+        os.close(dir_fd)
+    assert (tmp_path / "unsynced").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a\0b"])
+def test_only_one_name_in_the_directory_is_written(name: str, tmp_path: Path) -> None:
+    dir_fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with pytest.raises(VacError, match="not a file name"):
+            atomic.write_at(dir_fd, name, b"x")
+    finally:
+        os.close(dir_fd)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VacError, match="no/file: cannot open its directory: No such file"):
+        atomic.write(str(tmp_path / "no" / "file"), b"x")
+
+
+def test_reads_up_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert atomic.read(str(path), 5) == b"12345"
+    with pytest.raises(VacError, match="file: larger than 4 bytes"):
+        atomic.read(str(path), 4)
+
+
+def test_reads_only_regular_files_and_never_waits(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(VacError, match="fifo: not a regular file"):
+        atomic.read(str(tmp_path / "fifo"), 10)
+    with pytest.raises(VacError, match="/dev/zero: not a regular file"):
+        atomic.read("/dev/zero", 10)
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(VacError, match=f"{path}: cannot read"):
+            atomic.read(str(path), 10)

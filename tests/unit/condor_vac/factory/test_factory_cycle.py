@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One cycle: nothing is submitted unless everything is understood, and never twice, wherever it is interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from condor_vac.base.errors import VacError
+from condor_vac.condor.pool import PoolError
+from condor_vac.factory import cycle as factory_cycle
+from condor_vac.factory import state as factory_state
+from condor_vac.factory import submit_description
+from condor_vac.factory.cycle import Cycle
+from condor_vac.policy.observation import Decision
+from tests.integration.factory.greedy import Policy as Greedy
+from tests.unit.condor_vac.standins import (
+    COMPLETED,
+    HELD,
+    IDLE,
+    NOW,
+    OWN_JOB,
+    REMOVED,
+    RUNNING,
+    StandInPool,
+    ad,
+    factory_ad,
+    machinetype,
+)
+
+M = machinetype(max_machines=6, max_idle=4)
+
+
+class Killed(BaseException):
+    """What kill -9 is to a process."""
+
+
+@pytest.fixture(autouse=True)
+def _greedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that fills the caps, so that these tests do not depend on the control law."""
+    monkeypatch.setattr(factory_cycle, "Policy", Greedy)
+
+
+def cycle(pool: StandInPool, directory: Path, own_job: str | None = OWN_JOB, now: float = NOW) -> Cycle:
+    """A factory that has just started."""
+    made = Cycle(pool, str(directory), own_job, print, lambda: now)  # type: ignore[arg-type]
+    made.load()
+    return made
+
+
+def with_factory(*ads: dict[str, Any]) -> StandInPool:
+    """A queue with our own factory job and these."""
+    return StandInPool([factory_ad(), *ads])
+
+
+def test_it_fills_to_the_caps_in_one_submission_and_then_rests(tmp_path: Path) -> None:
+    pool = with_factory()
+    factory = cycle(pool, tmp_path)
+    first, second = factory.run(M), factory.run(M)
+    assert (first["submit"], second["submit"]) == (4, 0)
+    assert [each[0] for each in pool.done] == ["submit"]
+    commands = pool.done[0][2]
+    assert sorted(os.listdir(os.path.dirname(commands["initialdir"]))) == ["0", "1", "2", "3"]
+    assert first["error"] is None
+    assert json.loads((tmp_path / "state.json").read_text())["last"]["observed"]["idle"] == 4
+    assert second["observed"]["idle"] == 4
+
+
+@pytest.mark.parametrize("call", ["jobs", "submit"])
+def test_a_schedd_that_does_not_answer(tmp_path: Path, call: str) -> None:
+    pool = with_factory()
+    pool.failing.add(call)
+    last = cycle(pool, tmp_path).run(M)
+    assert last["submit"] == 0
+    assert call in last["error"]
+    assert "nothing is submitted" in last["reasons"][0]
+    assert pool.submitted() == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [ad("50.0", JobStatus=77), ad("50.0", QDate="x"), ad("50.0", RUNNING, JobCurrentStartDate="then")],
+)
+def test_one_wrong_ad_among_many_stops_submission(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    pool = with_factory(*(ad(f"49.{number}") for number in range(3)), wrong)
+    last = cycle(pool, tmp_path).run(M)
+    assert "50.0" in last["error"]
+    assert not pool.done
+
+
+@pytest.mark.parametrize(
+    ("ads", "said"),
+    [
+        ([], "lacks this factory's own job 40.0"),
+        ([ad("1.0")], "lacks this factory's own job 40.0"),
+        ([factory_ad("39.0"), factory_ad()], "39.0 is a factory of this machinetype too"),
+        ([factory_ad("39.0", IDLE), factory_ad()], "39.0 is a factory of this machinetype too"),
+        ([factory_ad("40.0", JobStatus="running")], "JobStatus"),
+    ],
+)
+def test_an_answer_that_cannot_be_whole_or_a_second_factory(tmp_path: Path, ads: Sequence[Any], said: str) -> None:
+    pool = StandInPool(ads)
+    last = cycle(pool, tmp_path).run(M)
+    assert said in last["error"]
+    assert not pool.done
+
+
+@pytest.mark.parametrize("other", [factory_ad("41.0"), factory_ad("39.0", HELD), factory_ad("39.0", REMOVED)])
+def test_a_younger_or_inactive_factory_does_not_stop_us(tmp_path: Path, other: dict[str, Any]) -> None:
+    assert cycle(StandInPool([factory_ad(), other]), tmp_path).run(M)["submit"] == 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "submitted"),
+    [(100, [], 4), (-3, [], 0), (3, [ad("50.0", RUNNING), ad("50.1", RUNNING)], 3),
+     (9, [ad(f"50.{n}", RUNNING) for n in range(5)], 1), (9, [ad(f"50.{n}", RUNNING) for n in range(9)], 0),
+     (9, [ad(f"50.{n}") for n in range(3)], 1), (9, [ad(f"50.{n}", HELD, HoldReasonCode=1) for n in range(5)], 1)],
+)  # fmt: skip
+def test_no_decision_exceeds_the_caps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: int, there: Sequence[Any], submitted: int
+) -> None:
+    monkeypatch.setattr(Greedy, "decide", lambda *_: Decision(asked, (), (), ("because",)))
+    pool = with_factory(*there)
+    last = cycle(pool, tmp_path).run(M)
+    assert last["submit"] == pool.submitted() == submitted
+    assert (f"only {submitted} of {asked}" in " ".join(last["reasons"])) == (asked != submitted)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, pool: StandInPool, where: str) -> None:
+    """Kill the factory at a point of its submission."""
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    if where == "before the announcement":
+        monkeypatch.setattr(factory_cycle, "_make_directories", die)
+    elif where == "before the submission":
+        monkeypatch.setattr(pool, "submit", die)
+    elif where == "after the submission":
+        pool.on_submit = die
+    elif where == "after the confirmation":
+        monkeypatch.setattr(factory_cycle, "tally", die)
+
+
+@pytest.mark.parametrize(
+    ("where", "happened"),
+    [
+        ("before the announcement", 0),
+        ("before the submission", 0),
+        ("after the submission", 4),
+        ("after the confirmation", 4),
+    ],
+)
+def test_killed_within_a_submission_it_is_made_once(tmp_path: Path, where: str, happened: int) -> None:
+    pool = with_factory()
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, pool, where)
+        with pytest.raises(Killed):
+            cycle(pool, tmp_path).run(M)
+    pool.on_submit = None
+    assert pool.submitted() == happened
+    last = cycle(pool, tmp_path, now=NOW + 5).run(M)
+    assert (last["error"], last["submit"]) == (None, 4 - happened)
+    assert pool.submitted() == 4
+    # One that was just made waits for the queue to show it; one that was found there is settled.
+    assert (factory_state.load(str(tmp_path)).pending is None) is (happened == 4)
+    assert cycle(pool, tmp_path, now=NOW + 65).run(M)["submit"] == 0
+    settled = factory_state.load(str(tmp_path))
+    assert settled.pending is None
+    assert settled.policy == {"asked": 4}, "the policy knows of the VMs that were made, and of no others"
+
+
+def test_a_submission_that_failed_but_happened_is_not_made_again(tmp_path: Path) -> None:
+    pool = with_factory()
+
+    def lose_the_answer() -> None:
+        raise PoolError("submit failed: connection lost")
+
+    pool.on_submit = lose_the_answer
+    factory = cycle(pool, tmp_path)
+    assert "connection lost" in factory.run(M)["error"]
+    pool.on_submit = None
+    assert factory.run(M)["submit"] == 0
+    assert pool.submitted() == 4
+    assert factory.state.policy == {"asked": 4}, "the policy knows of them"
+
+
+def test_vms_that_left_the_queue_before_they_were_seen_were_submitted(tmp_path: Path) -> None:
+    pool = with_factory()
+    factory = cycle(pool, tmp_path)
+    factory.run(M)
+    pool.past = [each for each in pool.ads if each["JobUniverse"] == 13]
+    pool.ads = [factory_ad()]
+    last = factory.run(M)
+    assert (last["error"], last["submit"], last["cluster"]) == (None, 4, 62)
+    assert factory.state.pending is not None
+    assert factory.state.pending.cluster == 62
+    assert factory.state.policy == {"asked": 8}
+
+
+def test_vms_that_were_accepted_and_are_nowhere_stop_submission_for_a_while(tmp_path: Path) -> None:
+    pool = with_factory()
+    cycle(pool, tmp_path).run(M)
+    pool.ads = [factory_ad()]
+    for later in (60, M.backoff_seconds - 1):
+        last = cycle(pool, tmp_path, now=NOW + later).run(M)
+        assert "neither in the queue nor in the history" in last["error"]
+    assert pool.submitted() == 4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Greedy, "decide", lambda *_: Decision(0, (), (), ("enough",)))
+        assert cycle(pool, tmp_path, now=NOW + M.backoff_seconds).run(M)["error"] is None
+    assert factory_state.load(str(tmp_path)).pending is None
+    assert cycle(pool, tmp_path, now=NOW + 1).run(M)["submit"] == 4, "the question is settled for good"
+
+
+def test_a_history_that_does_not_answer_leaves_the_question_open(tmp_path: Path) -> None:
+    pool = with_factory()
+    cycle(pool, tmp_path).run(M)
+    pool.ads = [factory_ad()]
+    pool.failing.add("history")
+    last = cycle(pool, tmp_path, now=NOW + 10**6).run(M)
+    assert "history" in last["error"]
+    assert pool.submitted() == 4
+
+
+def test_without_a_state_the_history_is_asked_and_may_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = with_factory(ad("50.0", COMPLETED, ShutdownCode=300, VacEnded=int(NOW) - 200))
+    pool.past = [ad("50.0", COMPLETED, ShutdownCode=300), ad("49.0", COMPLETED, ShutdownCode=200), ad("48.0", REMOVED)]
+    first = cycle(pool, tmp_path / "a", now=NOW)
+    (tmp_path / "a").mkdir()
+    assert first.run(M)["observed"]["ended"] == {"no_work": 1}, "of the queue"
+    assert "judging" not in capsys.readouterr().out
+    pool.failing.add("history")
+    (tmp_path / "b").mkdir()
+    second = cycle(pool, tmp_path / "b").run(M)
+    assert second["error"] is None
+    assert "judging by the queue alone" in capsys.readouterr().out
+
+
+def test_a_damaged_state_is_put_aside_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "state.json").write_text("{")
+    assert cycle(with_factory(), tmp_path).run(M)["submit"] == 4
+    assert "put aside" in capsys.readouterr().out
+    assert (tmp_path / "state.json.damaged").read_text() == "{"
+
+
+@pytest.mark.parametrize("kept", [{"something": "else"}, {"asked": None}, {"asked": []}, {"asked": "x"}])
+def test_a_state_that_the_policy_cannot_read_is_no_end(
+    tmp_path: Path, kept: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    factory_state.save(str(tmp_path), factory_state.State(policy=kept))
+    assert cycle(with_factory(), tmp_path).run(M)["submit"] == 4
+    assert "cannot be read" in capsys.readouterr().out
+
+
+class Listener(Greedy):
+    """Remembers what each policy that was made is told."""
+
+    made: ClassVar[list[Listener]] = []
+
+    def __init__(self, *words: Any) -> None:
+        super().__init__(*words)
+        self.told: list[Any] = []
+        self.made.append(self)
+
+    def decide(self, seen: Any) -> Decision:
+        self.told.append(seen)
+        return super().decide(seen)
+
+
+class Counting(Greedy):
+    """Its state tells how often it has decided."""
+
+    def decide(self, seen: Any) -> Decision:
+        super().decide(seen)
+        self._asked += 1
+        return Decision(0, (), (), (f"decision {self._asked}",))
+
+
+def test_what_the_policy_learns_without_a_submission_survives_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory_cycle, "Policy", Counting)
+    pool = with_factory(*(ad(f"50.{number}") for number in range(4)))
+    factory = cycle(pool, tmp_path)
+    reasons = [factory.run(M)["reasons"][0] for _ in range(3)]
+    reasons += [cycle(pool, tmp_path).run(M)["reasons"][0] for _ in range(2)]
+    assert reasons == [f"decision {number}" for number in range(1, 6)]
+    assert not pool.done
+
+
+def ends(seen: Any) -> list[str]:
+    """The ids of the ends that an observation tells."""
+    return sorted(end.id for end in seen.ended)
+
+
+def test_one_policy_decides_on_and_a_new_one_is_told_the_last_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory_cycle, "Policy", Listener)
+    Listener.made.clear()
+    pool = with_factory(ad("50.0", COMPLETED))
+    day_old = int(NOW) - 86_500
+    pool.past = [ad("49.0", COMPLETED), ad("48.0", COMPLETED, EnteredCurrentStatus=day_old, JobCurrentStartDate=1)]
+    factory = cycle(pool, tmp_path)
+    factory.run(M)
+    pool.ads = [factory_ad(), ad("50.1", COMPLETED, VacBatch=pool.done[0][2]["+VacBatch"].strip('"'))]
+    factory.run(M)
+    policy = Listener.made[-1]
+    assert [ends(seen) for seen in policy.told] == [["49.0", "50.0"], ["50.1"]], "the history once, then the queue"
+    factory.run(machinetype(max_machines=6, max_idle=3))
+    assert Listener.made[-1] is not policy, "other limits"
+    assert ends(Listener.made[-1].told[0]) == ["49.0", "50.0", "50.1"]
+
+
+def test_a_policy_whose_vms_did_not_come_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(factory_cycle, "Policy", Listener)
+    Listener.made.clear()
+    pool = with_factory()
+    factory = cycle(pool, tmp_path)
+    factory.run(M)
+    for each in pool.ads[1:3]:
+        each.update(JobStatus=RUNNING, JobCurrentStartDate=int(NOW) - 5, NumShadowStarts=1)
+    pool.failing.add("submit")
+    assert factory.run(M)["error"]
+    pool.failing.clear()
+    assert factory.run(M)["submit"] == 2
+    assert [len(policy.told) for policy in Listener.made] == [2, 1]
+    assert Listener.made[-1].state() == {"asked": 6}, "not 8"
+
+
+def test_a_full_disk_stops_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = with_factory()
+    factory = cycle(pool, tmp_path)
+
+    def full(*_: Any) -> None:
+        raise VacError("state.json: cannot write: No space left on device; check space, quota and permissions")
+
+    monkeypatch.setattr(factory_state, "save", full)
+    with pytest.raises(VacError, match="No space"):
+        factory.run(M)
+    assert pool.submitted() == 0
+
+
+def test_rules_are_carried_out_with_a_guard_and_said(tmp_path: Path) -> None:
+    old = int(NOW) - 10**6
+    pool = with_factory(
+        ad("50.0", HELD, HoldReasonCode=19, EnteredCurrentStatus=old),
+        ad("50.1", HELD, HoldReasonCode=12, EnteredCurrentStatus=old),
+        ad("50.2", REMOVED, EnteredCurrentStatus=old),
+        ad("50.3", COMPLETED, EnteredCurrentStatus=old, JobCurrentStartDate=old - 900),
+        ad("50.4", RUNNING, JobCurrentStartDate=old),
+    )
+    reasons = " ".join(cycle(pool, tmp_path).run(M)["reasons"])
+    assert [each[:2] + each[-1:] for each in pool.done if each[0] != "submit"] == [
+        ("remove", ("50.0", "50.1"), "JobStatus == 5"),
+        ("forget", ("50.2",), "condor_vac: removed 1000000 s ago, but its host cannot be told"),
+        ("edit", ("50.3",), "JobStatus == 4"),
+        ("remove", ("50.4",), "JobStatus == 2"),
+    ]
+    for job in ("50.0", "50.1", "50.2", "50.3", "50.4"):
+        assert job in reasons
+
+
+def test_hosts_to_avoid_are_told_once_to_those_that_wait(tmp_path: Path) -> None:
+    fizzle = ad("49.0", COMPLETED, JobCurrentStartDate=int(NOW) - 150, RemoteHost="slot1@bad.example.org")
+    pool = with_factory(fizzle, ad("50.0"), ad("50.1", RUNNING))
+    factory = cycle(pool, tmp_path)
+    factory.run(M)
+    factory.run(M)
+    edits = [each for each in pool.done if each[0] == "edit"]
+    assert edits == [("edit", ("50.0",), submit_description.AVOID, '"bad.example.org"', "JobStatus == 1")]
+    assert pool.done[-1][2][f"+{submit_description.AVOID}"] == '"bad.example.org"'
+
+
+def test_a_host_with_quotes_in_its_name_cannot_break_out(tmp_path: Path) -> None:
+    evil = ad("49.0", COMPLETED, JobCurrentStartDate=int(NOW) - 150, RemoteHost='slot1@x" || True || "')
+    pool = with_factory(evil, ad("50.0"))
+    cycle(pool, tmp_path).run(M)
+    edit = next(each for each in pool.done if each[0] == "edit")
+    assert edit[3] == '"x\\" || True || \\""'
+
+
+def test_removals_are_guarded_against_a_vm_that_starts_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Greedy, "decide", lambda *_: Decision(0, ("50.0",), (), ("too many",)))
+    pool = with_factory(ad("50.0"))
+    last = cycle(pool, tmp_path).run(M)
+    assert pool.done == [("remove", ("50.0",), "condor_vac: not wanted any more", "JobStatus == 1")]
+    assert "removed 1 idle VMs" in last["reasons"]
+
+
+def test_withdrawal_takes_back_only_what_waits(tmp_path: Path) -> None:
+    pool = with_factory(ad("50.0"), ad("50.1", RUNNING), ad("50.2", HELD), ad("50.3", COMPLETED))
+    assert cycle(pool, tmp_path).withdraw(M, "bye") == 1
+    assert pool.done == [("remove", ("50.0",), "bye", "JobStatus == 1")]
+
+
+def test_a_vm_that_worked_is_remembered_only_while_it_is_there(tmp_path: Path) -> None:
+    working = ad("50.0", RUNNING, VacEvidenceTime=int(NOW) - 5, VacCpuFraction=0.9)
+    pool = with_factory(working)
+    factory = cycle(pool, tmp_path)
+    assert factory.run(M)["observed"]["works"] == 1
+    pool.ads[1]["VacCpuFraction"] = 0.0
+    assert factory.run(M)["observed"]["works"] == 1, "a pause between two jobs is no end of work"
+    pool.ads = [factory_ad()]
+    factory.run(M)
+    assert "50.0:1" not in factory.state.worked
+
+
+def test_old_directories_are_those_of_no_job(tmp_path: Path) -> None:
+    assert factory_cycle.old_directories(str(tmp_path), set(), NOW) == []
+    for name, age in (("gone", 100), ("young", 1), ("present", 100)):
+        path = tmp_path / "vms" / name
+        path.mkdir(parents=True)
+        os.utime(path, (NOW - age, NOW - age))
+    assert factory_cycle.old_directories(str(tmp_path), {"present"}, NOW - 50) == [str(tmp_path / "vms" / "gone")]

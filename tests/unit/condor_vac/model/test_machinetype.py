@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Machinetypes: every key is checked, and every error is one line with source, key and remedy."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condor_vac.base.errors import UsageError
+from condor_vac.cli.dispatch import main
+from condor_vac.model.machinetype import CHECKS, Machinetype, load
+
+MINIMAL: dict[str, Any] = {
+    "name": "atlas",
+    "owner": "vac",
+    "kind": "cernvm",
+    "image": "/var/lib/condor_vac/images/ucernvm.iso",
+    "user_data": "/etc/condor_vac/atlas/user_data",
+}
+FULL: dict[str, Any] = {
+    "name": "lhcb-prod-2",
+    "owner": "lhcb_user",
+    "kind": "cloud-init",
+    "sharing": "both",
+    "image": "/images/debian-13.qcow2",
+    "image_format": "qcow2",
+    "processors": 8,
+    "memory_mb": 16384,
+    "cvmfs_cache_gb": 0,
+    "scratch_gb": 0,
+    "user_data": "/etc/vac/lhcb.template",
+    "user_data_options": {"cvmfs_proxy": "http://squid:3128;DIRECT", "text": "two\nlines"},
+    "user_data_files": {"hostkey": "/etc/vac/hostkey.pem"},
+    "user_data_last_good_seconds": 86400,
+    "user_data_proxy": True,
+    "user_data_proxy_cert": "/etc/vac/hostcert.pem",
+    "user_data_proxy_key": "/etc/vac/hostkey.pem",
+    "root_public_key": "/etc/vac/root.pub",
+    "space": "vac.example.org",
+    "max_machines": 500,
+    "max_idle": 40,
+    "max_starting": 20,
+    "probe_machines": 1,
+    "fizzle_seconds": 900,
+    "backoff_seconds": 3600,
+    "max_wallclock_seconds": 172800,
+    "heartbeat_file": "heartbeat",
+    "heartbeat_seconds": 600,
+    "cycle_seconds": 30,
+    "evidence_seconds": 0,
+    "evidence_cpu_fraction": 0.05,
+    "accounting_group": "group_lhcb.prod",
+    "requirements": 'Machine =!= "bad.example.org"',
+    "rank": "Memory",
+    "machinefeatures": {"site_rack": "r12"},
+    "jobfeatures": {"mem_limit_MB": "17000"},
+    "hs06": 88.5,
+    "job_lease_duration": 600,
+    "vnc": True,
+    "submit_file": "/etc/vac/lhcb.sub",
+}
+
+
+def make(**changes: Any) -> Machinetype:
+    """A machinetype from the minimal data with some keys changed."""
+    return Machinetype.from_mapping({**MINIMAL, **changes}, "test.json")
+
+
+def test_every_key_has_a_field_and_a_check() -> None:
+    assert set(Machinetype._fields) == set(CHECKS) == set(FULL)
+
+
+def documented() -> dict[str, str]:
+    """Key to default, as the table of docs/machinetypes.md has them; the default is empty where there is none."""
+    table = (Path(__file__).resolve().parents[4] / "docs" / "machinetypes.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]*) \| (.*) \|$", table, re.MULTILINE)
+    return {key: default.strip().strip("`") for key, default, _meaning in rows}
+
+
+# Keys whose default the text of the table gives, and those that a machinetype has only in the inventory.
+IN_WORDS: dict[str, Any] = {"image_format": "iso", "max_idle": 10, "max_starting": 10, "probe_machines": 2}
+INVENTORY = {"image_checksum", "image_signing_dn", "image_ca", "target_share"}
+
+
+def test_the_defaults_are_those_of_the_guide() -> None:
+    table = documented()
+    assert set(table) - INVENTORY == set(CHECKS) - {"name"}
+    given = {key: yaml.safe_load(text) for key, text in table.items() if text not in {"", "(required)"}}
+    required = {key for key, text in table.items() if text == "(required)"}
+    assert required == set(MINIMAL) - {"name", "owner"}
+    expected = {**dict.fromkeys(set(table) - INVENTORY - {"owner"}), **given, **IN_WORDS, **MINIMAL}
+    assert make().to_mapping() == expected
+
+
+def test_everything_given_survives_a_round_trip_through_json() -> None:
+    machinetype = Machinetype.from_mapping(FULL, "x")
+    assert machinetype.to_mapping() == FULL
+    again = Machinetype.from_mapping(json.loads(json.dumps(machinetype.to_mapping())), "x")
+    assert again == machinetype
+
+
+@pytest.mark.parametrize(
+    ("changes", "max_idle", "max_starting", "probes"),
+    [
+        ({"max_machines": 4}, 4, 4, 2),
+        ({"max_machines": 1}, 1, 1, 1),
+        ({"max_machines": 0}, 0, 0, 1),
+        ({"max_machines": 100}, 10, 10, 2),
+        ({"max_machines": 100, "max_idle": 50}, 50, 50, 2),
+        ({"max_machines": 100, "max_idle": 5}, 5, 5, 2),
+    ],
+)
+def test_defaults_follow_a_lower_limit(changes: dict[str, int], max_idle: int, max_starting: int, probes: int) -> None:
+    machinetype = make(**changes)
+    limits = (machinetype.max_idle, machinetype.max_starting, machinetype.probe_machines)
+    assert limits == (max_idle, max_starting, probes)
+
+
+@pytest.mark.parametrize(
+    ("image", "image_format"),
+    [
+        ("/i/a.iso", "iso"),
+        ("/i/A.ISO", "iso"),
+        ("/i/a.qcow2", "qcow2"),
+        ("/i/a.img", "raw"),
+        ("/i/a.hdd", "raw"),
+    ],
+)
+def test_the_image_format_follows_the_suffix(image: str, image_format: str) -> None:
+    assert make(image=image).image_format == image_format
+    assert make(image=image, image_format="raw").image_format == "raw"
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"nmae": "x"}, "'nmae': unknown key"),
+    ({"name": "Atlas"}, "name: must be"),
+    ({"name": ""}, "name: must be"),
+    ({"name": "a" * 65}, "name: must be"),
+    ({"name": "a\n"}, "name: must be"),
+    ({"name": "../x"}, "name: must be"),
+    ({"owner": "root"}, "owner: must not be root"),
+    ({"owner": "a b"}, "owner: must be"),
+    ({"kind": "vmware"}, "kind: must be one of cernvm, cloud-init"),
+    ({"kind": ["cernvm"]}, "kind: must be one of"),
+    ({"sharing": "afs"}, "sharing: must be one of"),
+    ({"image": "image.iso"}, "image: must be an absolute path"),
+    ({"image": "/a/../b.iso"}, "image: must be a path without"),
+    ({"image": "/a,b.iso"}, "image: must be an absolute path"),
+    ({"image": "/a:b.iso"}, "image: must be an absolute path"),
+    ({"image": "/a b.iso"}, "image: must be an absolute path"),
+    ({"image": "/a.iso\n"}, "image: must be an absolute path"),
+    ({"image": "/a/$(x).iso"}, "image: must be an absolute path"),
+    ({"image": "/a/image"}, "image_format: missing"),
+    ({"image_format": "vmdk"}, "image_format: must be one of"),
+    ({"processors": 0}, "processors: must be a whole number from 1"),
+    ({"processors": True}, "processors: must be a whole number"),
+    ({"processors": 1.0}, "processors: must be a whole number"),
+    ({"processors": "1"}, "processors: must be a whole number"),
+    ({"processors": None}, "processors: must be a whole number"),
+    ({"memory_mb": 63}, "memory_mb: must be"),
+    ({"memory_mb": -1}, "memory_mb: must be"),
+    ({"scratch_gb": -1}, "scratch_gb: must be"),
+    ({"user_data": "http://example.org/x"}, "user_data: 'http://example.org/x': http is not safe"),
+    ({"user_data": "x/y"}, "user_data: must be an absolute path"),
+    ({"user_data_options": []}, "user_data_options: must be an object"),
+    ({"user_data_options": {"a/b": "x"}}, "user_data_options: entry 'a/b': the name must be"),
+    ({"user_data_options": {"a-b": "x"}}, "user_data_options: entry 'a-b': the name must be"),
+    ({"user_data_options": {"a": None}}, "user_data_options: entry 'a': must be text"),
+    ({"user_data_options": {"a": "x\0"}}, "user_data_options: entry 'a': must be text"),
+    ({"user_data_options": {"a": "x" * 70000}}, "user_data_options: entry 'a': must be text"),
+    ({"user_data_files": {"../a": "/x"}}, "user_data_files: entry '../a': the name must be"),
+    ({"user_data_files": {"a": "x"}}, "user_data_files: entry 'a': must be an absolute path"),
+    ({"root_public_key": 3}, "root_public_key: must be an absolute path"),
+    ({"space": 'a"b'}, "space: must be"),
+    ({"max_machines": -1}, "max_machines: must be"),
+    ({"max_idle": 11}, "max_idle: 11 is above max_machines 10; lower it"),
+    ({"max_machines": 0, "max_idle": 1}, "max_idle: 1 is above max_machines 0"),
+    ({"max_starting": 11}, "max_starting: 11 is above max_machines 10"),
+    ({"probe_machines": 11}, "probe_machines: 11 is above max_machines 10"),
+    ({"probe_machines": 0}, "probe_machines: must be"),
+    ({"fizzle_seconds": 86400}, "fizzle_seconds: 86400 is not below max_wallclock_seconds 86400"),
+    ({"max_wallclock_seconds": 600}, "fizzle_seconds: 600 is not below max_wallclock_seconds 600"),
+    ({"heartbeat_file": "a/b"}, "heartbeat_file: must be a file name"),
+    ({"heartbeat_file": ".."}, "heartbeat_file: must be a file name"),
+    ({"heartbeat_file": "shutdown_message"}, "heartbeat_file: must not be shutdown_message"),
+    ({"heartbeat_seconds": 600}, "heartbeat_seconds: needs heartbeat_file"),
+    ({"evidence_cpu_fraction": 1.5}, "evidence_cpu_fraction: must be a number from 0 to 1"),
+    ({"evidence_cpu_fraction": -0.1}, "evidence_cpu_fraction: must be a number from 0 to 1"),
+    ({"accounting_group": "a b"}, "accounting_group: must be a group name"),
+    ({"accounting_group": ".a"}, "accounting_group: must be a group name"),
+    ({"requirements": "true\nqueue 1000"}, "requirements: must be one line"),
+    ({"requirements": "true\rqueue"}, "requirements: must be one line"),
+    ({"requirements": "true\u2028queue"}, "requirements: must be one line"),
+    ({"requirements": " "}, "requirements: must be one line"),
+    ({"rank": "Memory\n+Owner=1"}, "rank: must be one line"),
+    ({"machinefeatures": {"a-b": "1"}}, "machinefeatures: entry 'a-b': the name must be"),
+    ({"jobfeatures": {"a": "1\n2"}}, "jobfeatures: entry 'a': must be one line"),
+    ({"jobfeatures": {"a": ""}}, "jobfeatures: entry 'a': must be one line"),
+    ({"hs06": 0}, "hs06: must be a number"),
+    ({"hs06": float("nan")}, "hs06: must be a number"),
+    ({"hs06": "10"}, "hs06: must be a number"),
+    ({"job_lease_duration": 19}, "job_lease_duration: must be"),
+    ({"vnc": "yes"}, "vnc: must be true or false"),
+    ({"vnc": 1}, "vnc: must be true or false"),
+    ({"submit_file": "x.sub"}, "submit_file: must be an absolute path"),
+    (
+        {"root_public_key": "/other/user_data"},
+        "root_public_key: the file name user_data is already that of user_data",
+    ),
+    (
+        {"user_data_files": {"a": "/x/atlas.json"}},
+        "user_data_files.a: the file name atlas.json is already that of",
+    ),
+    ({"user_data": "/x/joboutputs"}, "user_data: the file name joboutputs is reserved"),
+    ({"user_data": "/x/.job.ad"}, "user_data: the file name .job.ad is reserved"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message[:50] for _, message in WRONG])
+def test_a_wrong_value_is_refused_with_its_key_and_remedy(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error_info:
+        make(**changes)
+    error = str(error_info.value)
+    assert error.startswith(f"test.json: {message}")
+    assert "\n" not in error
+
+
+@pytest.mark.parametrize("key", sorted(MINIMAL))
+def test_a_missing_key_is_named(key: str) -> None:
+    data = {name: value for name, value in MINIMAL.items() if name != key}
+    with pytest.raises(UsageError, match=rf"^test\.json: {key}: missing; add it$"):
+        Machinetype.from_mapping(data, "test.json")
+
+
+@pytest.mark.parametrize("data", [None, [], "x", 1])
+def test_only_an_object_is_a_machinetype(data: object) -> None:
+    with pytest.raises(UsageError, match=r"^test\.json: must hold one JSON object"):
+        Machinetype.from_mapping(data, "test.json")
+
+
+JSON_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(CHECKS)), JSON_VALUE, max_size=5))
+def test_no_value_passes_unchecked_or_breaks_the_checks(changes: dict[str, Any]) -> None:
+    try:
+        machinetype = make(**changes)
+    except UsageError as error:
+        message = str(error)
+        assert message.startswith("test.json: ")
+        assert message.isprintable()
+    else:
+        assert Machinetype.from_mapping(machinetype.to_mapping(), "x") == machinetype
+
+
+def test_the_same_file_may_be_used_twice() -> None:
+    machinetype = make(user_data_files={"a": "/x/key", "b": "/x/key"})
+    assert machinetype.input_files() == {
+        "user_data": MINIMAL["user_data"],
+        "user_data_files.a": "/x/key",
+        "user_data_files.b": "/x/key",
+    }
+
+
+def test_load_reads_the_file_and_names_it_in_errors(tmp_path: Path) -> None:
+    path = tmp_path / "atlas.json"
+    path.write_text(json.dumps(FULL))
+    assert load(str(path)).to_mapping() == FULL
+    for text, message in [
+        ("{", "not valid JSON"),
+        ('{"name": "a", "name": "b"}', "key 'name' is given twice"),
+        ('{"hs06": NaN}', "NaN is not a number"),
+        ("\udcff", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("1" * (1 << 21), "larger than"),
+        ('{"name": "UPPER"}', "owner: missing"),
+    ]:
+        path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(UsageError) as error_info:
+            load(str(path))
+        assert str(error_info.value).startswith(f"{path}: ")
+        assert message in str(error_info.value)
+    with pytest.raises(UsageError, match=r"absent\.json: cannot read"):
+        load(str(tmp_path / "absent.json"))
+
+
+def test_command_says_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(MINIMAL))
+    bad.write_text(json.dumps({**MINIMAL, "max_idel": 3}))
+    assert main(["machinetype", str(good)]) == 0
+    assert "atlas is good" in capsys.readouterr().out
+    assert main(["machinetype", "--json", str(good)]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["image_format"] == "iso"
+    assert main(["machinetype", str(good), str(bad)]) == 2
+    captured = capsys.readouterr()
+    assert "max_idel" in captured.err
+    assert "good" not in captured.out

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The record of a VM's end in its job's ad, which arrives where the attributes after it do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from condor_vac.base.errors import VacError
+from condor_vac.factory import vm_jobs
+from condor_vac.model import outcome_record
+from condor_vac.policy.observation import AGENT, FIZZLE, NO_WORK
+from tests.unit.condor_vac.standins import COMPLETED, NOW, ad, machinetype
+
+ENDS: list[dict[str, Any]] = [
+    {"ShutdownCode": 300, "VacCause": "message", "VacRuntime": 61, "VacKind": NO_WORK, "VacAbort": True},
+    {"ShutdownCode": 700, "VacCause": "heartbeat", "VacRuntime": 4000, "VacKind": AGENT, "VacAbort": True},
+    {"ShutdownCode": None, "VacCause": "crashed", "VacRuntime": 0, "VacKind": FIZZLE, "VacAbort": True},
+    {"ShutdownCode": None, "VacCause": "removed", "VacRuntime": 86400, "VacKind": "none", "VacAbort": False},
+]
+
+
+def ending(**changes: Any) -> vm_jobs.Ending | None:
+    """How the job with this ad is seen to have ended, 100 s before now."""
+    (job,) = vm_jobs.queue([ad(state=COMPLETED, **changes)], machinetype()).jobs
+    return job.ended
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_record_is_read_as_it_was_written(end: dict[str, Any]) -> None:
+    told = {**end, "VacEnded": int(NOW) - 100}
+    assert outcome_record.read(outcome_record.write(told)) == told
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("arrived", range(7))
+def test_the_first_attribute_is_enough(end: dict[str, Any], arrived: int) -> None:
+    told = {**end, "VacEnded": int(NOW) - 100}
+    whole = ending(**told)
+    assert whole is not None
+    part = {key: value for key, value in list(told.items())[:arrived] if value is not None}
+    assert ending(VacOutcome=outcome_record.write(told), **part) == whole
+
+
+def test_what_an_earlier_run_left_is_overridden_and_a_later_end_is_not() -> None:
+    earlier = {**ENDS[0], "VacEnded": int(NOW) - 200}
+    later = {**ENDS[2], "VacEnded": int(NOW) - 100}
+    seen = ending(**{**earlier, "VacOutcome": outcome_record.write(later)})
+    assert seen is not None
+    assert (seen.code, seen.kind, seen.cause) == (None, FIZZLE, "crashed")
+    # As where the later run was on a node whose programs leave no record.
+    seen = ending(
+        **{
+            **{key: value for key, value in later.items() if value is not None},
+            "VacOutcome": outcome_record.write(earlier),
+        }
+    )
+    assert seen is not None
+    assert (seen.code, seen.kind, seen.cause) == (None, FIZZLE, "crashed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ShutdownCode=200",
+        "ShutdownCode=20 VacCause=message VacRuntime=1 VacKind=none VacAbort=true VacEnded=5",
+        "ShutdownCode=200 VacCause=mes sage VacRuntime=1 VacKind=none VacAbort=true VacEnded=5",
+        "ShutdownCode=200 VacCause=message VacRuntime=-1 VacKind=none VacAbort=true VacEnded=5",
+        "ShutdownCode=200 VacCause=message VacRuntime=1 VacKind=none VacAbort=maybe VacEnded=5",
+        "ShutdownCode=200 VacCause=message VacRuntime=1 VacKind=none VacAbort=true VacEnded=undefined",
+        "ShutdownCode=200 VacCause=message VacRuntime=1 VacKind=none VacAbort=true VacEnded=5\n",
+    ],
+)
+def test_what_is_no_record_is_named(text: str) -> None:
+    with pytest.raises(VacError, match="VacOutcome"):
+        outcome_record.read(text)
+    if text:
+        with pytest.raises(vm_jobs.ObservationError, match=r"job .*VacOutcome"):
+            ending(VacOutcome=text)

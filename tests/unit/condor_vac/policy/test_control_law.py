@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the policy answers what VMs tell, situation by situation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from condor_vac.base.errors import UsageError, VacError
+from condor_vac.policy.control_law import Policy
+from condor_vac.policy.observation import HELD, IDLE, RUNNING, Decision, Ended, Limits, Machine, Observation
+
+NOW = 1_700_000_000.0
+LIMITS = Limits(max_machines=100, max_idle=10)
+
+
+class Play:
+    """One policy with the VMs it made; `minutes` lets each cycle's decision happen."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.policy, self.now, self.made = Policy(limits), NOW, 0
+        self.machines: dict[str, Machine] = {}
+        self.ended: list[Ended] = []
+        self.last = Decision()
+
+    def cycle(self, seconds: float = 60.0) -> Decision:
+        self.now += seconds
+        self.last = self.policy.decide(Observation(self.now, tuple(self.machines.values()), tuple(self.ended)))
+        self.ended = []
+        for name in self.last.remove:
+            del self.machines[name]
+        for _ in range(self.last.submit):
+            self.made += 1
+            self.machines[f"{self.made}.0"] = Machine(f"{self.made}.0", IDLE, self.now)
+        return self.last
+
+    def start(self, hosts: int = 5) -> None:
+        """Every idle VM gets a slot."""
+        for number, vm in enumerate(list(self.machines.values())):
+            if vm.state == IDLE:
+                host = f"wn-{number % hosts}"
+                self.machines[vm.id] = replace(vm, state=RUNNING, started=self.now, host=host, measured=True)
+
+    def work(self) -> None:
+        """Every running VM shows work."""
+        for vm in list(self.machines.values()):
+            if vm.state == RUNNING:
+                self.machines[vm.id] = replace(vm, works=True)
+
+    def end(self, kind: str, only: int | None = None) -> None:
+        """VMs that run end this way."""
+        running = [vm for vm in self.machines.values() if vm.state == RUNNING][:only]
+        for vm in running:
+            del self.machines[vm.id]
+            abort = kind not in ("success", "none")
+            self.ended.append(
+                Ended(vm.id, vm.submitted, self.now, kind, abort, vm.host, vm.started, vm.works, vm.measured)
+            )
+
+    def first_find(self) -> None:
+        """The first VMs asked, and found work."""
+        self.cycle()
+        self.start()
+        self.now += 200
+        self.work()
+
+    def emptied(self, kind: str = "no_work") -> None:
+        """The first VMs asked, and the answer was `kind`."""
+        self.cycle()
+        self.start()
+        self.now += 300
+        self.end(kind)
+
+    def started_in(self, seconds: float) -> int:
+        """How many VMs are submitted in so many seconds in which every VM that starts ends without work."""
+        before = self.made
+        for _ in range(int(seconds / 60)):
+            self.cycle()
+            self.start()
+            self.end("no_work")
+        return self.made - before
+
+
+def test_before_any_answer_a_few_batches_ask() -> None:
+    play = Play()
+    submitted = []
+    for _ in range(6):
+        submitted.append(play.cycle().submit)
+        play.start()
+    assert submitted == [10, 10, 10, 0, 0, 0]
+    assert "No VM of this machinetype has told anything yet" in play.last.reasons[0]
+
+
+def test_the_administrator_can_say_how_many_ask_first() -> None:
+    play = Play(replace(LIMITS, first_machines=3))
+    assert [play.cycle().submit for _ in range(3)] == [3, 0, 0]
+
+
+def test_work_from_the_beginning_is_answered_with_all_that_the_caps_allow() -> None:
+    play = Play()
+    play.first_find()
+    for expected in (*[10] * 9, 0):
+        assert play.cycle().submit == expected
+        play.start()
+    assert "max_machines (100) is what holds it there" in play.last.reasons[1]
+
+
+@pytest.mark.parametrize("kind", ["no_work", "fizzle", "banned", "experiment", "agent", "site"])
+def test_no_work_and_errors_leave_two_probes_in_thirty_minutes(kind: str) -> None:
+    play = Play()
+    play.emptied(kind)
+    play.cycle()
+    assert play.last.submit == 0
+    assert play.last.numbers["next_probe"] == NOW + 60 + 900
+    assert play.started_in(1800) <= 2
+    assert [play.started_in(1800) for _ in range(6)] == [2] * 6
+    assert "one probe every 900 s, at most 2 in 1800 s" in play.last.reasons[0]
+
+
+def test_idle_vms_are_removed_when_there_turns_out_to_be_no_work() -> None:
+    play = Play()
+    play.cycle()
+    play.start()
+    play.cycle()
+    play.now += 300
+    play.end("no_work")
+    decision = play.cycle()
+    assert len(decision.remove) == 9, "one of the idle ones stays as the next probe"
+    assert decision.submit == 0
+    assert "removing 9 idle" in decision.reasons[1]
+
+
+def test_one_find_after_a_long_silence_makes_it_grow_again_at_once() -> None:
+    play = Play()
+    play.emptied()
+    play.started_in(7200)
+    while not play.cycle().submit:
+        pass
+    play.start()
+    play.now += 200
+    play.work()
+    decision = play.cycle()
+    assert decision.submit >= 5
+    assert "1 VMs in a row found work" in decision.reasons[0]
+
+
+def test_vms_that_still_work_are_joined_by_scouts_only_once_one_asked_in_vain() -> None:
+    play = Play()
+    play.first_find()
+    play.cycle()
+    play.start()
+    play.now += 300
+    for vm in [vm for vm in play.machines.values() if not vm.works]:
+        del play.machines[vm.id]
+        play.ended.append(Ended(vm.id, vm.submitted, play.now, "no_work", True, vm.host, vm.started, False, True))
+    before = play.made
+    for _ in range(30):
+        play.cycle()
+    assert play.made - before <= 1, "the scout is still idle, so no other follows"
+    assert "others still work: one scout every" in play.last.reasons[0]
+
+
+def test_one_host_that_fails_everything_is_avoided_and_stops_nothing_else() -> None:
+    play = Play(replace(LIMITS, max_machines=200))
+    play.first_find()
+    for _ in range(3):
+        play.cycle()
+        play.start()
+        for vm in [vm for vm in play.machines.values() if vm.host == "wn-3" and not vm.works]:
+            del play.machines[vm.id]
+            play.ended.append(Ended(vm.id, vm.submitted, play.now + 45, "site", True, vm.host, vm.started, False, True))
+    decision = play.cycle()
+    assert decision.avoid_hosts == ("wn-3",)
+    assert decision.submit == 10
+    assert "keep off 1 hosts where they only failed: wn-3" in decision.reasons[2]
+
+
+def test_failures_all_over_the_site_blame_no_host_and_are_forgiven_at_the_first_find() -> None:
+    play = Play()
+    play.first_find()
+    play.cycle()
+    play.start()
+    play.now += 120
+    for vm in [vm for vm in play.machines.values() if not vm.works]:
+        del play.machines[vm.id]
+        play.ended.append(Ended(vm.id, vm.submitted, play.now, "experiment", True, vm.host, vm.started, False, True))
+    decision = play.cycle()
+    assert decision.submit == 0
+    assert decision.avoid_hosts == ()
+    assert "The latest VMs failed on several hosts (experiment)" in decision.reasons[0]
+    while not play.cycle().submit:
+        pass
+    play.start()
+    play.now += 200
+    play.work()
+    assert play.cycle().submit == 10
+
+
+def test_a_queue_that_was_empty_once_is_filled_as_deep_as_before() -> None:
+    play = Play()
+    play.emptied()
+    play.started_in(3600)
+    while len(play.machines) < 60:
+        play.cycle()
+        play.start()
+        play.now += 200
+        play.work()
+    play.end("success")
+    play.emptied()
+    assert play.cycle().numbers["depth"] >= 60
+    while not play.cycle().submit:
+        pass
+    waves = 0
+    while len(play.machines) < 50:
+        play.start()
+        play.now += 200
+        play.work()
+        play.cycle()
+        waves += 1
+    assert waves <= 8
+
+
+def test_work_that_cannot_be_measured_is_believed_at_an_age_that_idle_vms_do_not_reach() -> None:
+    limits = replace(LIMITS, first_machines=1)
+    vm = Machine("1.0", RUNNING, NOW, NOW, "wn-1", works=False, measured=False)
+    policy = Policy(limits)
+    assert policy.decide(Observation(NOW + 599, (vm,))).submit == 0
+    assert policy.decide(Observation(NOW + 660, (vm,))).submit == 10
+
+
+def test_held_vms_are_not_replaced_before_anything_is_known() -> None:
+    play = Play()
+    play.cycle()
+    for name, vm in play.machines.items():
+        play.machines[name] = replace(vm, state=HELD)
+    total = sum(play.cycle().submit for _ in range(1))
+    for name, vm in play.machines.items():
+        play.machines[name] = replace(vm, state=HELD)
+    total += sum(play.cycle().submit for _ in range(5))
+    assert 10 + total <= 30
+
+
+def test_max_starting_holds_growth() -> None:
+    play = Play(replace(LIMITS, max_starting=4))
+    assert play.cycle().submit == 4
+    play.start()
+    assert play.cycle().submit == 0
+    play.now += 200
+    play.work()
+    assert play.cycle().submit == 4
+    assert "max_starting (4) is what holds it there" in play.last.reasons[1]
+
+
+@pytest.mark.parametrize("latest", ["waits", "ended"])
+def test_without_its_state_the_next_probe_waits_for_the_last_submission(latest: str) -> None:
+    """As the queue and the history tell of it: a factory that lost its file does not probe at once."""
+    newest, older = NOW - 100, NOW - 5000
+    vm = Machine("9.0", RUNNING, newest if latest == "waits" else older, NOW - 50, "wn-1", False, True)
+    submitted = newest if latest == "ended" else older
+    ends = tuple(
+        Ended(f"{number}.0", at, NOW - 10, "no_work", True, f"wn-{number}", NOW - 90, False, True)
+        for number, at in enumerate((submitted, older - 500))
+    )
+    seen = Observation(NOW, (vm,), ends)
+    policy = Policy(LIMITS)
+    decision = policy.decide(seen)
+    assert decision.submit == 0
+    assert decision.numbers["next_probe"] == newest + 900
+    again = Policy.restore(LIMITS, json.loads(json.dumps(policy.state())))
+    # They have left queue and history: only the state tells of them now.
+    assert again.decide(Observation(newest + 899)).submit == 0
+    assert again.decide(Observation(newest + 900)).submit == 1
+
+
+def test_a_state_of_another_version_counts_as_lost_and_a_damaged_one_is_refused() -> None:
+    play = Play()
+    play.emptied()
+    play.cycle()
+    state: dict[str, Any] = json.loads(json.dumps(play.policy.state()))
+    assert Policy.restore(LIMITS, state).judgement.last_dry == play.policy.judgement.last_dry
+    assert Policy.restore(LIMITS, {**state, "version": 0}).judgement.last_dry == float("-inf")
+    del state["judgement"]["lives"]
+    with pytest.raises(VacError, match="remove the factory's state file"):
+        Policy.restore(LIMITS, state)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("max_machines", -1), ("max_idle", -1), ("max_starting", -1), ("first_machines", -2), ("backoff_seconds", 0)],
+)
+def test_limits_that_cannot_be_are_refused_by_name(key: str, value: int) -> None:
+    with pytest.raises(UsageError, match=key):
+        replace(LIMITS, **{key: value})

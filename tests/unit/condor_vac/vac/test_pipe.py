@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Vacuum pipes: both formats, the site's word over the experiment's, and what a hostile pipe cannot do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.fetch import Limits
+from condor_vac.cli import dispatch
+from condor_vac.vac import pipe
+from tests.unit.webserver import Route, WebServer, raw, redirect, reply, web_server
+
+PROD: dict[str, Any] = {
+    "suffix": "prod",
+    "machine_model": "cernvm4",
+    "root_image": "https://vo.example/cernvm4.iso",
+    "user_data": "https://vo.example/user_data",
+    "backoff_seconds": 600,
+    "fizzle_seconds": "900",
+    "max_wallclock_seconds": 172800,
+    "max_processors": 2,
+    "min_processors": 2,
+    "heartbeat_file": "vm-heartbeat",
+    "heartbeat_seconds": 600,
+    "accounting_fqan": "/gridpp/Role=NULL/Capability=NULL",
+    "target_share": 3,
+    "user_data_option_queue": "q1",
+    "user_data_file_hostkey": "hostkey.pem",
+    "image_signing_dn": "/CN=cvm-sign01\\.cern\\.ch$",
+}
+DEV: dict[str, Any] = {"suffix": "dev", "user_data": "dev.user_data", "root_image": "dev.iso", "target_share": "1"}
+
+
+@pytest.fixture(name="web")
+def _web() -> Iterator[WebServer]:
+    with web_server() as server:
+        yield server
+
+
+def vac3(*offers: dict[str, Any], **more: Any) -> bytes:
+    return json.dumps({"cache_seconds": 1800, "machinetypes": list(offers), **more}).encode()
+
+
+def expand(data: bytes, prefix: str = "gridpp", **local: Any) -> pipe.Pipe:
+    return pipe.expand(pipe.parse(data, "test"), prefix, local)
+
+
+def test_each_machinetype_of_a_pipe_has_the_prefix_and_our_keys() -> None:
+    found = expand(vac3(PROD, DEV))
+    assert found.cache_seconds == 1800
+    assert list(found.machinetypes) == ["gridpp-prod", "gridpp-dev"]
+    assert found.machinetypes["gridpp-prod"] == {
+        "kind": "cernvm",
+        "image": "https://vo.example/cernvm4.iso",
+        "user_data": "https://vo.example/user_data",
+        "image_signing_dn": "/CN=cvm-sign01\\.cern\\.ch$",
+        "user_data_options": {"queue": "q1"},
+        "user_data_files": {"hostkey": "gridpp/hostkey.pem"},
+        "heartbeat_file": "vm-heartbeat",
+        "backoff_seconds": 600,
+        "fizzle_seconds": 900,
+        "max_wallclock_seconds": 172800,
+        "heartbeat_seconds": 600,
+        "processors": 2,
+        "memory_mb": 4096,
+        "accounting_group": "group_gridpp",
+    }
+    assert found.machinetypes["gridpp-dev"]["user_data"] == "gridpp/dev.user_data"
+
+
+def test_the_flat_format_is_one_machinetype_of_the_prefixs_name() -> None:
+    flat = {key: value for key, value in PROD.items() if key != "suffix"}
+    found = expand(json.dumps({**flat, "cache_seconds": 120}).encode(), "atlas")
+    assert list(found.machinetypes) == ["atlas"]
+    assert found.machinetypes["atlas"]["fizzle_seconds"] == 900
+    assert found.cache_seconds == 120
+
+
+def test_the_sites_settings_win_key_by_key() -> None:
+    found = expand(
+        vac3(PROD), memory_mb=8000, accounting_group="group_mine", user_data_options={"proxy": "p", "queue": "mine"}
+    )
+    keys = found.machinetypes["gridpp-prod"]
+    assert (keys["memory_mb"], keys["accounting_group"]) == (8000, "group_mine")
+    assert keys["user_data_options"] == {"queue": "mine", "proxy": "p"}
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [((3, "1"), [6.0, 2.0]), ((0, 0), [0.0, 0.0]), (("x", 2), [0.0, 8.0]), ((-1, 1e300), [0.0, 0.0])],
+)
+def test_shares_count_within_the_pipe(shares: tuple[Any, Any], expected: list[float]) -> None:
+    found = expand(vac3({**PROD, "target_share": shares[0]}, {**DEV, "target_share": shares[1]}), target_share=8)
+    assert [keys["target_share"] for keys in found.machinetypes.values()] == expected
+    assert all("target_share" not in keys for keys in expand(vac3(PROD)).machinetypes.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "why"),
+    [
+        ({"owner": "root"}, "owner", "a pipe cannot set it"),
+        ({"submit_file": "/etc/passwd"}, "submit_file", "a pipe cannot set it"),
+        ({"vacuum_pipe_url": "https://x/"}, "vacuum_pipe_url", "a pipe cannot set it"),
+        ({"user_data": "/etc/passwd"}, "user_data", "must be an https URL, or a file name"),
+        ({"user_data": "../../etc/passwd"}, "user_data", "not the name of a file"),
+        ({"user_data": "x/../../etc/passwd"}, "user_data", "must have no .."),
+        ({"user_data": "file:///etc/passwd"}, "user_data", "must be an https URL"),
+        ({"root_image": "/dev/sda"}, "root_image", "must be an https URL"),
+        ({"root_image": "https://vo.example/../../x"}, "root_image", "must have no .."),
+        ({"root_image": "docker://x/y"}, "root_image", "must be an https URL"),
+        ({"user_data_file_k": "/etc/shadow"}, "user_data_file_k", "must be a file name without /"),
+        ({"user_data_file_k": "../x"}, "user_data_file_k", "not the name of a file"),
+        ({"user_data_file_k": ".ssh"}, "user_data_file_k", "not the name of a file"),
+        ({"heartbeat_file": "a/b"}, "heartbeat_file", "must be a file name without /"),
+        ({"user_data": "a\nb"}, "user_data", "not the name of a file"),
+        ({"user_data_option_x": {"a": 1}}, "user_data_option_x", "neither text nor a number"),
+        ({"user_data_option_x": "y" * 70000}, "user_data_option_x", "neither text nor a number"),
+        ({"backoff_seconds": "soon"}, "backoff_seconds", "is no whole number"),
+        ({"\x1b[2Jx": 1}, "\\x1b[2Jx", "a pipe cannot set it"),
+    ],
+)
+def test_what_a_pipe_may_not_say_is_ignored_and_told(change: dict[str, Any], key: str, why: str) -> None:
+    offer = {name: value for name, value in PROD.items() if name not in change}
+    found = expand(vac3({**offer, **change}))
+    told = [note for note in found.notes if note.startswith(f"gridpp-prod: {key}: ")]
+    assert len(told) == 1
+    assert why in told[0]
+    assert told[0].isprintable()
+    assert set(found.machinetypes["gridpp-prod"]) <= set(expand(vac3(PROD)).machinetypes["gridpp-prod"])
+    assert "passwd" not in json.dumps(found.machinetypes)
+
+
+@pytest.mark.parametrize("suffix", ["../x", "A", "", None, 5, "a" * 70, "a.b", ["x"]])
+def test_a_machinetype_without_a_name_is_left_out(suffix: Any) -> None:
+    found = expand(vac3({**PROD, "suffix": suffix}, DEV))
+    assert list(found.machinetypes) == ["gridpp-dev"]
+    assert "no name" in found.notes[0]
+
+
+def test_names_are_given_once() -> None:
+    found = expand(vac3(PROD, {**PROD, "backoff_seconds": 1}))
+    assert found.machinetypes["gridpp-prod"]["backoff_seconds"] == 600
+    assert "second machinetype" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("model", ["docker", "singularity", "cernvm9", ""])
+def test_what_is_no_vm_is_left_out(model: str) -> None:
+    found = expand(vac3({**PROD, "machine_model": model}, DEV))
+    assert list(found.machinetypes) == ["gridpp-dev"]
+    assert "machinetype is left out" in " ".join(found.notes)
+
+
+def test_http_becomes_https() -> None:
+    found = expand(vac3({**PROD, "user_data": "http://vo.example/u"}))
+    assert found.machinetypes["gridpp-prod"]["user_data"] == "https://vo.example/u"
+    assert "https is asked for instead" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize("seconds", [-5, 0, "x", None, 1e9, {}])
+def test_cache_seconds_are_bounded(seconds: Any) -> None:
+    assert 60 <= expand(vac3(PROD, cache_seconds=seconds)).cache_seconds <= 7 * 86400
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"machinetypes": {}}',
+        b'{"machinetypes": []}',
+        b'{"machinetypes": [3]}',
+        b'{"machinetypes": null}',
+        b'{"x": 1}',
+        b'{"machinetypes": [' + b",".join([b"{}"] * 65) + b"]}",
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_pipe_is_refused(data: bytes) -> None:
+    with pytest.raises(VacError):
+        pipe.parse(data, "test")
+
+
+@pytest.mark.parametrize("prefix", ["", "A", "../x", "a" * 65, "a b"])
+def test_a_prefix_is_a_name(prefix: str) -> None:
+    with pytest.raises(UsageError, match="prefix"):
+        expand(vac3(PROD), prefix)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(sorted(pipe.ACCEPTED)) | st.text(), inner),
+    )
+)
+def test_no_pipe_breaks_the_reader(value: Any) -> None:
+    try:
+        found = expand(json.dumps({"machinetypes": [value], "cache_seconds": value}).encode())
+    except VacError:
+        return
+    assert all(note.isprintable() for note in found.notes)
+
+
+HOSTILE: dict[str, Route] = {
+    "404": reply(b"", "404 Not Found"),
+    "500": reply(b"", "500 Oops"),
+    "loop": redirect("/pipe"),
+    "file": redirect("file:///etc/passwd"),
+    "bomb": reply(gzip.compress(b" " * 20_000_000), Content_Encoding="gzip"),
+    "huge": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10737418240\r\n\r\n{"),
+    "html": reply(b"<html>maintenance</html>"),
+    "cut": raw(b'HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"machinetypes": [{'),
+    "other": reply(b'{"machinetypes": "none"}'),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(HOSTILE))
+def test_a_server_that_fails_leaves_the_last_good_copy(web: WebServer, tmp_path: Path, fault: str) -> None:
+    cache = str(tmp_path / "gridpp.pipe")
+    web.routes["/pipe"] = reply(vac3(PROD, cache_seconds=60))
+    good = pipe.read(f"{web.url}/pipe", "gridpp", {}, cache)
+    assert (good.age, good.problem) == (0.0, None)
+    web.routes["/pipe"] = reply(vac3(DEV))
+    assert list(pipe.read(f"{web.url}/pipe", "gridpp", {}, cache).machinetypes) == ["gridpp-prod"], "it is fresh"
+    origin = json.loads(Path(cache + ".origin").read_text())
+    Path(cache + ".origin").write_text(json.dumps({**origin, "checked": origin["checked"] - 100}))
+    web.routes["/pipe"] = HOSTILE[fault]
+    later = pipe.read(f"{web.url}/pipe", "gridpp", {}, cache)
+    assert later.machinetypes == good.machinetypes
+    assert later.problem is not None
+    assert later.age is not None
+    assert later.age >= 100
+    with pytest.raises(VacError):
+        pipe.read(f"{web.url}/pipe", "gridpp", {}, cache, keep_seconds=10)
+    with pytest.raises(VacError):
+        pipe.read(f"{web.url}/pipe", "gridpp", {})
+
+
+def test_a_slow_server_is_left(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "LIMITS", Limits(bytes=1000, seconds=0.3))
+    web.routes["/pipe"] = web.drip(b"HTTP/1.1 200 OK\r\n\r\n{")
+    with pytest.raises(VacError, match="not complete within"):
+        pipe.read(f"{web.url}/pipe", "gridpp", {})
+
+
+def test_the_command_shows_what_the_site_would_get(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, local = tmp_path / "p.json", tmp_path / "local.json"
+    source.write_bytes(vac3(PROD, {**DEV, "owner": "root"}))
+    local.write_text('{"memory_mb": 1234}')
+    assert dispatch.main(["pipe", str(source), "--prefix", "vo", "--local", str(local), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["machinetypes"]["vo-prod"]["memory_mb"] == 1234
+    assert any(note.startswith("vo-dev: owner: ignored") for note in shown["notes"])
+    assert dispatch.main(["pipe", str(source), "--prefix", "vo"]) == 0
+    assert "2 machinetypes; to be read again after 1800 s" in capsys.readouterr().out
+    assert dispatch.main(["pipe", "http://example.org/pipe"]) == 1
+    assert dispatch.main(["pipe", str(source), "--local", str(source) + "x"]) == 2

@@ -1,0 +1,494 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""vac_watch on a pretended node: limits, evidence, and what others left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condor_vac.base.errors import VacError
+from condor_vac.worker import kvm_device, shutdown_plan
+from condor_vac.worker.lease import store as lease_store
+from condor_vac.worker.lease.store import Lease
+from condor_vac.worker.libvirt import Domain
+from condor_vac.worker.programs import watch
+from condor_vac.worker.vm import outputs
+from tests.unit.condor_vac.worker.conftest import Node, lease_files
+
+
+class Time:
+    """CLOCK_BOOTTIME as the test wants it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    fake = Time()
+    monkeypatch.setattr(lease_store, "boottime", fake)
+    return fake
+
+
+def look(node: Node) -> list[str]:
+    """One run of vac_watch; what it says went wrong."""
+    return [str(error) for error in watch.Watch(node.store, node.settings).run()]
+
+
+def running(node: Node, clock: Time, **changes: Any) -> Lease:
+    """A VM that runs and was started a second ago."""
+    lease = node.change(node.acquire(**changes), started=1, started_boottime=clock.now - 1)
+    domain(node, lease)
+    return lease
+
+
+def domain(node: Node, lease: Lease, cpu: float = 1.0, state: int = 1) -> None:
+    node.run_domains(Domain(lease.domain, state, cpu, 1))
+
+
+def actions(node: Node) -> list[str]:
+    """What libvirt was told to do, without the questions."""
+    words = [line.split() for line in node.called("virsh")]
+    return [line[3] for line in words if line[3] in {"shutdown", "destroy"}]
+
+
+def test_a_vm_that_works_is_told_of_and_left_alone(node: Node, clock: Time) -> None:
+    lease = running(node, clock, heartbeat_file="heartbeat", heartbeat_seconds=600)
+    for step in range(40):
+        clock.now += 30
+        domain(node, lease, cpu=27.0 * step)
+        node.output(lease, "heartbeat", str(step).encode())
+        assert look(node) == []
+    assert actions(node) == []
+    told = node.told()
+    assert told["VacCpuFraction"] == "0.9"
+    assert int(told["VacHeartbeat"]) <= int(told["VacEvidenceTime"])
+    assert told["VacStarted"] == "1"
+    updates = [name for name, _ in node.starter.asked].count("VacEvidenceTime")
+    assert 2 <= updates <= 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "after", "message"),
+    [
+        ({"max_wallclock_seconds": 900}, 900, "700 Exceeded max_wallclock_seconds"),
+        ({"heartbeat_file": "heartbeat"}, 600, "700 Heartbeat file not created"),
+    ],
+)
+def test_power_button_then_grace_then_destroy(
+    node: Node, clock: Time, changes: dict[str, Any], after: float, message: str
+) -> None:
+    lease = running(node, clock, **changes)
+    began = clock.now
+    while not actions(node):
+        clock.now += 30
+        assert look(node) == []
+    assert actions(node) == ["shutdown"]
+    assert after <= clock.now - began <= after + 60
+    assert lease_files(node)[0]["stopping"]["message"] == message
+    pressed = clock.now
+    while actions(node) == ["shutdown"]:
+        clock.now += 30
+        look(node)
+    assert actions(node) == ["shutdown", "destroy"]
+    assert clock.now - pressed >= watch.STOP_GRACE_SECONDS
+    assert lease.uuid in {item.uuid for item in node.store.all()}
+
+
+def test_its_own_restart_changes_nothing(node: Node, clock: Time) -> None:
+    lease = running(node, clock, heartbeat_file="heartbeat", heartbeat_seconds=600)
+    node.output(lease, "heartbeat", b"1")
+    for _ in range(30):
+        clock.now += 30
+        node.output(lease, "heartbeat", str(clock.now).encode())
+        look(node)
+    clock.now += 7200
+    for _ in range(3):
+        assert look(node) == []
+        clock.now += 30
+    shutil.rmtree(f"{node.store.run_directory}/watch")
+    assert look(node) == []
+    (Path(node.store.run_directory) / "watch" / f"{lease.uuid}.json").write_text("{broken")
+    assert look(node) == []
+    assert actions(node) == []
+
+
+def test_without_an_answer_of_libvirt_nothing_is_touched(node: Node, clock: Time) -> None:
+    running(node, clock)
+    clock.now += 10**6
+    node.fail("virsh", "error: failed to connect")
+    with pytest.raises(VacError, match="failed to connect"):
+        look(node)
+    assert len(node.exported()) == 3
+    assert actions(node) == []
+
+
+def test_an_end_that_nobody_noticed(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    look(node)
+    node.run_domains()
+    node.output(lease, "shutdown_message", b"200 ok")
+    for _ in range(2):
+        clock.now += 30
+        assert look(node) == []
+        assert node.told().get("ShutdownCode") is None
+    clock.now += 30
+    assert look(node) == []
+    assert node.told()["ShutdownCode"] == "200"
+    assert lease_files(node) == []
+    assert node.exported() == []
+
+
+def test_an_end_whose_job_could_not_be_told_is_tried_again(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    look(node)
+    node.run_domains()
+    node.starter.answer = ""
+    for _ in range(4):
+        clock.now += 30
+        look(node)
+    assert any("ended the connection" in error for error in look(node))
+    assert len(lease_files(node)) == 1
+    node.starter.answer = "0"
+    clock.now += 30
+    assert look(node) == []
+    assert lease_files(node) == []
+    assert Path(lease.sandbox).exists()
+
+
+@pytest.mark.parametrize("changes", [{"saved": True}, {"started": None, "started_boottime": None}])
+def test_a_vm_that_is_saved_or_not_yet_there_is_left_alone(node: Node, clock: Time, changes: dict[str, Any]) -> None:
+    node.change(running(node, clock), **changes)
+    node.run_domains()
+    for _ in range(5):
+        clock.now += 30
+        assert look(node) == []
+    assert len(lease_files(node)) == 1
+
+
+def test_a_vm_without_its_sandbox_is_destroyed_and_its_lease_taken_back(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    Path(lease.console).write_text("boot")
+    shutil.rmtree(lease.sandbox)
+    look(node)
+    assert actions(node) == ["destroy"]
+    assert lease_files(node) == []
+    assert node.exported() == []
+    assert not Path(lease.console).exists()
+
+
+def test_exports_without_a_lease_end_and_others_stay(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    table = node.base / "exports"
+    kept = ["/srv/data  10.0.0.1(rw)", f"{node.execute}x/dir_7  192.168.86.30(rw)"]
+    stale = f"{node.execute}/dir_99/joboutputs  192.168.86.77(rw)"
+    table.write_text(table.read_text() + "\n".join([*kept, stale]) + "\n")
+    assert look(node) == []
+    assert stale not in node.exported()
+    assert set(kept) <= set(node.exported())
+    assert len(node.exported()) == 5
+    assert lease.uuid == node.store.all()[0].uuid
+
+
+def test_exports_that_a_new_nfs_server_forgot_come_back(node: Node, clock: Time) -> None:
+    running(node, clock)
+    before = sorted(node.exported())
+    (node.base / "exports").write_text("")
+    assert look(node) == []
+    assert sorted(node.exported()) == before
+
+
+def test_consoles_and_samples_of_vms_that_are_gone(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    Path(lease.console).write_text("boot")
+    stale = node.base / "console" / "vac-00000000-0000-0000-0000-000000000000.console"
+    other = node.base / "console" / "centos7.log"
+    for path in (stale, other, Path(f"{stale}.0")):
+        path.write_text("x")
+    look(node)
+    sample = Path(node.store.run_directory, "watch", "00000000-0000-0000-0000-000000000000.json")
+    sample.write_text("{}")
+    look(node)
+    assert sorted(os.listdir(node.base / "console")) == sorted([os.path.basename(lease.console), "centos7.log"])
+    assert not sample.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "destroyed"), [("vac_lab_9.0", True, True), ("vac_lab_9.0", False, False), ("db", True, False)]
+)
+def test_only_a_domain_of_ours_without_a_lease_is_destroyed(
+    node: Node, clock: Time, name: str, ours: bool, destroyed: bool
+) -> None:
+    uuid = "11111111-2222-3333-4444-555555555555"
+    serial = f"{node.base}/console/vac-{uuid}.console" if ours else "/var/log/db.log"
+    node.describe_domain(name, uuid, serial)
+    node.run_domains(Domain(name, 1, 1.0, 1))
+    assert look(node) == []
+    assert actions(node) == (["destroy"] if destroyed else [])
+
+
+def test_one_vms_trouble_keeps_no_other_from_being_looked_at(node: Node, clock: Time) -> None:
+    bad = running(node, clock, sandbox=node.sandbox(1), domain="vac_lab_1.0", heartbeat_file="heartbeat")
+    good = running(node, clock, sandbox=node.sandbox(2), domain="vac_lab_2.0", max_wallclock_seconds=60)
+    node.run_domains(Domain(bad.domain, 1, 1.0, 1), Domain(good.domain, 1, 1.0, 1))
+    shutil.rmtree(bad.sandbox)
+    Path(bad.sandbox).symlink_to(good.sandbox)
+    clock.now += 100
+    assert any(error.startswith("vac_lab_1.0: ") for error in look(node))
+    assert actions(node) == ["shutdown"]
+
+
+def feature(lease: Lease, key: str) -> int | None:
+    directory = lease.machinefeatures if key == "shutdowntime" else lease.jobfeatures
+    path = Path(directory, key)
+    return int(path.read_text()) if path.exists() else None
+
+
+def plan(node: Node, when: int | None) -> None:
+    path = Path(node.store.run_directory, shutdown_plan.NAME)
+    if when is None:
+        path.unlink()
+    else:
+        path.write_text(f"{when}\n")
+
+
+def test_a_planned_shutdown_reaches_vms_and_can_be_called_off(node: Node, clock: Time) -> None:
+    lease = running(node, clock, max_wallclock_seconds=86400)
+    started = int(time.time())
+    Path(lease.jobfeatures, "jobstart_secs").write_text(str(started))
+    look(node)
+    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (None, started + 86400)
+    for when in (started + 7200, started + 10**6):
+        plan(node, when)
+        assert look(node) == []
+        assert feature(lease, "shutdowntime") == when
+        assert feature(lease, "shutdowntime_job") == min(when, started + 86400)
+    plan(node, None)
+    assert look(node) == []
+    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (None, started + 86400)
+    assert actions(node) == []
+
+
+def test_when_the_planned_time_has_come_vms_are_stopped(node: Node, clock: Time) -> None:
+    running(node, clock)
+    look(node)
+    plan(node, int(time.time()) - 1)
+    look(node)
+    assert actions(node) == ["shutdown"]
+    assert lease_files(node)[0]["stopping"]["message"].startswith("100 ")
+    clock.now += watch.STOP_GRACE_SECONDS
+    look(node)
+    assert actions(node) == ["shutdown", "destroy"]
+
+
+def test_a_plan_that_cannot_be_read_stops_nothing(node: Node, clock: Time) -> None:
+    running(node, clock)
+    Path(node.store.run_directory, shutdown_plan.NAME).write_text("tomorrow")
+    assert any("shutdowntime" in error for error in look(node))
+    assert actions(node) == []
+
+
+def test_what_libvirts_hook_wrote_meanwhile_stays(node: Node, clock: Time) -> None:
+    lease = running(node, clock, max_wallclock_seconds=60)
+    watching = watch.Watch(node.store, node.settings)
+    watching.run()
+    seen = node.store.all()[0]
+    node.store.update(lease.uuid, Lease.with_end)
+    clock.now += 100
+    watching._look_at(seen, Domain(lease.domain, 1, 1.0, 1))
+    assert lease_files(node)[0]["ended"] is not None
+    assert lease_files(node)[0]["stopping"]["cause"] == "wallclock"
+
+
+@pytest.mark.parametrize("place", ["", "below/", "below/deeper/"])
+def test_outputs_that_fill_the_nodes_disk_end_their_vm(node: Node, clock: Time, place: str) -> None:
+    lease = running(node, clock)
+    limit = node.settings.outputs_mb << 20
+    target = Path(lease.joboutputs, place)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "sparse").touch()
+    os.truncate(target / "sparse", 10 * limit)
+    assert look(node) == []
+    assert actions(node) == []
+    small = node.settings._replace(outputs_mb=1)
+    (target / "big").write_bytes(b"x" * (2 << 20))
+    assert watch.Watch(node.store, small).run() == []
+    assert actions(node) == ["shutdown"]
+    stopping = lease_files(node)[0]["stopping"]
+    assert (stopping["cause"], stopping["message"]) == ("outputs", "700 Outputs exceed 1 MiB")
+
+
+def test_a_flood_of_outputs_ends_its_vm(node: Node, clock: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = running(node, clock)
+    monkeypatch.setattr(outputs, "MOST_ENTRIES", 20)
+    for number in range(20):
+        Path(lease.joboutputs, f"{number}").touch()
+    look(node)
+    assert actions(node) == []
+    Path(lease.joboutputs, "one more").touch()
+    look(node)
+    assert actions(node) == ["shutdown"]
+    assert lease_files(node)[0]["stopping"]["message"] == "700 More than 20 outputs"
+
+
+def test_a_link_in_place_of_outputs_is_not_counted(node: Node, clock: Time) -> None:
+    lease = running(node, clock)
+    Path(lease.joboutputs).rmdir()
+    elsewhere = node.base / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "big").write_bytes(b"x" * (2 << 20))
+    os.symlink(elsewhere, lease.joboutputs)
+    watch.Watch(node.store, node.settings._replace(outputs_mb=1)).run()
+    assert actions(node) == []
+
+
+OFFLINE = {"PartitionableSlot": True, "HasVM": False, "VMOfflineReason": "VMGAHP_ERR_INTERNAL"}
+ONLINE = ["HasVM = true"]
+
+
+def slots(node: Node, **changes: Any) -> None:
+    """What the startd says of its slots."""
+    (node.base / "slots").write_text(json.dumps([{**OFFLINE, **changes}, {"HasVM": True}]))
+
+
+def last_look(node: Node, seconds: float) -> None:
+    """The watch looked at the VM universe so long ago."""
+    when = time.time() - seconds
+    os.utime(f"{node.store.run_directory}/vm_universe_looked", (when, when))
+
+
+def test_a_node_that_lost_its_vm_universe_to_a_failed_start_gets_it_back(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots(node)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == ONLINE
+    assert "the startd offered no VMs (VMGAHP_ERR_INTERNAL)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"HasVM": True, "VMOfflineReason": None},
+        {"HasVM": True},
+        {"VMOfflineReason": "taken away by hand"},
+        {"VMOfflineReason": None},
+        {"VMOfflineReason": ["VMGAHP_ERR_INTERNAL"]},
+    ],
+)
+def test_a_vm_universe_that_is_there_or_was_taken_away_otherwise_stays_as_it_is(
+    node: Node, clock: Time, changes: dict[str, Any]
+) -> None:
+    slots(node, **changes)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+
+
+NO_KVM = kvm_device.Trouble('/dev/kvm makes no virtual CPU: "no"', "look at dmesg for kvm")
+TAKEN = "condor_vac: KVM does not work: /dev/kvm makes no virtual CPU: "
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"HasVM": True, "VMOfflineReason": None}, {"VMOfflineReason": "condor_vac: KVM does not work: other"}],
+)
+def test_without_kvm_the_startd_offers_no_vms_and_has_the_reason(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
+) -> None:
+    node.kvm_trouble = NO_KVM
+    slots(node, **changes)
+    assert look(node) == []
+    told = node.called("condor_update_machine_ad")
+    assert told == ["HasVM = false", f'VMOfflineReason = "{TAKEN}\\"no\\""']
+    assert 'makes no virtual CPU: "no"; look at dmesg for kvm' in capsys.readouterr().out
+
+
+def test_without_kvm_what_is_taken_away_already_stays_so_and_kvm_brings_it_back(node: Node, clock: Time) -> None:
+    node.kvm_trouble = NO_KVM
+    slots(node, VMOfflineReason=f'{TAKEN}"no"')
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+    node.kvm_trouble = None
+    last_look(node, 301)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == ONLINE
+
+
+@pytest.mark.parametrize(("offered", "told"), [(True, []), (False, ONLINE)])
+def test_without_kvm_a_node_that_may_emulate_offers_vms(
+    node: Node, clock: Time, offered: bool, told: list[str]
+) -> None:
+    node.kvm_trouble = NO_KVM
+    node.settings = node.settings._replace(emulation=True)
+    slots(node, HasVM=offered)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == told
+
+
+def test_without_kvm_what_an_administrator_took_away_keeps_its_reason(node: Node, clock: Time) -> None:
+    node.kvm_trouble = NO_KVM
+    slots(node, VMOfflineReason="taken away by hand")
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(0, 1), (280, 1), (310, 2), (-3600, 2)])
+def test_the_vm_universe_is_looked_at_now_and_then(node: Node, clock: Time, seconds: float, looks: int) -> None:
+    look(node)
+    last_look(node, seconds)
+    look(node)
+    assert len(node.called("condor_who")) == looks
+
+
+def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Node, clock: Time) -> None:
+    slots(node)
+    node.fail("condor_update_machine_ad")
+    assert "Unable to update machine ad" in look(node)[0]
+    node.mend("condor_update_machine_ad")
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+    last_look(node, 301)
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == ONLINE
+
+
+@pytest.mark.parametrize(
+    ("tool", "script", "said"),
+    [
+        ("condor_who", "exit 1", "condor_who: exit code 1"),
+        ("condor_status", "exit 1", "condor_status: exit code 1"),
+        ("condor_status", "echo nonsense", "condor_status: its answer is no JSON"),
+    ],
+)
+def test_an_htcondor_that_does_not_answer_is_told_and_no_fault_of_the_watch(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], tool: str, script: str, said: str
+) -> None:
+    slots(node)
+    (node.base / "bin" / tool).write_text(f"#!/bin/sh\n{script}\n")
+    assert look(node) == []
+    assert f"whether the startd offers VMs: {said}" in capsys.readouterr().out
+    assert node.called("condor_update_machine_ad") == []
+
+
+def test_without_an_htcondor_there_is_nothing_to_offer(node: Node, clock: Time) -> None:
+    (node.base / "bin" / "condor_who").write_text("#!/bin/sh\necho 'MASTER = \"Alive\"'\n")
+    (node.base / "slots").write_text("")
+    assert look(node) == []
+    assert node.called("condor_update_machine_ad") == []
+
+
+def test_without_libvirt_no_vm_is_offered(node: Node, clock: Time) -> None:
+    slots(node)
+    node.fail("virsh", "error: failed to connect")
+    with pytest.raises(VacError, match="failed to connect"):
+        look(node)
+    assert node.called("condor_who") == []

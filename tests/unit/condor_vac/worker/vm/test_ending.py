@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a VM: told once, whoever comes first, whatever the guest left, and within the time there is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condor_vac.base.errors import VacError
+from condor_vac.condor import chirp
+from condor_vac.model import outcome_record
+from condor_vac.worker.lease.store import Lease, boottime
+from condor_vac.worker.vm import ending
+from tests.unit.condor_vac.worker.conftest import GID, ROOT, UID, Node
+
+ALWAYS = {
+    *("VacOutcome", "ShutdownCode", "ShutdownMessage", "VacKind", "VacAbort", "VacRuntime", "VacCause", "VacEnded"),
+}
+
+
+def ended(node: Node, runtime: float = 5000.0, **changes: Any) -> Lease:
+    """The lease of a VM that has ended after so many seconds."""
+    lease = node.acquire()
+    now = boottime()
+    values = {"started": 1, "started_boottime": now - runtime, "ended": 1700000000, "ended_boottime": now, **changes}
+    return node.change(lease, **values)
+
+
+def finish(node: Node, lease: Lease, reason: str = "shutdown") -> bool:
+    return ending.finish(lease, reason, str(node.execute))
+
+
+@pytest.mark.parametrize(
+    ("message", "runtime", "reason", "code", "kind", "abort", "cause"),
+    [
+        (b"200 Success", 5000, "shutdown", "200", "success", "false", "message"),
+        (b"300 No work\n", 30, "shutdown", "300", "no_work", "true", "message"),
+        (b"100 host", 5000, "destroyed", "100", "host_request", "false", "message"),
+        (None, 5000, "shutdown", "undefined", "none", "false", "none"),
+        (None, 30, "shutdown", "undefined", "fizzle", "true", "fizzle"),
+        (b"", 30, "crashed", "undefined", "site", "true", "crashed"),
+        (b"gone", 5000, "failed", "undefined", "none", "false", "failed"),
+        (b"200 Success", 30, "crashed", "200", "success", "false", "message"),
+        (None, 30, "destroyed", "undefined", "none", "false", "removed"),
+        (None, 30, "remove", "undefined", "none", "false", "removed"),
+    ],
+)
+def test_what_the_ad_is_told(
+    node: Node, message: bytes | None, runtime: float, reason: str, code: str, kind: str, abort: str, cause: str
+) -> None:
+    lease = ended(node, runtime)
+    if message is not None:
+        node.output(lease, "shutdown_message", message)
+    assert finish(node, lease, reason)
+    told = node.told()
+    assert set(told) == ALWAYS
+    found = (told["ShutdownCode"], told["VacKind"], told["VacAbort"], told["VacCause"])
+    assert found == (code, f'"{kind}"', abort, f'"{cause}"')
+    assert abs(int(told["VacRuntime"]) - runtime) <= 1
+    assert told["VacEnded"] == "1700000000"
+    # All of it in what is told first: a starter that is about to end hears no more.
+    assert next(name for name, _ in node.starter.asked if name in ALWAYS) == "VacOutcome"
+    record = outcome_record.read(told["VacOutcome"].strip('"'))
+    assert {name: chirp.literal(value) for name, value in record.items()} == {
+        name: text for name, text in told.items() if name in record
+    }
+
+
+@pytest.mark.parametrize("left", [None, b"100 told to stop"])
+def test_a_vm_that_the_watch_stopped(node: Node, left: bytes | None) -> None:
+    lease = ended(node)
+    lease = node.change(lease, stopping={"cause": "wallclock", "message": "700 Exceeded x", "boottime": 1.0})
+    if left is not None:
+        node.output(lease, "shutdown_message", left)
+    finish(node, lease, "destroyed")
+    assert node.told()["ShutdownCode"] == ("700" if left is None else "100")
+    assert node.told()["VacCause"] == '"wallclock"'
+
+
+def test_once_whoever_comes_first(node: Node) -> None:
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 ok")
+    assert finish(node, lease)
+    assert not finish(node, lease, "exit")
+    assert [name for name, _ in node.starter.asked].count("ShutdownCode") == 1
+
+
+def _compete(node: Node, lease: Lease, results: Any) -> None:
+    results.put(finish(node, lease))
+
+
+def test_once_when_all_come_together(node: Node) -> None:
+    lease = ended(node)
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [context.Process(target=_compete, args=(node, lease, results)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    done = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert done.count(True) == 1
+
+
+def test_the_work_is_done_as_the_jobs_user(node: Node) -> None:
+    lease = ended(node)
+    finish(node, lease)
+    assert node.starter.users == {UID}
+
+
+def test_files_are_safe_before_the_starter_hears_of_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as it does, it may send them back."""
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 Success")
+    os.symlink("/etc/shadow", f"{lease.joboutputs}/log")
+    seen = Path(lease.sandbox, "seen")
+
+    def hears(*_: object, **__: object) -> None:
+        seen.write_text(" ".join(sorted(os.listdir(lease.joboutputs))))
+
+    monkeypatch.setattr(chirp, "set_attributes", hears)
+    assert finish(node, lease)
+    assert seen.read_text() == "shutdown_message"
+
+
+def test_all_is_told_in_one_connection(node: Node) -> None:
+    finish(node, ended(node))
+    assert node.starter.connections == 1
+    assert len(node.starter.asked) == len(ALWAYS)
+
+
+@pytest.mark.parametrize("size", [8, 100 << 20])
+def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) -> None:
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 well done\n")
+    os.truncate(f"{lease.joboutputs}/shutdown_message", size)
+    node.starter.answer = ""
+    with pytest.raises(VacError, match="ended the connection"):
+        finish(node, lease)
+    assert not Path(lease.sandbox, "scratch.raw").exists()
+    node.starter.answer = "0"
+    assert finish(node, lease, "exit")
+    assert node.told()["ShutdownCode"] == "200"
+
+
+def test_a_starter_that_hangs_costs_no_more_than_the_time_there_is(node: Node) -> None:
+    lease = ended(node)
+    node.starter.answer = None
+    with pytest.raises(VacError, match=r"no answer within 0\.5 s"):
+        ending.finish(lease, "shutdown", node.settings.execute, starter_seconds=0.5)
+
+
+def test_disks_and_context_do_not_go_back(node: Node) -> None:
+    lease = ended(node)
+    for name in ("cvmfs_cache.raw", "scratch.raw", "root.qcow2", "context.iso", "mine.raw"):
+        Path(lease.sandbox, name).touch()
+    finish(node, lease)
+    assert sorted(os.listdir(lease.sandbox)) == sorted(
+        [".chirp.config", ".joboutputs.guest", ".vac_ended", "jobfeatures", "joboutputs", "machinefeatures", "mine.raw"]
+    )
+
+
+def test_a_vm_that_was_never_prepared_is_told_too(node: Node) -> None:
+    lease = node.acquire()
+    Path(lease.joboutputs).rmdir()
+    assert finish(node, lease, "evict")
+    assert node.told()["ShutdownCode"] == "undefined"
+    assert node.told()["VacRuntime"] == "0"
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root: makes files of another user")
+def test_what_came_by_http_is_nginxs_and_goes_back_too(node: Node) -> None:
+    lease = ended(node)
+    for name, data in (("shutdown_message", b"200 ok"), ("vm-pilot.log", b"log")):
+        path = Path(lease.joboutputs, name)
+        path.write_bytes(data)
+        path.chmod(0o664)
+        os.chown(path, UID + 7, GID + 7)
+    assert finish(node, lease)
+    assert node.told()["ShutdownCode"] == "200"
+    assert sorted(os.listdir(lease.joboutputs)) == ["shutdown_message", "vm-pilot.log"]
+
+
+def test_gid_is_the_users(node: Node) -> None:
+    lease = ended(node)
+    finish(node, lease)
+    assert os.stat(f"{lease.sandbox}/.vac_ended").st_gid == GID
