@@ -41,8 +41,8 @@ def test_the_bad_nodes_fail_vms_and_are_avoided_for_it(pool: Pool) -> None:
     assert look.avoided == bad
     crashed = [ad for ad in pool.jobs().values() if ad.get("VacCause") == "crashed"]
     assert {(ad["VacKind"], ad.get("ShutdownCode"), ad["NumJobStarts"]) for ad in crashed} == {("site", None, 1)}
-    # A job whose VM has ended, but not its claim yet, still has the one name.
-    assert {(ad.get("LastRemoteHost") or ad["RemoteHost"]).partition("@")[2] for ad in crashed} == {"node1.lab"}
+    # While its claim lasts, the last host is the one before (node2, perhaps, which could not prepare a VM).
+    assert {(ad.get("RemoteHost") or ad["LastRemoteHost"]).partition("@")[2] for ad in crashed} == {"node1.lab"}
     assert pool.matching("node2", "PREPARE_JOB Failure.*No space left on device")
     pool.run("node2", f"umount -l {EXECUTE}")
     pool.note("node2: its disk has space again")
