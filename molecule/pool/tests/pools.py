@@ -96,7 +96,7 @@ class Pool:
 
     def look(self) -> Look:
         """Look at all nodes that are on, and at the task queue."""
-        script = "cd /run/condor_vac/leases 2> /dev/null && grep -s '\"domain\"' *.json || true"
+        script = "cd /run/condor_vac/leases 2> /dev/null && grep -sH '\"domain\"' *.json || true"
         vms = {node: _leases(self.run(node, script)) for node in WORKERS if node not in self.off}
         queue, *cycles = self.run(HEAD, f"curl -sf {QUEUE}/status; cat {CYCLES} || true").splitlines()
         found = Look(time.time(), vms, json.loads(queue), [json.loads(line) for line in cycles])
