@@ -45,8 +45,8 @@ def molecule(scenario: str, image: str = "prepared", *, weight: float = 1, limit
 MOLECULE = (
     Stage("images", ("tests/images",), limit=5400),
     molecule("machine", "bare", weight=0.7, limit=10800),
-    molecule("box"),
-    molecule("box", "sid"),
+    molecule("box", weight=0.7),
+    molecule("box", "sid", weight=0.7),
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
     *(
         molecule(scenario, image, weight=0.5)
@@ -64,7 +64,9 @@ MOLECULE = (
 
 # Stages that need no lab node.
 NATIVE = (
-    Stage("integration", (*PYTEST, *_TWO, "--ignore=tests/integration/lab", "tests/integration"), limit=3600),
+    Stage(
+        "integration", (*PYTEST, *_TWO, "--ignore=tests/integration/lab", "tests/integration"), weight=0.6, limit=3600
+    ),
     Stage("sanity", ("tests/sanity/run",), limit=3600),
     Stage("pythons", (*PYTEST, "tests/pythons"), limit=3600),
     Stage("cores", (*PYTEST, "tests/cores"), limit=1800),
