@@ -29,6 +29,7 @@ STRANGER = (
 )
 RUNNING = 2
 COMPLETED = 4
+HELD = 5
 # A look takes a container half a second and an emulated machine several: then it works for that long between two.
 LOOK_SECONDS = 1.0
 # Every part of the node answers within this time, unless a test keeps it from doing so.
