@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -45,7 +45,7 @@ def measured(box: Any) -> dict[str, Any]:
             break
         assert began < end, f"no contention: {count(ads, IDLE)} idle, {count(ads, RUNNING)} running"
         time.sleep(LOOK_SECONDS)
-    running: Counter[str] = Counter()
+    running: defaultdict[str, float] = defaultdict(float)
     looks: list[dict[str, int]] = []
     before = started = time.monotonic()
     there = count(ads, COMPLETED).total()
