@@ -91,5 +91,6 @@ CHECK = (
     Stage("imports", ("tests/imports",)),
     Stage("ruff", ("ruff", "check", ".")),
     Stage("format", ("ruff", "format", "--check", ".")),
+    Stage("spelling", ("tests/spelling",)),
     Stage("headers", ("tests/check_headers",)),
 )

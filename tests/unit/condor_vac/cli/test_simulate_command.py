@@ -135,7 +135,7 @@ def test_table_has_a_row_for_each_policy_and_machinetype(scenario: str, capsys: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["FILE", "--policy", "vacum"], "--policy: 'vacum' is unknown; give one of vacuum, seed"),
+        (["FILE", "--policy", "vacum"], "--policy: 'vacum' is unknown; give one of vacuum, seed"),  # codespell:ignore
         ([], "give at least one SCENARIO.yml"),
         (["no/such.yml"], "no/such.yml: cannot read"),
         (["FILE", "--seed", "-1"], "--seed: is -1"),

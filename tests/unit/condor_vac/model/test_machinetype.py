@@ -139,7 +139,7 @@ def test_the_image_format_follows_the_suffix(image: str, image_format: str) -> N
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"nmae": "x"}, "'nmae': unknown key"),
+    ({"nmae": "x"}, "'nmae': unknown key"),  # codespell:ignore
     ({"name": "Atlas"}, "name: must be"),
     ({"name": ""}, "name: must be"),
     ({"name": "a" * 65}, "name: must be"),

@@ -79,7 +79,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"netwrok": "vac"}, "'netwrok': unknown key"),
+        ({"netwrok": "vac"}, "'netwrok': unknown key"),  # codespell:ignore
         ({"network": "a b"}, "network: must be"),
         ({"bridge": "much-too-long-name"}, "bridge: must be the name of a network interface"),
         ({"subnet": "192.168.86.1/24"}, "subnet: '192.168.86.1/24'"),
@@ -97,7 +97,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         ({"hs06_per_processor": 0}, "hs06_per_processor: must be a number"),
         ({"grace_seconds": -1}, "grace_seconds: must be"),
         ({"owners": []}, "owners: must name"),
-        ({"owners": ["ro ot"]}, "owners: must be the name of a user"),
+        ({"owners": ["ro ot"]}, "owners: must be the name of a user"),  # codespell:ignore
         ([], "must hold one JSON object"),
     ],
 )
