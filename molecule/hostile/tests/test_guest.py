@@ -241,8 +241,8 @@ def test_who_has_no_token_changes_nothing_of_the_pool(box: Box, user: str, wante
     client = {
         "NETWORK_INTERFACE": "192.168.86.250",
         "SEC_CLIENT_AUTHENTICATION_METHODS": "IDTOKENS",
-        # HTCondor 23.9.6 has its clients insist on it, which is theirs to decide.
-        "SEC_CLIENT_AUTHENTICATION": "OPTIONAL",
+        # HTCondor 23.9.6 has its clients insist on all three, which is theirs to decide.
+        **{f"SEC_CLIENT_{what}": "OPTIONAL" for what in ("AUTHENTICATION", "ENCRYPTION", "INTEGRITY")},
     }
     environment = " ".join(f"_CONDOR_{name}={value}" for name, value in client.items())
     ping = "condor_ping -table -type collector -addr '<192.168.86.1:9618?sock=collector>' READ WRITE"
