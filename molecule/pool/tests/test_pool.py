@@ -88,7 +88,9 @@ def test_the_vms_that_lost_their_node_run_again_under_the_same_jobs(pool: Pool, 
     assert len(drained["node3"]) == SLOTS["node3"]
     assert [jobs[job]["NumJobStarts"] for job in drained["node3"]] == [2] * len(drained["node3"])
     running = {job for leases in pool.look().vms.values() for job in leases.values()}
-    assert set(drained["node3"]) <= running
+    # Once it is not avoided for a while, the black hole may get one of them too.
+    crashed = {job for job, ad in jobs.items() if ad.get("VacCause") == "crashed"}
+    assert set(drained["node3"]) <= running | crashed
 
 
 def came_back(now: Look) -> bool:
