@@ -22,7 +22,7 @@ from pathlib import Path
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
-# linux/if_packet.h: the kernel takes off a VLAN's tag and tells of it beside the frame (struct tpacket_auxdata).
+# linux/if_packet.h: the kernel takes off a VLAN's tag and reports it beside the frame (struct tpacket_auxdata).
 SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 0x10
 AUXDATA = struct.Struct("=IIIHHHH")
 ARP, IPV4 = 0x0806, 0x0800
@@ -33,7 +33,7 @@ class Stop(Exception):
 
 
 def kind(frame: bytes, beside: list[tuple[int, int, bytes]]) -> str:
-    """What a frame claims to be; ``beside`` is what the kernel tells of it."""
+    """What a frame claims to be; ``beside`` is what the kernel reports with it."""
     source, ethernet_type = frame[6:12].hex(":"), int.from_bytes(frame[12:14], "big")
     for level, name, data in beside:
         if (level, name) == (SOL_PACKET, PACKET_AUXDATA):
@@ -46,6 +46,25 @@ def kind(frame: bytes, beside: list[tuple[int, int, bytes]]) -> str:
     return f"{source} {ethernet_type:04x}"
 
 
+def listen(name: str) -> socket.socket:
+    """A socket that gets every frame of an interface."""
+    link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    link.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    link.bind((name, ETH_P_ALL))
+    return link
+
+
+def frame_of(link: socket.socket) -> tuple[str, bool] | None:
+    """The kind of the next frame and whether this host sent it; None if the port has gone with its VM."""
+    try:
+        frame, beside, _, address = link.recvmsg(2048, socket.CMSG_SPACE(AUXDATA.size))
+    except OSError as error:
+        if error.errno == errno.ENETDOWN:
+            return None
+        raise
+    return kind(frame, beside), address[2] == PACKET_OUTGOING
+
+
 def count(names: list[str]) -> dict[str, collections.Counter[str]]:
     """Count until SIGTERM: what comes in on the first interface, and what goes out by or comes in on the others."""
 
@@ -53,27 +72,17 @@ def count(names: list[str]) -> dict[str, collections.Counter[str]]:
         raise Stop
 
     found: dict[str, collections.Counter[str]] = {name: collections.Counter() for name in names}
-    sockets = {}
-    for name in names:
-        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        link.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-        link.bind((name, ETH_P_ALL))
-        sockets[link] = name
+    links = {listen(name): name for name in names}
     signal.signal(signal.SIGTERM, stop)
     print("ready", flush=True)
     try:
         while True:
-            for link in select.select(list(sockets), [], [])[0]:
-                try:
-                    frame, beside, _, address = link.recvmsg(2048, socket.CMSG_SPACE(AUXDATA.size))
-                except OSError as error:
-                    if error.errno != errno.ENETDOWN:
-                        raise
-                    # The port goes with its VM.
-                    del sockets[link]
-                    continue
-                if sockets[link] != names[0] or address[2] != PACKET_OUTGOING:
-                    found[sockets[link]][kind(frame, beside)] += 1
+            for link in select.select(list(links), [], [])[0]:
+                seen = frame_of(link)
+                if seen is None:
+                    del links[link]
+                elif links[link] != names[0] or not seen[1]:
+                    found[links[link]][seen[0]] += 1
     except Stop:
         return found
 

@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL, VM_UNIVERSE
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import VM_UNIVERSE
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SCHEDULER_UNIVERSE, Ad, ads
 
-SCHEDULER_UNIVERSE = 7
 COMPLETED = 4
 # Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
 NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"
@@ -32,11 +29,8 @@ class Jobs:
         ended = f"JobStatus == {COMPLETED}"
         return len(self._query(f'VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && !({ended})'))
 
-    def _query(self, constraint: str) -> list[dict[str, Any]]:
-        condor_q = self._command.require("condor_q", INSTALL)
-        argv = [condor_q, "-allusers", "-constraint", constraint, "-attributes", "JobStatus", "-json"]
-        text = self._command.run(argv, remedy="is the schedd running?").stdout
-        return list(json.loads(text)) if text.strip() else []
+    def _query(self, constraint: str) -> list[Ad]:
+        return ads(self._command, constraint, ("JobStatus",))
 
 
 def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:

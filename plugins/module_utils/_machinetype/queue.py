@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The schedd's queue as the module ``factory`` needs it: factories' jobs, and VM jobs that do not run."""
+"""The schedd's queue: a query, and what the module ``factory`` needs of factories' jobs and VM jobs that do not run."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -30,6 +31,14 @@ FACTORY_ATTRIBUTES = ("ClusterId", "ProcId", "JobStatus", "Owner", "VacFactory",
 WAITING = "(JobStatus == 1 || JobStatus == 5)"
 
 Ad = dict[str, Any]
+
+
+def ads(command: Command, constraint: str, attributes: Sequence[str]) -> list[Ad]:
+    """The jobs of all users in the local schedd's queue. Raises ToolMissing, CommandError."""
+    condor_q = command.require("condor_q", INSTALL)
+    argv = [condor_q, "-allusers", "-constraint", constraint, "-attributes", ",".join(attributes), "-json"]
+    text = command.run(argv, remedy="is the schedd running?").stdout
+    return list(json.loads(text)) if text.strip() else []
 
 
 class Queue:
@@ -76,9 +85,7 @@ class Queue:
     def _query(self, constraint: str, attributes: tuple[str, ...]) -> list[Ad]:
         if self.module.check_mode and self.command.find("condor_q") is None:
             return []
-        words = ["-allusers", "-constraint", constraint, "-attributes", ",".join(attributes), "-json"]
-        text = self.command.run([self._find("condor_q"), *words], remedy="is the schedd running?").stdout
-        return list(json.loads(text)) if text.strip() else []
+        return ads(self.command, constraint, attributes)
 
     def _find(self, tool: str) -> str:
         return self.command.require(tool, INSTALL)
