@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -247,11 +249,33 @@ class Pool:
             time.sleep(0.02)
         raise ChrootError(f"the pool did not start: {(self.local / 'console').read_text()[-2000:]}")
 
-    def wait_for_schedd(self, seconds: float = 180) -> None:
-        """Wait until condor_q answers; raises ChrootError with the daemons' last words."""
-        deadline = time.monotonic() + seconds
+    def answers(self) -> bool:
+        """Whether the schedd does, to condor_q."""
+        return self.run("condor_q", "-totals", check=False).returncode == 0
+
+    def repair(self) -> None:
+        """Start the pool anew where a failed test has left its schedd down; no other test is to fail of that."""
+        if not self.answers():
+            self.stop()
+            self.start()
+
+    def switch_on(self, *daemons: str) -> None:
+        """Start daemons that were switched off, and wait for the schedd; a busy master may have to be asked again."""
+
+        def ask() -> None:
+            for daemon in daemons:
+                self.run("condor_on", "-daemon", daemon, check=False)
+
+        self.wait_for_schedd(ask=ask)
+
+    def wait_for_schedd(self, seconds: float = 180, ask: Callable[[], None] | None = None) -> None:
+        """Wait until condor_q answers, asking for it every ten seconds; raises ChrootError with the daemons' words."""
+        deadline, asked = time.monotonic() + seconds, -math.inf
         while time.monotonic() < deadline:
-            if self.run("condor_q", "-totals", check=False).returncode == 0:
+            if ask is not None and time.monotonic() > asked + 10:
+                ask()
+                asked = time.monotonic()
+            if self.answers():
                 return
             time.sleep(0.2)
         words = [path.read_text(errors="replace")[-1500:] for path in (self.local / "log").glob("*Log")]

@@ -125,9 +125,12 @@ def unmount(node: Node) -> Path:
 
 def _kill(node: Node, more: dict[str, Any]) -> None:
     space = Space()
-    space.call("kill", {"cgroup": space.cgroup_of(node.name), "seconds": _KILL_SECONDS, **more})
+    spec = {"cgroup": space.cgroup_of(node.name), "seconds": _KILL_SECONDS, **more}
+    space.call("kill", spec)
     if node.process is not None and node.process.alive():
+        # It was not yet in its cgroup, or has entered it since.
         node.process.stop()
+        space.call("kill", spec)
 
 
 def evidence(node: Node) -> str:

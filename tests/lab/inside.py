@@ -10,6 +10,7 @@ the holder; only the cgroups have to be removed (``sweep``).
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ from typing import Any
 CGROUPS = Path("/sys/fs/cgroup")
 BRIDGE = "lab0"
 SWEEP_SECONDS = 600  # for what hangs
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 REBOOT = 133  # what systemd-nspawn --keep-unit exits with where the container wants to boot again
 
 
@@ -70,6 +72,12 @@ def own_cgroup(name: str) -> Path:
     return place
 
 
+def end_with_parent() -> None:
+    """Have this process killed when its parent ends, which is the process that the lab has recorded (prctl(2))."""
+    if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() != 0:
+        sys.exit("the parent has ended")
+
+
 def parent_cgroup() -> Path:
     """The cgroup of this process in the v2 hierarchy: its root, or a delegated scope where systemd rules."""
     for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():
@@ -92,6 +100,7 @@ def boot(spec: dict[str, Any]) -> None:
     make there) or None.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end_with_parent()
     enter(Path(spec["cgroup"]))
     merged = Path(spec["merged"])
     if not os.path.ismount(merged):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import container, host, images, machine, network, ssh, state
-from .paths import LabError, as_root, cache_dir, in_lab, lab_dir, locked
+from .paths import LabError, as_root, cache_dir, in_lab, lab_dir, locked, uninterrupted
 from .progress import Progress, tail
 from .space import Space, obstacle
 from .state import Node
@@ -186,7 +186,9 @@ def _power_on(name: str) -> None:
     if node.kind == "container":
         Space().begin()
     addresses = {other.name: other.address for other in state.load_all()}
-    dataclasses.replace(node, process=_kind(node).start(node, ssh.public_key(), addresses)).save()
+    key = ssh.public_key()
+    with uninterrupted():
+        dataclasses.replace(node, process=_kind(node).start(node, key, addresses)).save()
 
 
 def _wait(name: str) -> None:

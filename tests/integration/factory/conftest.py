@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", params=SUITES)
-def pool(request: pytest.FixtureRequest) -> Iterator[chroot.Pool]:
+def pool_of_all(request: pytest.FixtureRequest) -> Iterator[chroot.Pool]:
     """A running pool (collector, negotiator, schedd): HTCondor 23.9.6 of trixie, then sid's 25.x.
 
     Tests skip, with the reason, where none can run.
@@ -31,6 +31,13 @@ def pool(request: pytest.FixtureRequest) -> Iterator[chroot.Pool]:
         pytest.skip(reason)
     with chroot.Pool(request.param) as running:
         yield running
+
+
+@pytest.fixture
+def pool(pool_of_all: chroot.Pool) -> chroot.Pool:
+    """The pool, with a schedd that answers whatever the test before has left."""
+    pool_of_all.repair()
+    return pool_of_all
 
 
 @pytest.fixture

@@ -59,14 +59,6 @@ def answers(site: Site, tool: str) -> bool:
     return False
 
 
-def switch_on(site: Site, *daemons: str) -> None:
-    """Start daemons that were switched off; a busy master may have to be asked again."""
-    for daemon in daemons:
-        command = ("condor_on", "-daemon", daemon)
-        wait_until(lambda: site.pool.run(*command, check=False).returncode == 0, f"{daemon} is on")  # noqa: B023
-    site.pool.wait_for_schedd()
-
-
 def test_exit_code_and_environment(site: Site) -> None:
     job = site.submit_factory()
     pid = wait_until(site.pids, "the factory runs")[0]
@@ -104,7 +96,7 @@ def test_unreachable_collector(site: Site) -> None:
         assert site.run("explain", site.name).returncode == 1
         assert "schedd query failed" in site.run("status").stderr
     finally:
-        switch_on(site, "collector", "schedd")
+        site.pool.switch_on("collector", "schedd")
     wait_until(lambda: answers(site, "condor_status"), "the collector is back")
     assert len(waiting(site)) == 5
 
@@ -119,7 +111,7 @@ def test_unreachable_schedd(site: Site) -> None:
         assert last["submit"] == 0
         assert "schedd" in last["error"]
     finally:
-        switch_on(site, "schedd")
+        site.pool.switch_on("schedd")
     assert site.once().returncode == 0
     assert len(waiting(site)) == 5
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +180,35 @@ def test_numbers_are_addresses_of_the_segment() -> None:
     for number in (10, 251):
         with pytest.raises(ValueError, match="outside"):
             network.address(number)
+
+
+def test_an_interrupt_after_the_last_step_of_a_write_is_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    replace = os.replace
+
+    def interrupted(source: str, target: Path) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        paths.write_atomically(tmp_path / "file", "whole")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"file": "whole"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_waits_for_what_must_not_be_half_done(number: signal.Signals) -> None:
+    before, done = signal.getsignal(number), []
+
+    def work(interrupted: bool) -> None:
+        with paths.uninterrupted():
+            if interrupted:
+                os.kill(os.getpid(), number)
+            done.append(interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        work(interrupted=True)
+    assert signal.getsignal(number) == before
+    work(interrupted=False)
+    assert done == [True, False]
