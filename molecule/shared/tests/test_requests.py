@@ -28,8 +28,8 @@ def ask(box: Box, verb: str, **request: Any) -> Any:
 def acquire(box: Box, sandbox: str) -> Any:
     """What vac_lease answers to the request for a lease of that sandbox, in the way in which the node shares."""
     sharing = json.loads(box.run("cat /etc/condor_vac/worker.json"))["sharing"][0]
-    request = {"domain": "vac_x_1.0", "machinetype": "x", "fizzle_seconds": 600, "max_wallclock_seconds": 600}
-    return ask(box, "acquire", sandbox=sandbox, sharing=sharing, **request)
+    limits = {"fizzle_seconds": 600, "max_wallclock_seconds": 600, "heartbeat_seconds": 0, "evidence_cpu_fraction": 0.3}
+    return ask(box, "acquire", sandbox=sandbox, sharing=sharing, domain="vac_x_1.0", machinetype="x", **limits)
 
 
 def shared(box: Box) -> Any:

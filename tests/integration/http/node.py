@@ -238,6 +238,8 @@ class HttpNode:
             "sharing": sharing,
             "fizzle_seconds": 600,
             "max_wallclock_seconds": 86400,
+            "heartbeat_seconds": 0,
+            "evidence_cpu_fraction": 0.3,
         }
         granted: dict[str, Any] = json.loads(self._lease("acquire", request))
         return granted

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from condor_vac import EVIDENCE_CPU_FRACTION
 from condor_vac.base import fields
 from condor_vac.base.errors import UsageError
 from condor_vac.worker.lease.store import DOMAIN_PATTERN, check_uuid
@@ -32,12 +31,12 @@ class AcquireRequest(NamedTuple):
     machinetype: str
     fizzle_seconds: int
     max_wallclock_seconds: int
-    sharing: str = "nfs"
+    heartbeat_seconds: int
+    evidence_cpu_fraction: float
+    sharing: str
     uuid: str | None = None
     chirp_config: str | None = None
     heartbeat_file: str | None = None
-    heartbeat_seconds: int = 0
-    evidence_cpu_fraction: float = EVIDENCE_CPU_FRACTION
     images: tuple[str, ...] = ()
 
     @classmethod

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from condor_vac import EVIDENCE_CPU_FRACTION, RUN_DIRECTORY
+from condor_vac import RUN_DIRECTORY
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
 
@@ -68,9 +68,9 @@ class Lease(NamedTuple):
     created_boottime: float
     fizzle_seconds: int
     max_wallclock_seconds: int
+    heartbeat_seconds: int
+    evidence_cpu_fraction: float
     heartbeat_file: str | None = None
-    heartbeat_seconds: int = 0
-    evidence_cpu_fraction: float = EVIDENCE_CPU_FRACTION
     images: tuple[str, ...] = ()
     started: int | None = None
     started_boottime: float | None = None

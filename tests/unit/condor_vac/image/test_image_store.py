@@ -345,7 +345,8 @@ def lease_of(version: str) -> None:
     """A lease on this node, whose VM runs on the version."""
     text = "machinetype user sandbox address mac hostname network filter gateway machinefeatures jobfeatures joboutputs"
     values: dict[str, Any] = dict.fromkeys([*text.split(), "sharing", "chirp_config", "console"], "x")
-    values.update(dict.fromkeys(("uid", "gid", "created", "fizzle_seconds", "max_wallclock_seconds"), 1))
+    numbers = "uid gid created fizzle_seconds max_wallclock_seconds heartbeat_seconds evidence_cpu_fraction"
+    values.update(dict.fromkeys(numbers.split(), 1))
     uuid = "00000000-0000-4000-8000-000000000001"
     store = lease_store.Store()
     with store.lock():

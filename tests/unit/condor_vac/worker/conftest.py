@@ -125,6 +125,9 @@ class Node:
             "machinetype": "atlas",
             "fizzle_seconds": 600,
             "max_wallclock_seconds": 86400,
+            "heartbeat_seconds": 0,
+            "evidence_cpu_fraction": 0.3,
+            "sharing": "nfs",
             **changes,
         }
         return asked if "sandbox" in asked else {"sandbox": self.sandbox(), **asked}

@@ -260,8 +260,8 @@ def test_another_users_directory_in_the_sandbox_is_refused(node: Node) -> None:
     ],
 )
 def test_wrong_requests_are_refused(change: dict[str, Any], named: str) -> None:
-    good = {"sandbox": "/x/dir_1", "domain": "v_1.0", "machinetype": "t"}
-    good.update({"fizzle_seconds": 1, "max_wallclock_seconds": 1})  # type: ignore[dict-item]
+    good: dict[str, Any] = {"sandbox": "/x/dir_1", "domain": "v_1.0", "machinetype": "t", "sharing": "nfs"}
+    good.update({"fizzle_seconds": 1, "max_wallclock_seconds": 1, "heartbeat_seconds": 0, "evidence_cpu_fraction": 0})
     AcquireRequest.from_mapping(good)
     with pytest.raises(UsageError, match=named):
         AcquireRequest.from_mapping({**good, **change})

@@ -30,6 +30,7 @@ def lease_of(**values: object) -> Lease:
         "created_boottime": START - 60,
         "fizzle_seconds": 600,
         "max_wallclock_seconds": 86400,
+        "evidence_cpu_fraction": 0.3,
         "heartbeat_file": "heartbeat",
         "heartbeat_seconds": 600,
         "started": 5,
