@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes each role's README and the table of docs/machinetypes.md from the argument specs; ``--check`` only looks.
+"""Writes each role's README from its argument specs; ``--check`` only looks.
 
 Of a README, the sections from "Example play" to "Variables" are written by hand; the others are made.
 """
@@ -15,9 +15,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "roles"
-MACHINETYPES = ROOT / "docs" / "machinetypes.md"
-# Where the table of machinetypes.md begins and ends; everything else of it is written by hand.
-BEGIN, END = "<!-- made by python -m tests.role_readmes: begin -->\n", "<!-- end -->\n"
 # Where the sections of a README that are written by hand begin and end.
 EXAMPLE, VARIABLES = "## Example play\n", "## Variables\n"
 
@@ -51,24 +48,6 @@ def default(option: dict[str, Any]) -> str:
         return "(required)"
     value = option.get("default")
     return "" if value is None else f"`{value}`" if value != "" else "(empty)"
-
-
-def options(entry: str, role: str) -> dict[str, Any]:
-    """The options of an entry point of a role."""
-    specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text("utf-8"))
-    found: dict[str, Any] = specs["argument_specs"][entry]["options"]
-    return found
-
-
-def machinetypes() -> str:
-    """docs/machinetypes.md with the table as it should be."""
-    before, _, rest = MACHINETYPES.read_text("utf-8").partition(BEGIN)
-    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    lines += [
-        f"| `{name}` | {kind(option)} | {default(option)} | {marked(option['description'])} |"
-        for name, option in options("machinetype", "factory").items()
-    ]
-    return before + BEGIN + "\n".join(lines) + "\n" + END + rest.partition(END)[2]
 
 
 def dependencies(role: Path) -> list[str]:
@@ -122,11 +101,11 @@ def readme(role: Path) -> str:
 
 
 def main() -> int:
-    """Write or check the README of every role, and the table of machinetypes."""
+    """Write or check the README of every role."""
     check = "--check" in sys.argv[1:]
     stale = []
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
-    made = {MACHINETYPES: machinetypes(), **{role / "README.md": readme(role) for role in roles}}
+    made = {role / "README.md": readme(role) for role in roles}
     for path, wanted in made.items():
         if not path.exists() or path.read_text("utf-8") != wanted:
             stale.append(path.relative_to(ROOT))

@@ -7,6 +7,3 @@ __version__ = "0.1.0"
 
 # What a worker node knows of its VMs, which a reboot forgets with them.
 RUN_DIRECTORY = "/run/condor_vac"
-
-# The use of its processors from which a VM counts as one that works, where its machinetype does not say.
-EVIDENCE_CPU_FRACTION = 0.3

@@ -3,13 +3,14 @@
 
 A check takes the value as JSON gave it and returns the value to use; it raises ValueError with the remedy.
 ``check_all`` turns that into one line that names the source and the key. Used by machinetype and settings.
+The checks made here are rules: they also know the JSON Schema of what they accept, for editors.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from condor_vac.base import atomic
@@ -28,7 +29,28 @@ _PATH = r"(/[A-Za-z0-9._+@=-]+)+"
 _FILE_NAME = r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,127}"
 
 
-def integer(low: int, high: int) -> Check:
+class Rule:
+    """A check with the JSON Schema of the values that it accepts.
+
+    A schema cannot express everything: it accepts all that the check accepts, and may accept more.
+    """
+
+    __slots__ = ("check", "schema")
+
+    def __init__(self, check: Check, schema: Mapping[str, Any]) -> None:
+        self.check = check
+        self.schema = schema
+
+    def __call__(self, value: Any) -> Any:
+        return self.check(value)
+
+
+def _whole(pattern: str) -> str:
+    """The regular expression that matches the whole text, as JSON Schema needs it."""
+    return f"^(?:{pattern})$"
+
+
+def integer(low: int, high: int) -> Rule:
     """A whole number within the bounds; true and false, which Python counts as numbers, are none."""
 
     def check(value: Any) -> int:
@@ -36,10 +58,10 @@ def integer(low: int, high: int) -> Check:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return value
 
-    return check
+    return Rule(check, {"type": "integer", "minimum": low, "maximum": high})
 
 
-def number(low: float, high: float) -> Check:
+def number(low: float, high: float) -> Rule:
     """A number within the bounds, as float; NaN is within none."""
 
     def check(value: Any) -> float:
@@ -48,17 +70,20 @@ def number(low: float, high: float) -> Check:
             raise ValueError(f"must be a number from {low:g} to {high:g}")
         return float(value)
 
-    return check
+    return Rule(check, {"type": "number", "minimum": low, "maximum": high})
 
 
-def boolean(value: Any) -> bool:
+def _boolean(value: Any) -> bool:
     """True or false themselves, not a word or number that stands for them."""
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
-def one_of(*choices: str) -> Check:
+boolean = Rule(_boolean, {"type": "boolean"})
+
+
+def one_of(*choices: str) -> Rule:
     """One of the words."""
 
     def check(value: Any) -> str:
@@ -66,10 +91,10 @@ def one_of(*choices: str) -> Check:
             raise ValueError(f"must be one of {', '.join(choices)}")
         return value
 
-    return check
+    return Rule(check, {"type": "string", "enum": list(choices)})
 
 
-def matching(pattern: str, remedy: str) -> Check:
+def matching(pattern: str, remedy: str) -> Rule:
     """Text that the regular expression matches from end to end."""
 
     def check(value: Any) -> str:
@@ -78,10 +103,10 @@ def matching(pattern: str, remedy: str) -> Check:
             raise ValueError(remedy)
         return value
 
-    return check
+    return Rule(check, {"type": "string", "pattern": _whole(pattern)})
 
 
-def line(limit: int = 4096) -> Check:
+def line(limit: int = 4096) -> Rule:
     """One line of printable text (an expression, a label): no line ends, no control characters."""
 
     def check(value: Any) -> str:
@@ -89,10 +114,10 @@ def line(limit: int = 4096) -> Check:
             raise ValueError(f"must be one line of 1 to {limit} printable characters")
         return value
 
-    return check
+    return Rule(check, {"type": "string", "minLength": 1, "maxLength": limit})
 
 
-def text(limit: int) -> Check:
+def text(limit: int) -> Rule:
     """Any text without NUL, line ends included; a whole number is taken as its digits, as YAML gives it."""
 
     def check(value: Any) -> str:
@@ -102,10 +127,10 @@ def text(limit: int) -> Check:
             raise ValueError(f"must be text of at most {limit} characters without NUL")
         return value
 
-    return check
+    return Rule(check, {"type": ["string", "integer"], "maxLength": limit})
 
 
-def absolute_path(value: Any) -> str:
+def _absolute_path(value: Any) -> str:
     """An absolute, normal path of characters that every consumer of ours passes on unchanged."""
     if not isinstance(value, str) or not re.fullmatch(_PATH, value) or len(value) > 1024:
         raise ValueError("must be an absolute path of letters, digits and . _ + @ = - (no blank, comma or colon)")
@@ -114,19 +139,26 @@ def absolute_path(value: Any) -> str:
     return value
 
 
-def file_name(value: Any) -> str:
+absolute_path = Rule(_absolute_path, {"type": "string", "pattern": _whole(_PATH), "maxLength": 1024})
+
+
+def _file_name(value: Any) -> str:
     """The name of a file in a known directory: no slash, no leading dot."""
     if not isinstance(value, str) or not re.fullmatch(_FILE_NAME, value):
         raise ValueError("must be a file name of letters, digits and . _ + @ = - (no slash, no leading dot)")
     return value
 
 
-def optional(check: Check) -> Check:
-    """What ``check`` accepts, or null."""
-    return lambda value: None if value is None else check(value)
+file_name = Rule(_file_name, {"type": "string", "pattern": _whole(_FILE_NAME)})
 
 
-def mapping_of(key_check: Check, value_check: Check, limit: int = 256) -> Check:
+def optional(rule: Rule) -> Rule:
+    """What ``rule`` accepts, or null."""
+    schema = {**rule.schema, "type": [rule.schema["type"], "null"]}
+    return Rule(lambda value: None if value is None else rule(value), schema)
+
+
+def mapping_of(key_rule: Rule, value_rule: Rule, limit: int = 256) -> Rule:
     """An object whose keys and values pass the checks; the error names the key inside."""
 
     def check(value: Any) -> dict[str, Any]:
@@ -135,26 +167,32 @@ def mapping_of(key_check: Check, value_check: Check, limit: int = 256) -> Check:
         result = {}
         for key, item in value.items():
             try:
-                result[key_check(key)] = value_check(item)
+                result[key_rule(key)] = value_rule(item)
             except ValueError as error:
                 raise ValueError(f"entry {key!r}: {error}") from error
         return result
 
-    return check
+    schema = {
+        "type": "object",
+        "propertyNames": key_rule.schema,
+        "additionalProperties": value_rule.schema,
+        "maxProperties": limit,
+    }
+    return Rule(check, schema)
 
 
-def list_of(item_check: Check, limit: int = 64) -> Check:
+def list_of(item_rule: Rule, limit: int = 64) -> Rule:
     """A list whose items pass the check, as a tuple."""
 
     def check(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, (list, tuple)) or len(value) > limit:
             raise ValueError(f"must be a list of at most {limit} items")
-        return tuple(item_check(item) for item in value)
+        return tuple(item_rule(item) for item in value)
 
-    return check
+    return Rule(check, {"type": "array", "items": item_rule.schema, "maxItems": limit})
 
 
-def check_all(data: object, checks: Mapping[str, Check], required: set[str], source: str) -> dict[str, Any]:
+def check_all(data: object, checks: Mapping[str, Check], required: Collection[str], source: str) -> dict[str, Any]:
     """``data`` with every value checked; raises UsageError for the first unknown, missing or wrong key."""
     if not isinstance(data, Mapping):
         raise UsageError(

@@ -25,6 +25,7 @@ from condor_vac.factory import proxy, stuck_jobs, submit_description, user_data_
 from condor_vac.factory import state as factory_state
 from condor_vac.factory.state import Pending, State
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
+from condor_vac.model.machinetype_keys import POLICY
 from condor_vac.policy.control_law import MEMORY_SECONDS, Policy
 from condor_vac.policy.observation import Decision, Ended, Limits, Observation
 
@@ -271,15 +272,7 @@ class Cycle:
 
 def limits(m: Machinetype) -> Limits:
     """The machinetype's limits as the policy takes them."""
-    return Limits(
-        max_machines=m.max_machines,
-        max_idle=m.max_idle,
-        max_starting=m.max_starting,
-        probe_machines=m.probe_machines,
-        fizzle_seconds=float(m.fizzle_seconds),
-        backoff_seconds=float(m.backoff_seconds),
-        max_wallclock_seconds=float(m.max_wallclock_seconds),
-    )
+    return Limits(**{key: getattr(m, key) for key in POLICY})
 
 
 def allowed(plan: Plan, m: Machinetype) -> tuple[int, list[str]]:

@@ -30,14 +30,13 @@ _EMPTY: Mapping[str, float] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Limits:
-    """What the administrator allows; keys are the machinetype's own, counts are of VMs, times are seconds.
+    """What the administrator allows: those keys of a machinetype that the policy uses, with their defaults.
 
-    ``max_starting`` limits VMs that are idle or matched and have shown no work yet; None leaves that number
-    to the policy's growth law and to ``max_idle``. ``first_machines`` is how many may start before anything
-    at all is known of the machinetype (None: three times ``max_idle``). Raises `UsageError` naming the key
-    that cannot be right.
+    Counts are of VMs, times are in seconds, None is no limit of its own. Raises `UsageError` naming the key that
+    cannot be right.
     """
 
+    # made by python -m tests.machinetype_keys: begin
     max_machines: int = 10
     max_idle: int = 10
     max_starting: int | None = None
@@ -46,18 +45,14 @@ class Limits:
     fizzle_seconds: float = 600.0
     backoff_seconds: float = 1800.0
     max_wallclock_seconds: float = 86400.0
+    # end
 
     def __post_init__(self) -> None:
-        for key in ("max_machines", "max_idle", "probe_machines"):
-            if getattr(self, key) < 0:
-                raise UsageError(f"limits: {key} is {getattr(self, key)}; give 0 or more")
-        for key in ("max_starting", "first_machines"):
-            if getattr(self, key) is not None and getattr(self, key) < 0:
-                raise UsageError(f"limits: {key} is {getattr(self, key)}; give 0 or more, or null")
-        for key in ("fizzle_seconds", "backoff_seconds", "max_wallclock_seconds"):
-            positive = getattr(self, key) > 0
-            if not positive:
-                raise UsageError(f"limits: {key} is {getattr(self, key)}; give more than 0 seconds")
+        for key, value in vars(self).items():
+            seconds = key.endswith("_seconds")
+            good = value is None or (value > 0 if seconds else value >= 0)
+            if not good:
+                raise UsageError(f"limits: {key} is {value}; give {'more than 0 seconds' if seconds else '0 or more'}")
 
 
 @dataclass(frozen=True)

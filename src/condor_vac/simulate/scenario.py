@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from condor_vac.base.errors import UsageError
+from condor_vac.model.machinetype_keys import BY_NAME, CHECKS, POLICY, with_defaults
 from condor_vac.policy.observation import Limits
 
 Pair = tuple[float, float]
@@ -72,8 +73,8 @@ class Scenario:
     negotiation_interval: float
     start_seconds: Pair
     machinetypes: tuple[MachineType, ...]
+    cycle_seconds: float
     faults: tuple[Fault, ...] = ()
-    cycle_seconds: float = 60.0
     by_name: Mapping[str, MachineType] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -140,11 +141,6 @@ def some(value: Any, where: str) -> int:
     return int(value)
 
 
-def optional_count(value: Any, where: str) -> int | None:
-    """A whole number of 0 or more, or null."""
-    return None if value is None else count(value, where)
-
-
 def text(value: Any, where: str) -> str:  # noqa: ARG001
     """Text that is not empty."""
     if not isinstance(value, str) or not value.strip():
@@ -188,19 +184,14 @@ def _batch(data: Any, where: str) -> Batch:
     return batch
 
 
+def _key(name: str) -> Callable[[Any, str], Any]:
+    """The converter of a key that machinetypes have as well."""
+    return lambda value, _where: CHECKS[name](value)
+
+
 def _limits(reader: Reader) -> Limits:
-    usual = Limits()
-    limits = {
-        "max_machines": reader.take("max_machines", count),
-        "max_idle": reader.take("max_idle", count),
-        "max_starting": reader.take("max_starting", optional_count, None),
-        "probe_machines": reader.take("probe_machines", count, usual.probe_machines),
-        "first_machines": reader.take("first_machines", optional_count, None),
-        "fizzle_seconds": reader.take("fizzle_seconds", positive, usual.fizzle_seconds),
-        "backoff_seconds": reader.take("backoff_seconds", positive, usual.backoff_seconds),
-        "max_wallclock_seconds": reader.take("max_wallclock_seconds", positive, usual.max_wallclock_seconds),
-    }
-    return Limits(**limits)
+    given = {name: reader.take(name, _key(name)) for name in POLICY if name in reader.left}
+    return Limits(**with_defaults(given, POLICY))
 
 
 def _machinetype(data: Any, where: str, slots: int) -> MachineType:
@@ -208,7 +199,7 @@ def _machinetype(data: Any, where: str, slots: int) -> MachineType:
     found = MachineType(
         name=reader.take("name", text),
         share=reader.take("share", positive, 1.0),
-        processors=reader.take("processors", some, 1),
+        processors=reader.take("processors", _key("processors"), BY_NAME["processors"].default),
         limits=_limits(reader),
         queue=tuple(
             _batch(batch, f"{where}: queue[{index}]") for index, batch in enumerate(reader.take("queue", items, []))
@@ -290,7 +281,7 @@ def from_mapping(data: Any, where: str) -> Scenario:
         start_seconds=reader.take("start_seconds", pair),
         machinetypes=kinds,
         faults=faults,
-        cycle_seconds=reader.take("cycle_seconds", positive, 60.0),
+        cycle_seconds=float(reader.take("cycle_seconds", _key("cycle_seconds"), BY_NAME["cycle_seconds"].default)),
     )
     reader.done()
     return scenario

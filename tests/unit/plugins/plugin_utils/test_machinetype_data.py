@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import MachinetypeError
 
-from condor_vac.model.machinetype import CHECKS, REQUIRED, Machinetype
+from condor_vac.model.machinetype import Machinetype
 
 ATLAS: dict[str, Any] = {
     "kind": "cernvm",
@@ -25,33 +25,6 @@ LHCB: dict[str, Any] = {
     "user_data": "https://lhcb.example/u",
     "root_public_key": "keys/ops.pub",
 }
-
-
-def test_the_spec_has_every_key_of_a_machinetype_with_its_default() -> None:
-    options = machinetypes.options()
-    assert set(options) - machinetypes.SITE_KEYS == set(CHECKS) - {"name"}
-    defaults = Machinetype._field_defaults
-    for name in Machinetype._fields:
-        if name not in options:
-            continue
-        option = options[name]
-        given = "default" in option
-        assert bool(option.get("required")) == (name in REQUIRED - {"owner"}), name
-        if name in {"max_idle", "max_starting", "probe_machines", "image_format", "owner"}:
-            assert not given, f"{name}: its default depends on other keys"
-        elif defaults.get(name) is None:
-            assert not given, name
-        else:
-            assert option["default"] == defaults[name], name
-
-
-def test_choices_are_those_that_the_program_takes() -> None:
-    for key, option in machinetypes.options().items():
-        for choice in option.get("choices", []):
-            assert CHECKS[key](choice) == choice
-        if "choices" in option:
-            with pytest.raises(ValueError, match="one of"):
-                CHECKS[key]("other")
 
 
 def test_values_of_templates_get_their_type() -> None:

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The keys of a machinetype: the one place that declares their names, checks, defaults, units and meanings.
+
+``python -m tests.machinetype_keys`` writes what is made from this table: the fields of ``Machinetype`` and of the
+policy's ``Limits``, the role's argument spec, tables in docs, and the JSON Schema for editors. A unit test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from condor_vac.base import fields as f
+from condor_vac.base import urls
+from condor_vac.base.errors import VacError
+
+# In the place of a default: the key must be given.
+REQUIRED = object()
+
+_YEAR = 366 * 86400
+_VMS = f.integer(0, 1_000_000)
+# What a placeholder can hold (user_data.py).
+_OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
+_FEATURES = f.mapping_of(f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _"), f.line())
+_NAME = f.matching(f.MACHINETYPE_NAME, "must be 1 to 64 lower-case letters, digits and -")
+_OWNER = f.matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "must be a user name")
+_SPACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name")
+_GROUP = f.matching(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", "must be a group name such as group_atlas.prod")
+
+# Nobody changes the default of a mapping.
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def _path_or_url(value: Any) -> str:
+    if not isinstance(value, str) or not urls.is_url(value):
+        return str(f.absolute_path(value))
+    try:
+        return urls.check_url(value)
+    except VacError as error:
+        raise ValueError(str(error)) from error
+
+
+class Key(NamedTuple):
+    """One key of a machinetype.
+
+    ``text`` is what a site reads of it, in Markdown; files are then on the controller. ``policy`` is whether the
+    factory's policy uses the key. A default that is ``capped`` is lowered to ``max_machines`` where that is less.
+    """
+
+    name: str
+    rule: f.Rule
+    default: Any
+    text: str
+    unit: str = ""
+    policy: bool = False
+    capped: bool = False
+
+
+KEYS = (
+    Key("name", _NAME, REQUIRED, "Its name: lower-case letters, digits and -."),
+    Key(
+        "kind", f.one_of("cernvm", "cloud-init"), REQUIRED,
+        "How the image takes its user data: `cernvm` is CernVM 3 and 4 (context.sh and the amiconfig sections),"
+        " `cloud-init` is any image with cloud-init (CernVM 5, Enterprise Linux, Debian).",
+    ),
+    Key(
+        "image", f.absolute_path, REQUIRED,
+        "The image that the VMs boot, a file on the controller or an https URL. Worker nodes keep it by its file name.",
+    ),
+    Key(
+        "image_format", f.one_of("iso", "raw", "qcow2"), None,
+        "Format of the image. The default follows the suffix of `image` (.iso, .qcow2; .raw, .img and .hdd are raw).",
+    ),
+    Key(
+        "user_data", f.Rule(_path_or_url, {"type": "string"}), REQUIRED,
+        "The template of the user data, a file on the controller or an https URL. The factory reads a URL again before"
+        " VMs start; none starts while its server does not answer.",
+    ),
+    Key(
+        "user_data_last_good_seconds", f.integer(0, _YEAR), 0,
+        "How old the factory's copy of `user_data` may be to serve while the server of its URL does not answer.", "s",
+    ),
+    Key(
+        "user_data_options", f.mapping_of(_OPTION_NAME, f.text(1 << 16)), _NOTHING,
+        "Name to text of each `##user_data_option_NAME##`. May hold secrets: no diff and no log shows them.",
+    ),
+    Key(
+        "user_data_files", f.mapping_of(_OPTION_NAME, f.absolute_path), _NOTHING,
+        "Name to file on the controller of each `##user_data_file_NAME##`, which also fills"
+        " `##user_data_option_NAME##`.",
+    ),
+    Key(
+        "user_data_proxy", f.boolean, False,
+        "Replace `##user_data_option_x509_proxy##` by a limited X.509 proxy (RFC 3820) that outlasts the VM."
+        " See docs/proxies.md.",
+    ),
+    Key(
+        "user_data_proxy_cert", f.optional(f.absolute_path), None,
+        "The certificate that signs the proxies, a PEM file on the access point.",
+    ),
+    Key(
+        "user_data_proxy_key", f.optional(f.absolute_path), None,
+        "Its key, a PEM file on the access point that `owner` can read and not everybody.",
+    ),
+    Key(
+        "root_public_key", f.optional(f.absolute_path), None,
+        "A file on the controller with the public SSH key that opens the VMs' root account.",
+    ),
+    Key(
+        "sharing", f.one_of("nfs", "http", "both"), "nfs",
+        "How a VM reaches its features and outputs: `nfs` as with HTCondorVMs, `http` as with Vac 1.0 and later, or"
+        " `both`.",
+    ),
+    Key("processors", f.integer(1, 1024), 1, "Virtual processors of one VM."),
+    Key(
+        "memory_mb", f.integer(64, 1 << 24), 2048,
+        "Memory of one VM. More than the largest node of the pool has is refused.", "MiB",
+    ),
+    Key(
+        "cvmfs_cache_gb", f.integer(0, 1 << 20), 20,
+        "Size of the empty disk for the CVMFS cache (the first free of vda, vdb, ...); 0 for none. CernVM 3 needs 20 or"
+        " more.", "GiB",
+    ),
+    Key(
+        "scratch_gb", f.integer(0, 1 << 20), 30,
+        "Size of the empty disk for the experiment's work, after that of the cache; 0 for none.", "GiB",
+    ),
+    Key("max_machines", _VMS, 10, "The most VMs in the queue, idle ones included; 0 makes none.", "VMs", policy=True),
+    Key("max_idle", _VMS, 10, "The most VMs that are idle in the queue.", "VMs", policy=True, capped=True),
+    Key(
+        "max_starting", f.optional(_VMS), None,
+        "The most VMs that are idle or run and have not shown work yet. Unset, there is no such limit: what VMs report"
+        " and `max_idle` decide.", "VMs", policy=True,
+    ),
+    Key(
+        "probe_machines", f.integer(1, 10_000), 2,
+        "The most VMs that start as probes in 30 minutes while there is no work or VMs fail everywhere.", "VMs",
+        policy=True, capped=True,
+    ),
+    Key(
+        "first_machines", f.optional(_VMS), None,
+        "The most VMs that start before the first of them has reported. Unset: three times `max_idle`, at most 40 % of"
+        " `max_machines` and at least `probe_machines`.", "VMs", policy=True,
+    ),
+    Key(
+        "fizzle_seconds", f.integer(1, _YEAR), 600,
+        "A VM that ends sooner, without a shutdown code, found no work. The heartbeat is checked from this age on.",
+        "s", policy=True,
+    ),
+    Key(
+        "backoff_seconds", f.integer(1, _YEAR), 1800,
+        "How long a host on which VMs fail is avoided at first (then twice as long, up to an hour). While there is no"
+        " work, probes are at most 1.5 times this apart.", "s", policy=True,
+    ),
+    Key(
+        "max_wallclock_seconds", f.integer(60, _YEAR), 86400,
+        "A VM that runs longer is stopped. It reads this in its job features.", "s", policy=True,
+    ),
+    Key(
+        "heartbeat_file", f.optional(f.file_name), None,
+        "A file in the VM's outputs that must exist after `fizzle_seconds`, or the VM is stopped.",
+    ),
+    Key(
+        "heartbeat_seconds", f.integer(0, _YEAR), 0,
+        "The age at which `heartbeat_file` is too old; 0 checks only that it exists.", "s",
+    ),
+    Key("cycle_seconds", f.integer(1, 3600), 60, "Time between two decisions of the factory.", "s"),
+    Key(
+        "evidence_seconds", f.integer(0, _YEAR), 300,
+        "How long a VM must have run before its use of processors counts as a sign of work.", "s",
+    ),
+    Key(
+        "evidence_cpu_fraction", f.number(0.0, 1.0), 0.3,
+        "The use of its processors, 0 to 1, from which a VM that has run for `evidence_seconds` counts as one that"
+        " works. Lower it for work that mostly waits; with 0 its age alone counts.",
+    ),
+    Key(
+        "accounting_group", f.optional(_GROUP), None,
+        "HTCondor's accounting group of the VMs, for fair shares (for example `group_atlas.prod`).",
+    ),
+    Key(
+        "owner", _OWNER, REQUIRED,
+        "The user on the access point who owns the factory and VM jobs. The default is `factory_owner`.",
+    ),
+    Key(
+        "space", f.optional(_SPACE), None,
+        "The space name that VMs get (vac_space). The default is `factory_space`.",
+    ),
+    Key(
+        "requirements", f.optional(f.line()), None,
+        "A ClassAd expression that a node must meet, besides what every VM needs.",
+    ),
+    Key("rank", f.optional(f.line()), None, "A ClassAd expression for the nodes that are preferred."),
+    Key("machinefeatures", _FEATURES, _NOTHING, "More keys of the machine features, name to value."),
+    Key("jobfeatures", _FEATURES, _NOTHING, "More keys of the job features, name to value."),
+    Key(
+        "hs06", f.optional(f.number(0.001, 1e9)), None,
+        "HS06 of the whole VM. The default follows the worker node's own figure.",
+    ),
+    Key(
+        "job_lease_duration", f.integer(20, 7 * 86400), 1200,
+        "How long a node keeps a VM running while it cannot reach the access point.", "s",
+    ),
+    Key("vnc", f.boolean, False, "Give the VM a VNC console on its node."),
+    Key(
+        "submit_file", f.optional(f.absolute_path), None,
+        "A submit file of the site, on the controller, for the VMs' jobs instead of the generated description.",
+    ),
+)  # fmt: skip
+
+BY_NAME = {key.name: key for key in KEYS}
+CHECKS = {key.name: key.rule for key in KEYS}
+MANDATORY = frozenset(key.name for key in KEYS if key.default is REQUIRED)
+# The policy's limits.
+POLICY = tuple(key.name for key in KEYS if key.policy)
+
+
+def with_defaults(given: Mapping[str, Any], names: Iterable[str] = BY_NAME) -> dict[str, Any]:
+    """The checked values ``given``, which hold every mandatory key, and the defaults of the other ``names``."""
+    return {**{name: _default(BY_NAME[name], given) for name in names if name not in given}, **given}
+
+
+def _default(key: Key, given: Mapping[str, Any]) -> Any:
+    if not key.capped:
+        return key.default
+    most = given.get("max_machines", BY_NAME["max_machines"].default)
+    return min(key.default, max(most, key.rule.schema["minimum"]))
