@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import math
 import os
 import shutil
 import signal
@@ -21,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -259,22 +257,10 @@ class Pool:
             self.stop()
             self.start()
 
-    def switch_on(self, *daemons: str) -> None:
-        """Start daemons that were switched off, and wait for the schedd; a busy master may have to be asked again."""
-
-        def ask() -> None:
-            for daemon in daemons:
-                self.run("condor_on", "-daemon", daemon, check=False)
-
-        self.wait_for_schedd(ask=ask)
-
-    def wait_for_schedd(self, seconds: float = 180, ask: Callable[[], None] | None = None) -> None:
-        """Wait until condor_q answers, asking for it every ten seconds; raises ChrootError with the daemons' words."""
-        deadline, asked = time.monotonic() + seconds, -math.inf
+    def wait_for_schedd(self, seconds: float = 180) -> None:
+        """Wait until condor_q answers; raises ChrootError with the daemons' last words."""
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if ask is not None and time.monotonic() > asked + 10:
-                ask()
-                asked = time.monotonic()
             if self.answers():
                 return
             time.sleep(0.2)

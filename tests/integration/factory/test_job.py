@@ -46,17 +46,20 @@ def test_killed_or_vacated_it_is_started_again(site: Site) -> None:
     wait_until(lambda: len(waiting(site)) == 5, "it fills its idle cap", 60)
 
 
-# What HTCondor's tools print where a daemon does not run, and where it ends while they ask.
-NO_ANSWER = ("the condor_schedd is not", "Failed to connect", "communication error")
+def switch_off(site: Site, daemon: str) -> None:
+    """Stop a daemon, and wait until its process (of whose name the kernel keeps 15 characters) has ended."""
+    running = ("pgrep", "-x", f"condor_{daemon}"[:15])
+    assert site.pool.run(*running).stdout
+    site.pool.run("condor_off", "-fast", "-daemon", daemon)
+    wait_until(lambda: site.pool.run(*running, check=False).returncode == 1, f"the {daemon} is down")
 
 
-def answers(site: Site, tool: str) -> bool:
-    """Whether the daemon behind a tool answers; any other failure than a missing answer is a fault of the test."""
-    done = site.pool.run(tool, check=False)
-    if done.returncode == 0:
-        return True
-    assert any(words in done.stderr for words in NO_ANSWER), done.stdout + done.stderr
-    return False
+def switch_on(site: Site, *daemons: str) -> None:
+    """Start daemons that were switched off; a busy master may have to be asked again."""
+    for daemon in daemons:
+        command = ("condor_on", "-daemon", daemon)
+        wait_until(lambda: site.pool.run(*command, check=False).returncode == 0, f"{daemon} is on")  # noqa: B023
+    site.pool.wait_for_schedd()
 
 
 def test_exit_code_and_environment(site: Site) -> None:
@@ -80,14 +83,12 @@ def test_unreachable_collector(site: Site) -> None:
     """The queue is known without it, so the factory keeps its caps and goes on; explain says what is wrong."""
     site.once()
     site.submit_factory()
-    site.pool.run("condor_off", "-fast", "-daemon", "collector")
-    wait_until(lambda: not answers(site, "condor_status"), "the collector is down")
     try:
+        switch_off(site, "collector")
         assert site.last()["error"] is None
         assert len(waiting(site)) == 5
         assert "collector query failed" in explain(site)
-        site.pool.run("condor_off", "-fast", "-daemon", "schedd")
-        wait_until(lambda: not answers(site, "condor_q"), "the schedd is down too")
+        switch_off(site, "schedd")
         # With the schedd its factory job ends as well, and with it the lock on its state.
         wait_until(lambda: not site.pids(), "the factory has ended")
         done = site.once()
@@ -96,22 +97,21 @@ def test_unreachable_collector(site: Site) -> None:
         assert site.run("explain", site.name).returncode == 1
         assert "schedd query failed" in site.run("status").stderr
     finally:
-        site.pool.switch_on("collector", "schedd")
-    wait_until(lambda: answers(site, "condor_status"), "the collector is back")
+        switch_on(site, "collector", "schedd")
+    wait_until(lambda: site.pool.run("condor_status", check=False).returncode == 0, "the collector is back")
     assert len(waiting(site)) == 5
 
 
 def test_unreachable_schedd(site: Site) -> None:
     site.once()
-    site.pool.run("condor_off", "-fast", "-daemon", "schedd")
-    wait_until(lambda: not answers(site, "condor_q"), "the schedd is down")
     try:
+        switch_off(site, "schedd")
         assert site.once().returncode == 1
         last = site.last()
         assert last["submit"] == 0
         assert "schedd" in last["error"]
     finally:
-        site.pool.switch_on("schedd")
+        switch_on(site, "schedd")
     assert site.once().returncode == 0
     assert len(waiting(site)) == 5
 
