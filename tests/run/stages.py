@@ -48,6 +48,7 @@ MOLECULE = (
     Stage("images", ("tests/images",), limit=5400),
     molecule("box", weight=0.7),
     molecule("box", "sid", weight=0.7),
+    molecule("machine", "bare", limit=10800),
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
     *(
         molecule(scenario, image, weight=0.5)
@@ -60,9 +61,6 @@ MOLECULE = (
         for image in ("prepared", "sid")
     ),
     Stage("lab", (*PYTEST, "tests/integration/lab"), ("images",), limit=3600),
-    # Not for every run until they have been seen to pass as a whole. Twenty VMs want the processors for themselves.
-    molecule("machine", "bare", limit=10800, every_run=False),
-    *(molecule("pool", image, weight=2, every_run=False) for image in ("prepared", "sid")),
 )
 
 # Stages that need no lab node.
@@ -81,7 +79,8 @@ NATIVE = (
     Stage("artifact", ("tests/artifact",)),
 )
 
-TEST = (*MOLECULE, *NATIVE)
+# Twenty VMs want the processors for themselves: last, as nothing else then waits for what runs to end.
+TEST = (*MOLECULE, *NATIVE, molecule("pool", weight=2), molecule("pool", "sid", weight=2, every_run=False))
 
 # Without root and without a network. Beside the unit tests there is room for one of the small ones.
 _PLAYED = "no_cap_is_exceeded and (cold_start or hosts_lost or multi_processor)"
