@@ -120,7 +120,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SHOWN, STATUS, Ad, Queue
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SHOWN, Ad, Queue
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import STATUS_WORDS, JobStatus
 
 CLI = "/usr/local/bin/condor_vac"
 NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -192,7 +193,7 @@ class Factory:
             self.queue.submit(self.wanted["owner"], commands)
 
     def _hold_or_release(self, job: Ad, held: bool) -> None:
-        is_held = STATUS.get(job["JobStatus"]) == "held"
+        is_held = job["JobStatus"] == JobStatus.HELD
         if is_held == held:
             return
         verb, tool = ("hold", "condor_hold") if held else ("release", "condor_release")
@@ -226,7 +227,7 @@ class _Seen:
     """A factory's job as it was found."""
 
     def __init__(self, ad: Ad) -> None:
-        self.status = STATUS.get(ad["JobStatus"], "unknown")
+        self.status = STATUS_WORDS.get(ad["JobStatus"], "unknown")
         self._ad = ad
 
     def lines(self) -> list[str]:

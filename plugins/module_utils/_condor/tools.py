@@ -16,9 +16,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command, Result
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import Universe
 
 INSTALL = "install HTCondor on the node first (package condor)"
-VM_UNIVERSE = 13
 MASTER_TRIES = 3
 SERVICE = "condor.service"
 BY_FILE_SYSTEM = {"_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "FS"}
@@ -246,7 +246,7 @@ def leaves(ad: dict[str, Any], daemon: str = "STARTD") -> bool:
 
 def is_vm(slot: dict[str, Any]) -> bool:
     """Whether a virtual machine runs in this slot."""
-    return bool(slot.get("State") in ("Claimed", "Preempting") and slot.get("JobUniverse") == VM_UNIVERSE)
+    return bool(slot.get("State") in ("Claimed", "Preempting") and slot.get("JobUniverse") == Universe.VM)
 
 
 def vm_of(slot: dict[str, Any]) -> dict[str, Any]:

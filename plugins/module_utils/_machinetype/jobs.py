@@ -5,11 +5,10 @@
 from __future__ import annotations
 
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import VM_UNIVERSE
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SCHEDULER_UNIVERSE, Ad, ads
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import Ad, ads
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import JobStatus, Universe
 
-COMPLETED = 4
 # Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
 NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"
 
@@ -22,12 +21,12 @@ class Jobs:
 
     def factories(self, name: str) -> int:
         """How many factories of the machinetype are in the queue, in whatever state."""
-        return len(self._query(f'VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE}'))
+        return len(self._query(f'VacFactory =?= "{name}" && JobUniverse == {Universe.SCHEDULER}'))
 
     def vms(self, name: str) -> int:
         """How many VMs have not ended yet, running or not."""
-        ended = f"JobStatus == {COMPLETED}"
-        return len(self._query(f'VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && !({ended})'))
+        ended = f"JobStatus == {JobStatus.COMPLETED}"
+        return len(self._query(f'VacMachinetype =?= "{name}" && JobUniverse == {Universe.VM} && !({ended})'))
 
     def _query(self, constraint: str) -> list[Ad]:
         return ads(self._command, constraint, ("JobStatus",))

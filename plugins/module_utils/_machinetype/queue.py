@@ -11,11 +11,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL, VM_UNIVERSE
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import JobStatus, Universe
 
-SCHEDULER_UNIVERSE = 7
-STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held"}
 # What the diff shows of a job: the submit command, and the attribute that HTCondor makes of it.
 SHOWN = {
     "executable": "Cmd",
@@ -28,7 +27,7 @@ SHOWN = {
     "+VacFactoryProgram": "VacFactoryProgram",
 }
 FACTORY_ATTRIBUTES = ("ClusterId", "ProcId", "JobStatus", "Owner", "VacFactory", "VacFactoryDigest", *SHOWN.values())
-WAITING = "(JobStatus == 1 || JobStatus == 5)"
+WAITING = f"(JobStatus == {JobStatus.IDLE} || JobStatus == {JobStatus.HELD})"
 
 Ad = dict[str, Any]
 
@@ -50,21 +49,21 @@ class Queue:
 
     def factories(self) -> list[Ad]:
         """The factories' jobs that are not already on their way out."""
-        return [ad for ad in self.leaving() if STATUS.get(ad["JobStatus"]) != "removed"]
+        return [ad for ad in self.leaving() if ad["JobStatus"] != JobStatus.REMOVED]
 
     def leaving(self) -> list[Ad]:
         """The factories' jobs, those included that are removed but still there."""
-        constraint = f"JobUniverse == {SCHEDULER_UNIVERSE} && isString(VacFactory)"
+        constraint = f"JobUniverse == {Universe.SCHEDULER} && isString(VacFactory)"
         return self._query(constraint, FACTORY_ATTRIBUTES)
 
     def waiting(self) -> Counter[str]:
         """How many VM jobs of each machinetype do not run."""
-        constraint = f"JobUniverse == {VM_UNIVERSE} && isString(VacMachinetype) && {WAITING}"
+        constraint = f"JobUniverse == {Universe.VM} && isString(VacMachinetype) && {WAITING}"
         return Counter(str(ad["VacMachinetype"]) for ad in self._query(constraint, ("VacMachinetype",)))
 
     def remove_waiting(self, name: str) -> None:
         """Remove the VM jobs of a machinetype that do not run at that moment."""
-        constraint = f'JobUniverse == {VM_UNIVERSE} && VacMachinetype =?= "{name}" && {WAITING}'
+        constraint = f'JobUniverse == {Universe.VM} && VacMachinetype =?= "{name}" && {WAITING}'
         try:
             self.act("condor_rm", "-constraint", constraint)
         except CommandError:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from condor_vac.base.findings import Finding
+from condor_vac.base.shared import JobStatus
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import vm_jobs
@@ -131,8 +132,8 @@ def _caps(view: survey.View, found: Explanation) -> None:
     m = view.machinetype
     if m is None:
         return
-    live = [job for job in view.jobs if job.state != vm_jobs.COMPLETED]
-    idle = sum(job.state == vm_jobs.IDLE for job in live)
+    live = [job for job in view.jobs if job.state != JobStatus.COMPLETED]
+    idle = sum(job.state == JobStatus.IDLE for job in live)
     if len(live) >= m.max_machines:
         found.add(f"{len(live)} VMs, and max_machines is {m.max_machines}", "raise max_machines if more are wanted")
     elif idle >= m.max_idle:
@@ -140,7 +141,7 @@ def _caps(view: survey.View, found: Explanation) -> None:
 
 
 def _held(view: survey.View, found: Explanation) -> None:
-    reasons = Counter(_line(view.ads[job.id].get("HoldReason")) for job in view.jobs if job.state == vm_jobs.HELD)
+    reasons = Counter(_line(view.ads[job.id].get("HoldReason")) for job in view.jobs if job.state == JobStatus.HELD)
     for reason, number in reasons.most_common(3):
         found.add(f"{number} VMs are held: {reason}", "remove the cause, then condor_release them")
 
@@ -149,7 +150,7 @@ def _ends(view: survey.View, found: Explanation) -> None:
     kinds = Counter(
         "no outcome" if job.ended is None else f"{job.ended.kind} ({job.ended.code})"
         for job in view.jobs
-        if job.state == vm_jobs.COMPLETED
+        if job.state == JobStatus.COMPLETED
     )
     if kinds:
         ends = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
@@ -158,7 +159,7 @@ def _ends(view: survey.View, found: Explanation) -> None:
 
 def _slots(view: survey.View, pool: Pool, found: Explanation) -> None:
     """Where the waiting VMs could go. Raises PoolError."""
-    waiting = [job for job in view.jobs if job.state == vm_jobs.IDLE]
+    waiting = [job for job in view.jobs if job.state == JobStatus.IDLE]
     if not waiting:
         return
     for reason in sorted({_line(text) for text in _rejections(view, waiting)}):

@@ -18,20 +18,14 @@ import argparse
 import sys
 from typing import Any
 
+from condor_vac.base.shared import STATUS_WORDS, JobStatus
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import vm_jobs
 from condor_vac.model import outcome
 
-_STATES = {
-    vm_jobs.IDLE: "idle",
-    vm_jobs.RUNNING: "running",
-    vm_jobs.REMOVED: "removed",
-    vm_jobs.COMPLETED: "ended",
-    vm_jobs.HELD: "held",
-    vm_jobs.TRANSFERRING: "running",
-    vm_jobs.SUSPENDED: "suspended",
-}
+# Of a VM, not of its job: it is over when its job is completed, and exists while its output is transferred.
+_STATES = {**STATUS_WORDS, JobStatus.COMPLETED: "ended", JobStatus.TRANSFERRING: STATUS_WORDS[JobStatus.RUNNING]}
 _COLUMNS = ("ID", "MACHINETYPE", "STATE", "HOST", "AGE", "CPU", "WORKS", "CODE", "KIND", "MESSAGE")
 
 
@@ -65,8 +59,8 @@ def _report(args: argparse.Namespace, pool: Pool) -> int:
 def describe(view: survey.View, job: vm_jobs.Job, now: float) -> dict[str, Any]:
     """One VM's entry of the report."""
     ad = view.ads[job.id]
-    over = job.ended if job.state in {vm_jobs.COMPLETED, vm_jobs.HELD} else None
-    end = over.time if over else (job.entered if job.state == vm_jobs.COMPLETED else now)
+    over = job.ended if job.state in {JobStatus.COMPLETED, JobStatus.HELD} else None
+    end = over.time if over else (job.entered if job.state == JobStatus.COMPLETED else now)
     start = job.vm_started or job.started
     runtime = over.runtime if over and over.runtime is not None else (end - start if start else None)
     return {
@@ -75,9 +69,9 @@ def describe(view: survey.View, job: vm_jobs.Job, now: float) -> dict[str, Any]:
         "state": _STATES[job.state],
         "host": job.host,
         "submitted": job.submitted,
-        "started": start if job.state != vm_jobs.IDLE else None,
+        "started": start if job.state != JobStatus.IDLE else None,
         "age": now - job.submitted,
-        "runtime": runtime if job.state != vm_jobs.IDLE else None,
+        "runtime": runtime if job.state != JobStatus.IDLE else None,
         "cpu": job.fraction,
         "works": view.works(job, now),
         "heartbeat": ad.get("VacHeartbeat"),
@@ -85,7 +79,7 @@ def describe(view: survey.View, job: vm_jobs.Job, now: float) -> dict[str, Any]:
         "kind": over.kind if over else None,
         "message": _line(ad.get("ShutdownMessage")) if over else None,
         "cause": _line(over.cause) if over else None,
-        "hold_reason": _line(ad.get("HoldReason")) if job.state == vm_jobs.HELD else None,
+        "hold_reason": _line(ad.get("HoldReason")) if job.state == JobStatus.HELD else None,
     }
 
 

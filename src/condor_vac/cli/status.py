@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from condor_vac.base.shared import JobStatus
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import vm_jobs
@@ -60,11 +61,11 @@ def describe(view: survey.View, now: float) -> dict[str, Any]:
     return {
         "factory": active[0].status if active else "none",
         "factory_job": active[0].id if active else None,
-        "idle": states[vm_jobs.IDLE],
-        "running": sum(states[state] for state in (vm_jobs.RUNNING, vm_jobs.TRANSFERRING, vm_jobs.SUSPENDED)),
+        "idle": states[JobStatus.IDLE],
+        "running": sum(states[state] for state in vm_jobs.ON_HOST),
         "works": sum(view.works(job, now) for job in view.jobs),
-        "held": states[vm_jobs.HELD],
-        "ended": dict(Counter(_code(job) for job in view.jobs if job.state == vm_jobs.COMPLETED)),
+        "held": states[JobStatus.HELD],
+        "ended": dict(Counter(_code(job) for job in view.jobs if job.state == JobStatus.COMPLETED)),
         "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None,
         "max_machines": view.machinetype.max_machines if view.machinetype else None,
         "problems": [*view.problems, *([f"its last cycle was {late} ago"] if late else [])],

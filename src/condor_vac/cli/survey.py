@@ -22,6 +22,7 @@ from typing import Any
 
 from condor_vac.base import fields
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import JobStatus, Universe
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import scheduler_job, vm_jobs
 from condor_vac.factory import state as factory_state
@@ -57,7 +58,7 @@ class View:
 
     def works(self, job: vm_jobs.Job, now: float) -> bool:
         """Whether this VM shows work, or its factory has seen it work."""
-        if self.machinetype is None or job.state == vm_jobs.COMPLETED:
+        if self.machinetype is None or job.state == JobStatus.COMPLETED:
             return False
         return vm_jobs.run_id(job) in self.state.worked or vm_jobs.works(job, self.machinetype, now)
 
@@ -163,7 +164,7 @@ def now() -> float:
 
 def _constraint(only: str | None) -> str:
     mine = "isString(VacMachinetype)" if only is None else f'VacMachinetype =?= "{_checked(only)}"'
-    return f"{mine} && JobUniverse == {vm_jobs.VM_UNIVERSE}"
+    return f"{mine} && JobUniverse == {Universe.VM}"
 
 
 def _checked(name: str) -> str:

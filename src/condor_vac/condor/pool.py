@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import JobStatus
 
 DEFAULT_CONFIG = "/etc/condor/condor_config"
 BINDINGS = (("htcondor2", "classad2"), ("htcondor", "classad"))
@@ -135,7 +136,7 @@ class Pool:
 
     def remove_for_good(self, ids: Sequence[str], reason: str) -> int:
         """Forget removed jobs whose host cannot be told (condor_rm -forcex); how many. Raises PoolError."""
-        return self._act("RemoveX", ids, reason, "JobStatus == 3")
+        return self._act("RemoveX", ids, reason, f"JobStatus == {JobStatus.REMOVED}")
 
     def edit(self, ids: Sequence[str], attribute: str, expression: str, only_if: str = "True") -> None:
         """Set an attribute of the jobs for which ``only_if`` holds. Raises PoolError."""

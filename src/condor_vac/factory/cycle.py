@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import JobStatus
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import proxy, stuck_jobs, submit_description, user_data_copy, vm_jobs
 from condor_vac.factory import state as factory_state
@@ -31,7 +32,8 @@ from condor_vac.policy.observation import Decision, Ended, Limits, Observation
 
 # Enough to judge by when a factory starts: the newest VMs that have left the queue.
 HISTORY_LIMIT = 1000
-_ACTIVE = frozenset({vm_jobs.IDLE, vm_jobs.RUNNING})
+_ACTIVE = frozenset({JobStatus.IDLE, JobStatus.RUNNING})
+_IDLE = f"JobStatus == {JobStatus.IDLE}"
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,15 @@ class Cycle:
     def withdraw(self, m: Machinetype, reason: str) -> int:
         """Remove the VMs that have not started; how many. Raises PoolError."""
         ads = self._pool.jobs(vm_jobs.constraint(m.name, m.owner), vm_jobs.PROJECTION)
-        idle = [job.id for job in vm_jobs.queue(ads, m).jobs if job.state == vm_jobs.IDLE]
-        return self._pool.remove(idle, reason, "JobStatus == 1")
+        idle = [job.id for job in vm_jobs.queue(ads, m).jobs if job.state == JobStatus.IDLE]
+        return self._pool.remove(idle, reason, _IDLE)
 
     def _run(self, m: Machinetype, now: float) -> dict[str, Any]:
         plan = self.plan(m, now)
         said = [*self._clean(plan), *self._steer(plan)]
         self._attend_proxies(plan, m, now)
         count, cut = allowed(plan, m)
-        if count or any(job.state == vm_jobs.IDLE for job in plan.queue.jobs):
+        if count or any(job.state == JobStatus.IDLE for job in plan.queue.jobs):
             said += user_data_copy.refresh(m, self._directory)
         cluster = self._submit(plan, m, now, count) if count else None
         self.state = self.state.but(policy=plan.kept)
@@ -187,7 +189,7 @@ class Cycle:
             mine = vm_jobs.constraint(m.name, m.owner)
             try:
                 jobs = vm_jobs.queue(self._pool.history(mine, vm_jobs.PROJECTION, HISTORY_LIMIT), m).jobs
-                left = [job for job in jobs if job.state == vm_jobs.COMPLETED]
+                left = [job for job in jobs if job.state == JobStatus.COMPLETED]
                 self._past = {end.id: end for end in vm_jobs.observation(left, m, now, self.state.worked).ended}
             except VacError as error:
                 self._say(f"{error}; judging by the queue alone")
@@ -227,26 +229,26 @@ class Cycle:
         """Remove the idle VMs that the policy does not want, and tell the others which hosts to avoid."""
         said = []
         if plan.decision.remove:
-            gone = self._pool.remove(plan.decision.remove, "condor_vac: not wanted any more", "JobStatus == 1")
+            gone = self._pool.remove(plan.decision.remove, "condor_vac: not wanted any more", _IDLE)
             said.append(f"removed {gone} idle VMs")
         avoid = submit_description.avoided(plan.decision.avoid_hosts)
         if avoid != list(self.state.avoid):
-            idle = [job.id for job in plan.queue.jobs if job.state == vm_jobs.IDLE]
+            idle = [job.id for job in plan.queue.jobs if job.state == JobStatus.IDLE]
             value = submit_description.classad_string(",".join(avoid))
-            self._pool.edit(idle, submit_description.AVOID, value, "JobStatus == 1")
+            self._pool.edit(idle, submit_description.AVOID, value, _IDLE)
             self.state = self.state.but(avoid=tuple(avoid))
         return said
 
     def _attend_proxies(self, plan: Plan, m: Machinetype, now: float) -> None:
         """Proxies that last for the VMs that wait, and none left of those that have ended. Raises VacError."""
         mine = {job: self._vm_directory(job) for job in plan.queue.jobs if job.batch is not None}
-        waiting = [directory for job, directory in mine.items() if job.state == vm_jobs.IDLE]
+        waiting = [directory for job, directory in mine.items() if job.state == JobStatus.IDLE]
         credential = proxy.of_machinetype(m) if waiting else None
         if credential is not None:
             for directory in waiting:
                 proxy.renew(credential, directory, m, now)
         for job, directory in mine.items():
-            if job.state == vm_jobs.COMPLETED:
+            if job.state == JobStatus.COMPLETED:
                 proxy.remove(directory)
 
     def _vm_directory(self, job: vm_jobs.Job) -> str:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import STATUS_WORDS, Universe
 from condor_vac.condor.pool import DEFAULT_CONFIG, Pool
-from condor_vac.factory import process, vm_jobs
+from condor_vac.factory import process
 from condor_vac.factory.submit_description import classad_string
 from condor_vac.model import machinetype as machinetypes
 
@@ -24,12 +25,11 @@ EXECUTABLE = "/usr/local/libexec/vac_factory"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAM = "/usr/local/lib/condor_vac/current"
 PROJECTION = ("ClusterId", "ProcId", "JobStatus", "VacFactory", "VacFactoryDigest", "HoldReason", "Owner")
-_STATUS = {1: "idle", 2: "running", 3: "removed", 4: "completed", 5: "held"}
 
 
 @dataclass(frozen=True)
 class FactoryJob:
-    """A factory's job in the queue: ``status`` is idle, running, removed, completed or held."""
+    """A factory's job in the queue: ``status`` is one of STATUS_WORDS."""
 
     id: str
     name: str
@@ -81,7 +81,7 @@ def describe(
 def jobs(pool: Pool, name: str | None = None) -> list[FactoryJob]:
     """The factory jobs in the queue (of one machinetype, or all). Raises PoolError."""
     which = "isString(VacFactory)" if name is None else f'VacFactory =?= "{name}"'
-    ads = pool.jobs(f"{which} && JobUniverse == {vm_jobs.SCHEDULER_UNIVERSE}", PROJECTION)
+    ads = pool.jobs(f"{which} && JobUniverse == {Universe.SCHEDULER}", PROJECTION)
     return [_job(ad) for ad in ads]
 
 
@@ -91,7 +91,7 @@ def _job(ad: Mapping[str, Any]) -> FactoryJob:
             id=f"{int(ad['ClusterId'])}.{int(ad['ProcId'])}",
             name=str(ad["VacFactory"]),
             owner=str(ad["Owner"]),
-            status=_STATUS[ad["JobStatus"]],
+            status=STATUS_WORDS[ad["JobStatus"]],
             digest=ad.get("VacFactoryDigest"),
             hold_reason=ad.get("HoldReason"),
         )

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from condor_vac.base.shared import JobStatus
 from condor_vac.factory import vm_jobs as ob
 from condor_vac.factory.submit_description import keep_seconds
 from condor_vac.model.machinetype import Machinetype
@@ -62,13 +63,13 @@ def verdicts(jobs: Sequence[ob.Job], machinetype: Machinetype, now: float, diges
     """The jobs to which a rule applies; ``digest`` is the present description's (``+VacDigest``)."""
     rules = _Rules(machinetype, now, digest)
     by_state = {
-        ob.HELD: rules.held,
-        ob.RUNNING: rules.running,
-        ob.TRANSFERRING: rules.running,
-        ob.SUSPENDED: rules.running,
-        ob.REMOVED: rules.removed,
-        ob.IDLE: rules.idle,
-        ob.COMPLETED: rules.completed,
+        JobStatus.HELD: rules.held,
+        JobStatus.RUNNING: rules.running,
+        JobStatus.TRANSFERRING: rules.running,
+        JobStatus.SUSPENDED: rules.running,
+        JobStatus.REMOVED: rules.removed,
+        JobStatus.IDLE: rules.idle,
+        JobStatus.COMPLETED: rules.completed,
     }
     found = []
     for job in jobs:

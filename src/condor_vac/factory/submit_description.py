@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from condor_vac.base.errors import UsageError
+from condor_vac.base.shared import JobStatus
 from condor_vac.condor import submit_parser
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 
@@ -158,7 +159,7 @@ def _marks(m: Machinetype) -> dict[str, str]:
         "+HookKeyword": classad_string("VAC"),
         "+WantIOProxy": "True",
         "+VacMachinetype": classad_string(m.name),
-        "leave_in_queue": f"JobStatus == 4 && time() - EnteredCurrentStatus < {keep}",
+        "leave_in_queue": f"JobStatus == {JobStatus.COMPLETED} && time() - EnteredCurrentStatus < {keep}",
     }
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import JobStatus, Universe
 from condor_vac.model import outcome, outcome_record
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.policy import observation as o
@@ -27,18 +28,16 @@ CLOCK_TOLERANCE = 120.0
 # HoldReasonCode of input files that could not be transferred, and ENOSPC.
 NO_SPACE = (13, 28)
 
-VANILLA_UNIVERSE = 5
-VM_UNIVERSE = 13
-SCHEDULER_UNIVERSE = 7
-IDLE, RUNNING, REMOVED, COMPLETED, HELD, TRANSFERRING, SUSPENDED = 1, 2, 3, 4, 5, 6, 7
 _STATES = {
-    IDLE: o.IDLE,
-    RUNNING: o.RUNNING,
-    REMOVED: o.REMOVED,
-    HELD: o.HELD,
-    TRANSFERRING: o.RUNNING,
-    SUSPENDED: o.RUNNING,
+    JobStatus.IDLE: o.IDLE,
+    JobStatus.RUNNING: o.RUNNING,
+    JobStatus.REMOVED: o.REMOVED,
+    JobStatus.HELD: o.HELD,
+    JobStatus.TRANSFERRING: o.RUNNING,
+    JobStatus.SUSPENDED: o.RUNNING,
 }
+# Those in which a job has a host.
+ON_HOST = frozenset(state for state, seen in _STATES.items() if seen == o.RUNNING)
 
 PROJECTION = (
     "ClusterId",
@@ -131,9 +130,9 @@ def constraint(name: str, owner: str) -> str:
     The schedd evaluates it on every job (schedd.cpp, QueryJobAdsContinuation: there is no index), so what tells
     nearly all foreign jobs apart by one comparison comes first.
     """
-    vms = f'VacMachinetype =?= "{name}" && JobUniverse == {VM_UNIVERSE} && Owner == "{owner}"'
-    factories = f'VacFactory =?= "{name}" && JobUniverse == {SCHEDULER_UNIVERSE}'
-    return f"JobUniverse != {VANILLA_UNIVERSE} && (({vms}) || ({factories}))"
+    vms = f'VacMachinetype =?= "{name}" && JobUniverse == {Universe.VM} && Owner == "{owner}"'
+    factories = f'VacFactory =?= "{name}" && JobUniverse == {Universe.SCHEDULER}'
+    return f"JobUniverse != {Universe.VANILLA} && (({vms}) || ({factories}))"
 
 
 def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
@@ -146,7 +145,7 @@ def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
         if name in seen:
             raise ObservationError(f"job {name}: twice in one answer of the schedd")
         seen.add(name)
-        if _integer(ad, name, "JobUniverse") == SCHEDULER_UNIVERSE:
+        if _integer(ad, name, "JobUniverse") == Universe.SCHEDULER:
             factories[name] = _integer(ad, name, "JobStatus")
         else:
             jobs.append(_job(ad, name, machinetype))
@@ -157,7 +156,7 @@ def observation(jobs: Sequence[Job], machinetype: Machinetype, now: float, worke
     """What the policy may know; ``worked`` are the ids of runs (``run_id``) that have shown work before."""
     machines = tuple(machine(job, machinetype, now, worked) for job in jobs if not _is_over(job))
     ended = [_ended(job, machinetype, worked) for job in jobs if _is_over(job)]
-    ended += [_lost(job, worked) for job in jobs if (job.state == IDLE and job.starts > 0) or had_no_space(job)]
+    ended += [_lost(job, worked) for job in jobs if _came_back(job) or had_no_space(job)]
     return o.Observation(now=now, machines=machines, ended=tuple(ended))
 
 
@@ -168,7 +167,7 @@ def machine(job: Job, machinetype: Machinetype, now: float, worked: Collection[s
         state=_STATES[job.state],
         submitted=job.submitted,
         # An idle job that was started before keeps that date.
-        started=None if job.state == IDLE else job.started,
+        started=None if job.state == JobStatus.IDLE else job.started,
         host=job.host,
         works=run_id(job) in worked or works(job, machinetype, now),
         measured=job.fraction is not None,
@@ -178,14 +177,19 @@ def machine(job: Job, machinetype: Machinetype, now: float, worked: Collection[s
 def works(job: Job, machinetype: Machinetype, now: float) -> bool:
     """Whether the VM shows work now: old enough to be past its boot, and its processors busy enough."""
     start = job.vm_started or job.started
-    if start is None or job.fraction is None or job.state not in {RUNNING, TRANSFERRING}:
+    if start is None or job.fraction is None or job.state not in {JobStatus.RUNNING, JobStatus.TRANSFERRING}:
         return False
     return now - start >= machinetype.evidence_seconds and job.fraction >= machinetype.evidence_cpu_fraction
 
 
+def _came_back(job: Job) -> bool:
+    """Whether the job was started before and is idle again."""
+    return job.state == JobStatus.IDLE and job.starts > 0
+
+
 def had_no_space(job: Job) -> bool:
     """Whether HTCondor holds the job because its host's disk was full before its VM could start."""
-    return job.state == HELD and not job.executed and (job.hold_code, job.hold_subcode) == NO_SPACE
+    return job.state == JobStatus.HELD and not job.executed and (job.hold_code, job.hold_subcode) == NO_SPACE
 
 
 def run_id(job: Job) -> str:
@@ -195,7 +199,7 @@ def run_id(job: Job) -> str:
 
 def _is_over(job: Job) -> bool:
     """Completed, or held after its VM ended (its output could not be transferred, for instance)."""
-    return job.state == COMPLETED or (job.state == HELD and job.ended is not None)
+    return job.state == JobStatus.COMPLETED or (job.state == JobStatus.HELD and job.ended is not None)
 
 
 def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
@@ -245,10 +249,10 @@ def _job(told: Mapping[str, Any], name: str, m: Machinetype) -> Job:
     except VacError as error:
         raise ObservationError(f"job {name}: {error}") from error
     state = _integer(ad, name, "JobStatus")
-    if state not in _STATES and state != COMPLETED:
+    if state not in _STATES and state != JobStatus.COMPLETED:
         raise ObservationError(f"job {name}: JobStatus {state} is none that HTCondor documents for a VM job")
     started = _optional(ad, name, "JobCurrentStartDate")
-    if state in {RUNNING, TRANSFERRING, SUSPENDED} and started is None:
+    if state in ON_HOST and started is None:
         # The schedd says so a moment before it says since when (seen on 23.9.6).
         started = _number(ad, name, "EnteredCurrentStatus")
     starts = int(_optional(ad, name, "NumShadowStarts") or 0)
@@ -264,12 +268,12 @@ def _job(told: Mapping[str, Any], name: str, m: Machinetype) -> Job:
         fraction=_fraction(ad, name, started, starts),
         cpu_seconds=_optional(ad, name, "VacCpuSeconds") if _fresh(ad.get("VacEvidenceTime"), started) else None,
         vm_started=_optional(ad, name, "VacStarted") if _fresh(ad.get("VacStarted"), started) else None,
-        ended=_ending(ad, name, started, m) if state in {COMPLETED, HELD} else None,
+        ended=_ending(ad, name, started, m) if state in {JobStatus.COMPLETED, JobStatus.HELD} else None,
         batch=_text(ad, name, "VacBatch"),
         digest=_text(ad, name, "VacDigest"),
-        hold_code=_code(ad, name, "HoldReasonCode") if state == HELD else None,
-        hold_subcode=_code(ad, name, "HoldReasonSubCode") if state == HELD else None,
-        disconnected=_optional(ad, name, "JobDisconnectedDate") if state == RUNNING else None,
+        hold_code=_code(ad, name, "HoldReasonCode") if state == JobStatus.HELD else None,
+        hold_subcode=_code(ad, name, "HoldReasonSubCode") if state == JobStatus.HELD else None,
+        disconnected=_optional(ad, name, "JobDisconnectedDate") if state == JobStatus.RUNNING else None,
     )
 
 

@@ -15,6 +15,7 @@ import sys
 import time
 
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import Universe
 from condor_vac.condor import chirp
 from condor_vac.condor.classads import AD_LIMIT, Ad
 from condor_vac.worker import settings as settings_module
@@ -27,14 +28,13 @@ from condor_vac.worker.vm.job_ad import JobAd
 
 HOLD = 2
 REQUEUE = 300
-VM_UNIVERSE = 13
 
 
 def main() -> int:
     """Entry point."""
     try:
         ad = Ad(sys.stdin.buffer.read(AD_LIMIT + 1).decode("utf-8", "replace"), "job ad")
-        if ad.value("JobUniverse") != VM_UNIVERSE:
+        if ad.value("JobUniverse") != Universe.VM:
             return 0
         sandbox = os.environ.get("_CONDOR_SCRATCH_DIR", os.getcwd())
         job = prepare(_job(ad), sandbox, os.environ.get("_CONDOR_CHIRP_CONFIG"))

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# Made from src/condor_vac/base/shared.py by python -m tests.shared_file: change that file, not this one.
+"""Names, paths, numbers and rules of text that the programs of the pool and the Ansible plugins share.
+
+The plugins have a copy, ``plugins/module_utils/_shared.py``, because they run where ``condor_vac`` is not installed:
+``python -m tests.shared_file`` writes it, a unit test compares. Standard library only, and little of that: a VM waits
+for programs that import this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class Universe:
+    """HTCondor's numbers of universes, JobUniverse of an ad."""
+
+    VANILLA = 5
+    SCHEDULER = 7
+    VM = 13
+
+
+class JobStatus:
+    """HTCondor's numbers of a job's states, JobStatus of an ad."""
+
+    IDLE = 1
+    RUNNING = 2
+    REMOVED = 3
+    COMPLETED = 4
+    HELD = 5
+    TRANSFERRING = 6
+    SUSPENDED = 7
+
+
+# JobStatus → the word for it.
+STATUS_WORDS: Mapping[int, str] = {
+    JobStatus.IDLE: "idle",
+    JobStatus.RUNNING: "running",
+    JobStatus.REMOVED: "removed",
+    JobStatus.COMPLETED: "completed",
+    JobStatus.HELD: "held",
+    JobStatus.TRANSFERRING: "transferring",
+    JobStatus.SUSPENDED: "suspended",
+}
