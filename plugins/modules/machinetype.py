@@ -138,7 +138,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Co
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.check import Checker
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.diff import entries
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.jobs import Jobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import Queue
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import file_set, files
 
 NAME = re.compile(r"[a-z0-9-]{1,64}")
@@ -225,17 +225,18 @@ class Machinetypes:
         return {name for name, found in items.items() if any(_differs(item) for item in found)}
 
     def _retire(self, names: list[str], result: dict[str, Any]) -> None:
-        jobs = Jobs(self.command)
+        queue = Queue(self.module)
+        factories = {str(job["VacFactory"]) for job in queue.leaving()}
         result["retired"] = {}
         for name in names:
             if not NAME.fullmatch(name):
                 raise ModuleError(f"retire: {name!r} is no machinetype's name", "give 1 to 64 of a-z, 0-9 and -")
-            if jobs.factories(name) and not self.module.check_mode:
+            if name in factories and not self.module.check_mode:
                 raise ModuleError(
                     f"retire: the factory of {name} is still in the queue",
                     "use vacuum.htcondor.factory with state absent before",
                 )
-            left = jobs.vms(name)
+            left = queue.left(name)
             gone = left == 0
             paths = self._files_of(name) if gone else []
             removed = file_set.apply(

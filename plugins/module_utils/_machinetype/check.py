@@ -13,11 +13,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
-from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import InvalidContent
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.jobs import largest_node
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, InvalidContent
 
 CLI = "/usr/local/bin/condor_vac"
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
+# Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
+NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"
 
 
 class Checker:
@@ -89,6 +90,23 @@ class Checker:
                 f"vacuum_machinetypes.{name}: HTCondor refuses its VMs' submit description: {answer.complaint()}",
                 "nothing was changed",
             )
+
+
+def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:
+    """The most memory_mb and processors that any node has; None, and why, if that cannot be said."""
+    condor_status = command.find("condor_status")
+    if condor_status is None:
+        return None, "HTCondor is not installed yet"
+    argv = [condor_status, "-startd", "-constraint", NODES, "-af", "TotalMemory", "TotalCpus"]
+    try:
+        text = command.run(argv, timeout=30).stdout
+    except CommandError as error:
+        return None, f"the collector does not answer ({error.message})"
+    rows = [line.split() for line in text.splitlines()]
+    sizes = [(int(float(row[0])), int(float(row[1]))) for row in rows if len(row) == 2 and "undefined" not in row]
+    if not sizes:
+        return None, "the pool has no node yet"
+    return {"memory_mb": max(memory for memory, _cpus in sizes), "processors": max(cpus for _memory, cpus in sizes)}, ""
 
 
 def _named(complaint: str, stage: str) -> str:

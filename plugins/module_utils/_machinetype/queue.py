@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The schedd's queue: a query, and what the module ``factory`` needs of factories' jobs and VM jobs that do not run."""
+"""The schedd's queue, as the modules ``factory`` and ``machinetype`` ask it: factories' jobs and VM jobs."""
 
 from __future__ import annotations
 
@@ -27,21 +27,17 @@ SHOWN = {
     "+VacFactoryProgram": "VacFactoryProgram",
 }
 FACTORY_ATTRIBUTES = ("ClusterId", "ProcId", "JobStatus", "Owner", "VacFactory", "VacFactoryDigest", *SHOWN.values())
+REMEDY = "is the schedd running?"
 WAITING = f"(JobStatus == {JobStatus.IDLE} || JobStatus == {JobStatus.HELD})"
 
 Ad = dict[str, Any]
 
 
-def ads(command: Command, constraint: str, attributes: Sequence[str]) -> list[Ad]:
-    """The jobs of all users in the local schedd's queue. Raises ToolMissing, CommandError."""
-    condor_q = command.require("condor_q", INSTALL)
-    argv = [condor_q, "-allusers", "-constraint", constraint, "-attributes", ",".join(attributes), "-json"]
-    text = command.run(argv, remedy="is the schedd running?").stdout
-    return list(json.loads(text)) if text.strip() else []
-
-
 class Queue:
-    """The schedd's queue, through HTCondor's own tools."""
+    """The schedd's queue, through HTCondor's own tools. Names are machinetypes', already checked.
+
+    In check mode a node without HTCondor has no jobs. Methods raise ToolMissing, CommandError.
+    """
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -61,8 +57,14 @@ class Queue:
         constraint = f"JobUniverse == {Universe.VM} && isString(VacMachinetype) && {WAITING}"
         return Counter(str(ad["VacMachinetype"]) for ad in self._query(constraint, ("VacMachinetype",)))
 
+    def left(self, name: str) -> int:
+        """How many VM jobs of a machinetype have not ended yet, running or not."""
+        ended = f"JobStatus == {JobStatus.COMPLETED}"
+        constraint = f'JobUniverse == {Universe.VM} && VacMachinetype =?= "{name}" && !({ended})'
+        return len(self._query(constraint, ("JobStatus",)))
+
     def remove_waiting(self, name: str) -> None:
-        """Remove the VM jobs of a machinetype that do not run at that moment."""
+        """Remove the VM jobs of a machinetype that do not run at that moment; that there are none is fine."""
         constraint = f'JobUniverse == {Universe.VM} && VacMachinetype =?= "{name}" && {WAITING}'
         try:
             self.act("condor_rm", "-constraint", constraint)
@@ -81,10 +83,13 @@ class Queue:
         runuser = self.command.require("runuser", "install util-linux")
         self.command.run([runuser, "-u", owner, "--", self._find("condor_submit"), "-terse", "-"], stdin=text, cwd="/")
 
-    def _query(self, constraint: str, attributes: tuple[str, ...]) -> list[Ad]:
+    def _query(self, constraint: str, attributes: Sequence[str]) -> list[Ad]:
+        """The jobs of all users that match."""
         if self.module.check_mode and self.command.find("condor_q") is None:
             return []
-        return ads(self.command, constraint, attributes)
+        argv = [self._find("condor_q"), "-allusers", "-constraint", constraint]
+        text = self.command.run([*argv, "-attributes", ",".join(attributes), "-json"], remedy=REMEDY).stdout
+        return list(json.loads(text)) if text.strip() else []
 
     def _find(self, tool: str) -> str:
         return self.command.require(tool, INSTALL)

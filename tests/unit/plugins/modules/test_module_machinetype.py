@@ -59,8 +59,8 @@ class AccessPoint:
     def condor_q(self, argv: list[str], _stdin: str) -> Answer:
         constraint = argv[argv.index("-constraint") + 1]
         if "VacFactory" in constraint:
-            return 0, json.dumps([{"JobStatus": RUNNING}] * self.factories), ""
-        assert 'VacMachinetype =?= "old"' in constraint
+            return 0, json.dumps([{"VacFactory": "old", "JobStatus": RUNNING}] * self.factories), ""
+        assert 'VacMachinetype =?= "old' in constraint
         assert "!(JobStatus == 4)" in constraint
         left = [{"JobStatus": state} for state in self.vms if state != COMPLETED]
         return 0, json.dumps(left) if left else "", ""
@@ -241,6 +241,21 @@ def test_a_factory_must_be_gone_before(ap: AccessPoint) -> None:
     result = run(machinetype, ap.arguments(retire=["old"]), tools=ap.tools)
     assert result["failed"]
     assert "factory of old is still in the queue" in result["msg"]
+
+
+def test_another_machinetypes_factory_is_no_hindrance(ap: AccessPoint) -> None:
+    ap.factories = 1
+    result = run(machinetype, ap.arguments(retire=["older"]), tools=ap.tools)
+    assert result["retired"] == {"older": {"gone": True, "vms": 0}}
+
+
+def test_check_mode_before_htcondor_is_installed_predicts_and_a_run_names_the_package(ap: AccessPoint) -> None:
+    ap.tools.missing = {"condor_q"}
+    result = run(machinetype, ap.arguments(retire=["old"]), check=True, tools=ap.tools)
+    assert result["retired"] == {"old": {"gone": True, "vms": 0}}
+    result = run(machinetype, ap.arguments(retire=["old"]), tools=ap.tools)
+    assert result["failed"]
+    assert "condor_q is not installed on this node: install HTCondor" in result["msg"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a.b", "", "A"])
