@@ -121,10 +121,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SHOWN, Ad, Queue
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import STATUS_WORDS, JobStatus
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    MACHINETYPE_NAME,
+    MACHINETYPE_NAME_REMEDY,
+    STATUS_WORDS,
+    JobStatus,
+)
 
 CLI = "/usr/local/bin/condor_vac"
-NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 
 class Factory:
@@ -264,8 +268,8 @@ class FactoryModule:
             raise ModuleError("names: only with exclusive: true", "give machinetype or name for one machinetype")
         wanted = self._wanted(path, name, state)
         name = name or wanted.get("name", "")
-        if not NAME.fullmatch(name):
-            raise ModuleError(f"name: {name!r} is not a valid machinetype name", "give 1 to 64 of a-z, 0-9 and -")
+        if not re.fullmatch(MACHINETYPE_NAME, name):
+            raise ModuleError(f"name: {name!r} is not a valid machinetype name", MACHINETYPE_NAME_REMEDY)
         if "predicted" in wanted:
             return _predicted(name, wanted["predicted"])
         return Factory(self.module, self.queue, name, wanted, self.poll_seconds).ensure(state)
@@ -275,7 +279,7 @@ class FactoryModule:
         keep = set(self.module.params["names"])
         names = {str(job["VacFactory"]) for job in self.queue.factories()} | set(self.queue.waiting())
         # A job's ad is its user's: what cannot be a machinetype's name is not one, and none of ours.
-        gone = sorted(name for name in names - keep if NAME.fullmatch(name))
+        gone = sorted(name for name in names - keep if re.fullmatch(MACHINETYPE_NAME, name))
         results = [Factory(self.module, self.queue, name, {}, self.poll_seconds).ensure("absent") for name in gone]
         return {
             "changed": any(result["changed"] for result in results),

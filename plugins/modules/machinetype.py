@@ -140,8 +140,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.check
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.diff import entries
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import Queue
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import file_set, files
-
-NAME = re.compile(r"[a-z0-9-]{1,64}")
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY
 
 
 class Machinetypes:
@@ -229,8 +228,8 @@ class Machinetypes:
         factories = {str(job["VacFactory"]) for job in queue.leaving()}
         result["retired"] = {}
         for name in names:
-            if not NAME.fullmatch(name):
-                raise ModuleError(f"retire: {name!r} is no machinetype's name", "give 1 to 64 of a-z, 0-9 and -")
+            if not re.fullmatch(MACHINETYPE_NAME, name):
+                raise ModuleError(f"retire: {name!r} is no machinetype's name", MACHINETYPE_NAME_REMEDY)
             if name in factories and not self.module.check_mode:
                 raise ModuleError(
                     f"retire: the factory of {name} is still in the queue",
@@ -264,7 +263,7 @@ class Machinetypes:
 
     def _present(self) -> list[str]:
         names = (name[: -len(".json")] for name in self._listed() if name.endswith(".json"))
-        return [name for name in names if NAME.fullmatch(name)]
+        return [name for name in names if re.fullmatch(MACHINETYPE_NAME, name)]
 
     def _files_of(self, name: str) -> list[str]:
         """Paths of what the directory has of a machinetype: names hold no dot, so NAME. is a prefix of its own."""

@@ -42,7 +42,9 @@ options:
     choices: [present, absent]
     default: present
   users:
-    description: Who may run the commands. Users and O(groups) together need at least one entry.
+    description: >-
+      Who may run the commands. Users and O(groups) together need at least one entry. Names with @ are refused, since
+      HTCondor takes what follows it for a domain and runs no job as such a user.
     type: list
     elements: str
     default: []
@@ -149,11 +151,12 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
     run_module,
 )
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files, sudoers
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import USER_NAME, USER_NAME_REMEDY
 
 MAIN_FILE = "/etc/sudoers"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# A user name of capitals only would be an alias, and ALL everybody.
-ACCOUNT = re.compile(r"(?![A-Z][A-Z0-9_]*$)[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
+# A user name of capitals only would be an alias, and ALL everybody. A group's name is as a user's.
+ACCOUNT = re.compile(rf"(?![A-Z][A-Z0-9_]*$){USER_NAME}")
 COMMAND = re.compile(r"/[^\x00-\x20\x7f*?\[\]!#\"']+(?: \"\"|(?: [^\x00-\x20\x7f*?\[\]!#\"']+)*)")
 
 
@@ -200,7 +203,7 @@ class SudoersRule:
             raise ModuleError("users, groups, commands: nobody or nothing is allowed", remedy)
         for name in [*accounts, self.options["runas"]]:
             if not ACCOUNT.fullmatch(name):
-                raise ModuleError(f"{name!r} is no account for a rule", "give the name of a user or group")
+                raise ModuleError(f"{name!r} is no account for a rule", USER_NAME_REMEDY)
         for command in self.options["commands"]:
             if not COMMAND.fullmatch(command):
                 remedy = "give an absolute path and literal arguments, without wildcards and quotes"

@@ -14,11 +14,14 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    MACHINETYPE_NAME,
+    MACHINETYPE_NAME_REMEDY,
+)
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import shares
 
 VARIABLE = "vacuum_machinetypes"
 SPECS = Path(__file__).resolve().parents[2] / "roles" / "factory" / "meta" / "argument_specs.yml"
-NAME = re.compile(r"[a-z0-9-]{1,64}")
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 # Keys that say what the site does for a machinetype, of which its VMs and its factory know nothing.
@@ -52,8 +55,8 @@ def checked(machinetypes: object, variable: str = VARIABLE) -> dict[str, dict[st
 
 
 def _checked(name: str, data: object, source: str) -> dict[str, Any]:
-    if not NAME.fullmatch(name):
-        raise MachinetypeError(f"{source}: the name must be 1 to 64 lower-case letters, digits and -")
+    if not re.fullmatch(MACHINETYPE_NAME, name):
+        raise MachinetypeError(f"{source}: the name {MACHINETYPE_NAME_REMEDY}")
     if not isinstance(data, Mapping):
         raise MachinetypeError(f"{source}: must be a mapping of keys to values")
     given = {str(key): value for key, value in data.items() if value is not None}

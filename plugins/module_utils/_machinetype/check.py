@@ -14,6 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, InvalidContent
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import MACHINETYPE_NAME
 
 CLI = "/usr/local/bin/condor_vac"
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
@@ -113,4 +114,4 @@ def _named(complaint: str, stage: str) -> str:
     """What condor_vac said of a staged file, in the words of the inventory."""
     text = re.sub(rf"^condor_vac machinetype: |(?<=: ){re.escape(stage)}/", "", complaint)
     text = text.replace(f"{stage}/", "")
-    return re.sub(r"^([a-z0-9-]+)\.json: ", r"vacuum_machinetypes.\1.", text)
+    return re.sub(rf"^({MACHINETYPE_NAME})\.json: ", r"vacuum_machinetypes.\1.", text)

@@ -15,14 +15,12 @@ from typing import Any
 
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY, USER_NAME, USER_NAME_REMEDY
 
 Check = Callable[[Any], Any]
 
 # A settings file is written by hand or by Ansible; anything near this is not one.
 FILE_LIMIT = 1 << 20
-
-# A machinetype is a part of file names, accounting groups and attributes of ads.
-MACHINETYPE_NAME = r"[a-z0-9-]{1,64}"
 
 # Without what a submit description (`,` `$` quotes blank), vm_disk (`:` `,`) or /etc/exports reads otherwise
 _PATH = r"(/[A-Za-z0-9._+@=-]+)+"
@@ -104,6 +102,10 @@ def matching(pattern: str, remedy: str) -> Rule:
         return value
 
     return Rule(check, {"type": "string", "pattern": _whole(pattern)})
+
+
+machinetype_name = matching(MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY)
+user_name = matching(USER_NAME, USER_NAME_REMEDY)
 
 
 def line(limit: int = 4096) -> Rule:

@@ -20,9 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from condor_vac.base import fields
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import JobStatus, Universe
+from condor_vac.base.shared import MACHINETYPE_NAME, JobStatus, Universe
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import scheduler_job, vm_jobs
 from condor_vac.factory import state as factory_state
@@ -168,7 +167,7 @@ def _constraint(only: str | None) -> str:
 
 
 def _checked(name: str) -> str:
-    if not re.fullmatch(fields.MACHINETYPE_NAME, name):
+    if not re.fullmatch(MACHINETYPE_NAME, name):
         raise UsageError(f"{name[:80]!r} is not the name of a machinetype")
     return name
 

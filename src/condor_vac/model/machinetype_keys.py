@@ -23,8 +23,6 @@ _VMS = f.integer(0, 1_000_000)
 # What a placeholder can hold (user_data.py).
 _OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURES = f.mapping_of(f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _"), f.line())
-_NAME = f.matching(f.MACHINETYPE_NAME, "must be 1 to 64 lower-case letters, digits and -")
-_OWNER = f.matching(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "must be a user name")
 _SPACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name")
 _GROUP = f.matching(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", "must be a group name such as group_atlas.prod")
 
@@ -58,7 +56,7 @@ class Key(NamedTuple):
 
 
 KEYS = (
-    Key("name", _NAME, REQUIRED, "Its name: lower-case letters, digits and -."),
+    Key("name", f.machinetype_name, REQUIRED, "Its name: lower-case letters, digits and -."),
     Key(
         "kind", f.one_of("cernvm", "cloud-init"), REQUIRED,
         "How the image takes its user data: `cernvm` is CernVM 3 and 4 (context.sh and the amiconfig sections),"
@@ -180,7 +178,7 @@ KEYS = (
         "HTCondor's accounting group of the VMs, for fair shares (for example `group_atlas.prod`).",
     ),
     Key(
-        "owner", _OWNER, REQUIRED,
+        "owner", f.user_name, REQUIRED,
         "The user on the access point who owns the factory and VM jobs. The default is `factory_owner`.",
     ),
     Key(

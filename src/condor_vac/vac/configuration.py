@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from condor_vac.base.errors import UsageError
-from condor_vac.base.fields import MACHINETYPE_NAME
+from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.vac import options as vac_options
 
 # Where Vac keeps what its configuration names by relative paths.

@@ -19,7 +19,7 @@ from typing import Any
 from condor_vac.base import atomic, cached_fetch, fetch, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.fetch import Limits
-from condor_vac.base.fields import MACHINETYPE_NAME
+from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.base.x509 import grid_ca
 from condor_vac.vac import options as vac_options
 

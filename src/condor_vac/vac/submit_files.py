@@ -7,7 +7,7 @@ import os
 import re
 
 from condor_vac.base.errors import UsageError
-from condor_vac.base.fields import MACHINETYPE_NAME
+from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.condor import submit_parser
 from condor_vac.vac.options import Carried, whole_number
 

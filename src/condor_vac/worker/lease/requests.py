@@ -82,7 +82,7 @@ _CHECKS: dict[str, fields.Check] = {
     "domain": fields.matching(DOMAIN_PATTERN, "must be HTCondor's name of a VM, USER_CLUSTER.PROC"),
     "sharing": fields.one_of("nfs", "http", "both"),
     "uuid": fields.optional(fields.line(36)),
-    "machinetype": fields.matching(r"[A-Za-z0-9._-]{1,64}", "must be a machinetype's name"),
+    "machinetype": fields.machinetype_name,
     "chirp_config": fields.optional(fields.absolute_path),
     "fizzle_seconds": fields.integer(0, _YEAR),
     "max_wallclock_seconds": fields.integer(0, _YEAR),

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 from condor_vac.base import fields as f
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import USER_NAME
 from condor_vac.condor.classads import Ad
 
 _DISK_FORMATS = ("raw", "qcow2")
 _DEVICE = r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}"
-_USER = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}(@[A-Za-z0-9_.-]{1,99})?"
+_USER = rf"{USER_NAME}(@[A-Za-z0-9_.-]{{1,99}})?"
 _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 _INTERFACE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"
 _INT_MAX = 2**53
@@ -106,7 +107,7 @@ def from_ad(ad: Ad) -> JobAd:
     job = JobAd(
         cluster=cluster,
         proc=proc,
-        owner=_need(ad, "Owner", f.matching(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}", "must be a user name")),
+        owner=_need(ad, "Owner", f.user_name),
         user=user,
         domain=f"{user.replace('@', '_')}_{cluster}.{proc}",
         cmd=_need(ad, "Cmd", f.line()),
@@ -133,9 +134,7 @@ def from_ad(ad: Ad) -> JobAd:
         user_data=_get(ad, "UserData", f.file_name),
         public_key=_get(ad, "PublicKey", f.file_name),
         space=_get(ad, "VacSpace", f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be like a host name")),
-        machinetype=_get(
-            ad, "VacMachinetype", f.matching(f.MACHINETYPE_NAME, "must be lower-case letters, digits and -")
-        ),
+        machinetype=_get(ad, "VacMachinetype", f.machinetype_name),
         machinetype_file=_get(ad, "VacMachinetypeFile", f.file_name),
         requires_vac=_flag(ad, "RequiresVac"),
         want_io_proxy=_flag(ad, "WantIOProxy"),

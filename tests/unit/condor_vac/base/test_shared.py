@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
+from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
 
+from condor_vac.base import fields
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import STATUS_WORDS, JobStatus
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import scheduler_job
+from condor_vac.model.machinetype_keys import CHECKS
+from condor_vac.worker.lease import requests
+from condor_vac.worker.vm import job_ad
 from tests.unit.condor_vac.standins import StandInPool, factory_ad
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -39,6 +47,49 @@ def test_a_job_status_that_htcondor_does_not_have_is_an_error() -> None:
         scheduler_job.jobs(cast(Pool, StandInPool([ad])))
 
 
+USERS = {
+    "vac": True, "lhcb_user": True, "Vac.Users-1": True, "a+b": True, "1abc": True, "_x": True, "a" * 64: True,
+    "a@b": False, "a@pool.example": False, "4711": False, "-a": False, ".a": False, "+a": False, "": False,
+    "a b": False, "a\n": False, "a:b": False, "ä": False, "a" * 65: False,
+}  # fmt: skip
+NAMES = {"gridpp": True, "a-1": True, "7": True, "-" * 64: True, "": False, "A": False, "a_b": False, "a.b": False,
+         "a\n": False, "a" * 65: False}  # fmt: skip
+
+
+def accepts(check: Callable[[str], object], text: str) -> bool:
+    """Whether a check takes the text; it raises ValueError, or returns what is false, where it does not."""
+    try:
+        return bool(check(text))
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(("name", "good"), USERS.items())
+def test_a_user_is_one_everywhere_or_nowhere(name: str, good: bool) -> None:
+    """``a@b`` was an owner in a node's sudo rule and none in a machinetype; ``a+b`` and ``1a`` were only on nodes."""
+    assert accepts(CHECKS["owner"], name) is good
+    assert accepts(fields.user_name, name) is good
+    assert accepts(sudoers_rule.ACCOUNT.fullmatch, name) is good
+    owner = json.dumps(name, ensure_ascii=False)
+    ad = f'User = "vac@pool"\nOwner = {owner}\nClusterId = 7\nProcId = 0\nRequestMemory = 100\n'
+    with pytest.raises(VacError, match="job ad: Cmd: missing" if good else "job ad: Owner: must be a user name"):
+        job_ad.parse(ad)
+
+
+@pytest.mark.parametrize(("name", "good"), NAMES.items())
+def test_a_machinetypes_name_is_one_everywhere_or_nowhere(name: str, good: bool) -> None:
+    """A lease could be asked for with names, such as ``a.b``, that no machinetype can have."""
+    assert accepts(CHECKS["name"], name) is good
+    assert accepts(requests._CHECKS["machinetype"], name) is good
+    data = {"kind": "cernvm", "image": "x.iso", "user_data": "u"}
+    try:
+        assert machinetypes.checked({name: data})
+    except machinetypes.MachinetypeError:
+        assert not good
+    else:
+        assert good
+
+
 def found(pattern: str) -> list[str]:
     """FILE:LINE of what the pattern matches in the sources, the shared file apart."""
     lines = ((path, number, line) for path in SOURCES for number, line in enumerate(path.open(encoding="utf-8"), 1))
@@ -49,3 +100,8 @@ def test_no_other_source_has_numbers_of_states_or_universes() -> None:
     assert found(r"JobStatus [=!]= ([0-9]|\{JobStatus\.)"), "the pattern finds constraints that name a constant"
     assert found(r"Job(Status|Universe)\W{0,3} ?[=!]= ?[0-9]") == []
     assert found(r"^[A-Z_]*(UNIVERSE|COMPLETED)\b.* = [0-9]") == []
+
+
+def test_no_other_source_has_a_pattern_of_a_machinetypes_name() -> None:
+    assert found(r"\bMACHINETYPE_NAME\b")
+    assert found(r"\[a-z0-9-\](\+|\{1,64\})") == []

@@ -72,12 +72,12 @@ def rule(root: Path, **options: Any) -> dict[str, Any]:
             {
                 "name": "x-1",
                 "groups": ["vms"],
-                "users": ["a.b@c.org"],
+                "users": ["a.b+c"],
                 "runas": "condor",
                 "nopasswd": False,
                 "commands": ["/bin/a b,c d=e:f", '/bin/z ""'],
             },
-            'a.b@c.org, %vms ALL = (condor) PASSWD: /bin/a b\\,c d\\=e\\:f, /bin/z ""',
+            'a.b+c, %vms ALL = (condor) PASSWD: /bin/a b\\,c d\\=e\\:f, /bin/z ""',
         ),
     ],
 )
