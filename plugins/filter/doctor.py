@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
+
 WIDTH = 118
 COLUMNS = ("NODE", "STEP", "CHECK", "RESULT")
 
@@ -43,8 +45,8 @@ def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(result.get("stdout") or "")
         checks = [
             {
-                "step": str(check["step"]),
-                "check": str(check["check"]),
+                "step": one_line(str(check["step"])),
+                "check": one_line(str(check["check"])),
                 "ok": not check["findings"],
                 "findings": _texts(check["findings"]),
                 # A doctor of an earlier version has none.
@@ -59,13 +61,13 @@ def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _none(host: str, what: str, remedy: str) -> dict[str, Any]:
-    finding = {"what": " ".join(what.split()), "remedy": remedy}
+    finding = {"what": one_line(what), "remedy": remedy}
     check = {"step": "node", "check": "doctor", "ok": False, "findings": [finding], "notes": []}
     return {"host": host, "good": False, "checks": [check]}
 
 
 def _texts(items: Any) -> list[dict[str, str]]:
-    return [{key: str(item[key]) for key in ("what", "remedy")} for item in items]
+    return [{key: one_line(str(item[key])) for key in ("what", "remedy")} for item in items]
 
 
 def _rows(host: str, node: Mapping[str, Any], everything: bool) -> list[tuple[str, str, str, str]]:

@@ -67,6 +67,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 # Keys of a pipe that are about the pipe itself.
@@ -116,10 +117,12 @@ def _offered(prefix: str, pipe: object, cache: Path) -> dict[str, dict[str, Any]
             words += ["--last-good-seconds", str(pipe["last_good_seconds"])]
         answer = _condor_vac(words)
     if answer.returncode != 0:
-        raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {' '.join(answer.stderr.split())}")
+        raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {one_line(answer.stderr)}")
     shown = json.loads(answer.stdout)
     if shown["problem"]:
-        display.warning(f"vacuum_pipes.{prefix}: a copy of {shown['age']:.0f} s ago serves: {shown['problem']}")
+        display.warning(
+            f"vacuum_pipes.{prefix}: a copy of {shown['age']:.0f} s ago serves: {one_line(shown['problem'])}"
+        )
     for note in shown["notes"]:
         display.vv(f"vacuum_pipes.{prefix}: {note}")
     offered: dict[str, dict[str, Any]] = shown["machinetypes"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ToolMissing
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
 
 # Ansible's login shell often lacks the sbin directories, where exportfs, sysctl and visudo live.
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -34,8 +35,7 @@ class Result:
 
     def complaint(self) -> str:
         """The tool's own last words in one line: stderr, else stdout, else its exit code."""
-        text = " ".join((self.stderr.strip() or self.stdout.strip()).split())
-        return text or f"exit code {self.rc}"
+        return one_line(self.stderr) or one_line(self.stdout) or f"exit code {self.rc}"
 
 
 class Command:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
 
 
 class ModuleError(Exception):
@@ -25,7 +26,7 @@ class ModuleError(Exception):
     def result(self) -> dict[str, Any]:
         """The arguments of ``fail_json``: ``msg`` is the message and the remedy in one line."""
         text = self.message if not self.remedy else f"{self.message}: {self.remedy}"
-        return {**self.facts, "msg": " ".join(text.split()), "remedy": self.remedy}
+        return {**self.facts, "msg": one_line(text), "remedy": self.remedy}
 
 
 class ToolMissing(ModuleError):

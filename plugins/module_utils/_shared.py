@@ -54,3 +54,22 @@ MACHINETYPE_NAME_REMEDY = "must be 1 to 64 lower-case letters, digits and -"
 # Capitals, a . or a + inside, and more than useradd's 32 characters come from directories such as LDAP.
 USER_NAME = r"[0-9]{0,31}[A-Za-z_][A-Za-z0-9_.+-]{0,63}"
 USER_NAME_REMEDY = "must be a user name: letters, digits and _ . + -, not digits alone, and without @DOMAIN"
+
+
+def printable(text: str) -> str:
+    """The text with U+FFFD for each character that is not printable, such as one that would change a terminal's state.
+
+    For what a guest, a job's user or another program wrote, before it goes into a log, an ad or onto a terminal.
+    """
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def one_line(text: str, limit: int | None = None, *, end: bool = False) -> str:
+    """Such a text as one printable line: white space and line ends as one blank.
+
+    Of more than ``limit`` characters the beginning is left, or the ``end``; "…" is where it was cut.
+    """
+    line = printable(" ".join(text.split()))
+    if limit is None or len(line) <= limit:
+        return line
+    return f"…{line[len(line) - limit + 1 :]}" if end else f"{line[: limit - 1]}…"

@@ -11,10 +11,12 @@ import os
 from collections.abc import Mapping, Sequence
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import one_line
 
 # The directories of administrators' tools, which a user's PATH lacks on Debian.
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-_SHOWN = 300
+# What a message shows of a program's output, in characters.
+SHOWN = 300
 
 
 class ToolError(VacError):
@@ -54,7 +56,8 @@ def run(
     except OSError as error:
         raise ToolError(f"{name}: cannot be run: {error.strerror}", None) from error
     if done.returncode != 0:
-        said = one_line(done.stderr or done.stdout)
+        output = (done.stderr or done.stdout).decode("utf-8", "replace")
+        said = one_line(output, SHOWN, end=True) or "it said nothing"
         raise ToolError(f"{name}: exit code {done.returncode}: {said}", done.returncode)
     return done.stdout.decode("utf-8", "replace")
 
@@ -66,9 +69,3 @@ def find(name: str) -> str | None:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
     return None
-
-
-def one_line(output: bytes) -> str:
-    """The end of a program's output on one printable line, for a message."""
-    text = " ".join(output.decode("utf-8", "replace").split())
-    return "".join(char if char.isprintable() else "?" for char in text)[-_SHOWN:] or "it said nothing"

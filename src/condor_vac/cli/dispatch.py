@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from condor_vac import __version__
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import one_line
 
 COMMANDS = {
     "factory": ("condor_vac.cli.factory", "run the factory of one machinetype (the scheduler-universe job)"),
@@ -60,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         return int(module.run(args))
     except UsageError as error:
-        print(f"condor_vac {args.command}: {error}", file=sys.stderr)
+        print(f"condor_vac {args.command}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except VacError as error:
-        print(f"condor_vac {args.command}: {error}", file=sys.stderr)
+        print(f"condor_vac {args.command}: {one_line(str(error))}", file=sys.stderr)
         return 1

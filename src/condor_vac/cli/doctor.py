@@ -18,6 +18,7 @@ import textwrap
 from typing import Any
 
 from condor_vac.base.errors import UsageError
+from condor_vac.base.shared import one_line
 from condor_vac.worker.checks.node import Check, Node
 from condor_vac.worker.checks.table import CHECKS
 
@@ -51,7 +52,7 @@ def examine(node: Node, checks: list[Check]) -> dict[str, Any]:
     for check in checks:
         texts: dict[bool, list[dict[str, str]]] = {False: [], True: []}
         for item in check.findings(node):
-            texts[item.note].append({"what": line(item.what), "remedy": line(item.remedy)})
+            texts[item.note].append({"what": one_line(item.what, _SHOWN), "remedy": one_line(item.remedy, _SHOWN)})
         findings, notes = texts[False], texts[True]
         entry = {"step": check.step, "check": check.name, "ok": not findings, "findings": findings, "notes": notes}
         entries.append(entry)
@@ -74,9 +75,3 @@ def table(report: dict[str, Any]) -> list[str]:
         lines += textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     wrong = sum(1 for entry in report["checks"] if not entry["ok"])
     return [*lines, "", f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding"]
-
-
-def line(text: str) -> str:
-    """A text that others may have written, as one printable line."""
-    flat = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
-    return flat if len(flat) <= _SHOWN else flat[:_SHOWN] + "…"

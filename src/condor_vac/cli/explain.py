@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from condor_vac.base.findings import Finding
-from condor_vac.base.shared import JobStatus
+from condor_vac.base.shared import JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import vm_jobs
@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
         print()
     else:
         for finding in found.findings:
-            print(f"! {finding.what}\n  -> {finding.remedy}")
+            print(f"! {one_line(finding.what)}\n  -> {one_line(finding.remedy)}")
         for note in found.notes:
-            print(f"- {note}")
+            print(f"- {one_line(note)}")
     return 1 if found.findings else 0
 
 
@@ -227,4 +227,4 @@ def _rejections(view: survey.View, waiting: Sequence[vm_jobs.Job]) -> Iterator[s
 
 
 def _line(text: object) -> str:
-    return outcome.safe_text(str(text).encode()) or "no reason given"
+    return one_line(str(text), outcome.TEXT_LIMIT) or "no reason given"

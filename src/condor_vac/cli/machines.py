@@ -18,7 +18,7 @@ import argparse
 import sys
 from typing import Any
 
-from condor_vac.base.shared import STATUS_WORDS, JobStatus
+from condor_vac.base.shared import STATUS_WORDS, JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import vm_jobs
@@ -52,7 +52,7 @@ def _report(args: argparse.Namespace, pool: Pool) -> int:
         _print(machines)
     for view in views:
         for problem in view.problems:
-            print(f"{view.name}: {problem}", file=sys.stderr)
+            print(f"{view.name}: {one_line(problem)}", file=sys.stderr)
     return 1 if any(view.problems for view in views) else 0
 
 
@@ -84,7 +84,7 @@ def describe(view: survey.View, job: vm_jobs.Job, now: float) -> dict[str, Any]:
 
 
 def _line(value: object) -> str | None:
-    return None if value is None else outcome.safe_text(str(value).encode())
+    return None if value is None else one_line(str(value), outcome.TEXT_LIMIT)
 
 
 def _print(machines: list[dict[str, Any]]) -> None:

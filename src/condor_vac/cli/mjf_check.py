@@ -17,6 +17,7 @@ from dataclasses import asdict
 
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import one_line
 from condor_vac.model import machine_job_features as mjf
 from condor_vac.model.machine_job_features import Finding
 
@@ -83,7 +84,8 @@ def _print(places: dict[str, str], findings: list[Finding], *, as_json: bool) ->
         print(json.dumps(result))
         return
     for finding in findings:
-        print(f"{finding.severity:8}{finding.where}/{finding.key}: {finding.message}")
+        text = one_line(f"{finding.where}/{finding.key}: {finding.message}")
+        print(f"{finding.severity:8}{text}")
     checked = ", ".join(f"{where} at {base}" for where, base in places.items())
     print(f"{counts[mjf.ERROR]} errors, {counts[mjf.WARNING]} warnings in {checked}")
 

@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from typing import Any
 
-from condor_vac.base.shared import JobStatus
+from condor_vac.base.shared import JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import vm_jobs
@@ -84,7 +84,7 @@ def _print(report: dict[str, dict[str, Any]]) -> None:
     for name, entry in report.items():
         last = entry["last"]
         for line in [*(last["reasons"] or [] if last else []), *entry["problems"]]:
-            print(f"{name}: {line}")
+            print(f"{name}: {one_line(line)}")
     if not report:
         print("no machinetype: neither a file nor a job")
 

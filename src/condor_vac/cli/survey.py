@@ -127,7 +127,9 @@ def survey(args: argparse.Namespace, pool: Pool, only: str | None = None) -> lis
     files = {os.path.basename(path)[: -len(".json")]: path for path in _files(args.machinetypes)}
     ads = pool.jobs(_constraint(only), PROJECTION)
     factories = scheduler_job.jobs(pool, only)
-    names = {*files, *(str(ad.get("VacMachinetype")) for ad in ads), *(job.name for job in factories)}
+    seen = {*(str(ad.get("VacMachinetype")) for ad in ads), *(job.name for job in factories)}
+    # A job's ad is its user's: what cannot be a machinetype's name is not one.
+    names = {*files, *(name for name in seen if re.fullmatch(MACHINETYPE_NAME, name))}
     if only is not None and only not in names:
         raise UsageError(f"{only}: no such machinetype in {args.machinetypes} or in the queue")
     chosen = sorted(names) if only is None else [only]

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Union
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import printable
 
 if TYPE_CHECKING:
     import socket
@@ -55,7 +56,7 @@ def literal(value: Value) -> str:
         return str(value)
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else "undefined"
-    return '"' + "".join(_cut([_safe(char) for char in value])) + '"'
+    return '"' + "".join(_cut([_safe(char) for char in printable(value)])) + '"'
 
 
 def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: float) -> None:
@@ -146,9 +147,7 @@ def _word(text: str) -> str:
 def _safe(char: str) -> str:
     if char == "\\":
         return "/"
-    if char == '"':
-        return '\\"'
-    return char if char.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    return '\\"' if char == '"' else char
 
 
 def _cut(pieces: list[str]) -> list[str]:

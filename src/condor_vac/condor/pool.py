@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from condor_vac.base.errors import VacError
-from condor_vac.base.shared import JobStatus
+from condor_vac.base.shared import JobStatus, one_line
 
 DEFAULT_CONFIG = "/etc/condor/condor_config"
 BINDINGS = (("htcondor2", "classad2"), ("htcondor", "classad"))
@@ -214,4 +214,4 @@ def _bindings(wanted: str | None) -> tuple[Any, Any]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return one_line(str(error), 300) or type(error).__name__

@@ -25,6 +25,7 @@ import stat
 from typing import NamedTuple
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import one_line
 
 MESSAGE_NAME = "shutdown_message"
 READ_LIMIT = 4096
@@ -67,16 +68,14 @@ def parse(message: bytes | None, runtime: float, fizzle_seconds: float) -> Outco
     found = re.match(_CODE, first)
     if found is None:
         fizzled = not runtime >= fizzle_seconds
-        return Outcome(None, safe_text(first), fizzled, "fizzle" if fizzled else "none")
+        return Outcome(None, _line(first), fizzled, "fizzle" if fizzled else "none")
     code = int(found[1])
-    text = safe_text(first[found.end() :])
+    text = _line(first[found.end() :])
     return Outcome(code, text, code >= FIRST_ABORT_CODE, _KINDS.get(code // 100, "agent"))
 
 
-def safe_text(raw: bytes) -> str:
-    """One line that may go into a log, an ad or a terminal: UTF-8, and what cannot be printed as U+FFFD."""
-    decoded = raw[: 4 * TEXT_LIMIT].decode("utf-8", "replace").strip()
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in decoded)[:TEXT_LIMIT]
+def _line(raw: bytes) -> str:
+    return one_line(raw.decode("utf-8", "replace"), TEXT_LIMIT)
 
 
 def read_message(directory: str | int, name: str = MESSAGE_NAME) -> bytes | None:

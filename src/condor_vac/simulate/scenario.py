@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from condor_vac.base.errors import UsageError
+from condor_vac.base.shared import one_line
 from condor_vac.model.machinetype_keys import BY_NAME, CHECKS, POLICY, with_defaults
 from condor_vac.policy.observation import Limits
 
@@ -298,5 +299,5 @@ def load(path: str) -> Scenario:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot read: {error}") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{path}: is not YAML: {one_line(str(error))}") from error
     return from_mapping(data, path)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from condor_vac.base.errors import UsageError
-from condor_vac.base.shared import MACHINETYPE_NAME
+from condor_vac.base.shared import MACHINETYPE_NAME, one_line
 from condor_vac.vac import options as vac_options
 
 # Where Vac keeps what its configuration names by relative paths.
@@ -65,7 +65,7 @@ def carry(
         try:
             parser.read_string(text, path)
         except configparser.Error as error:
-            raise UsageError(f"{path}: not Vac's configuration: {' '.join(str(error).split())[:200]}") from error
+            raise UsageError(f"{path}: not Vac's configuration: {one_line(str(error), 200)}") from error
     settings = _settings(parser)
     _note_settings(settings, note)
     for section in parser.sections():
@@ -170,7 +170,7 @@ def _note_settings(settings: Mapping[str, str], note: Note) -> None:
         if key in known or key.startswith((vac_options.OPTION, vac_options.FILE, _FEATURE)):
             continue
         words = _ELSEWHERE.get(key, "no such option is known")
-        shown = " ".join(value.split())[:200]
+        shown = one_line(value, 200)
         note("", f"{key}: {words.replace('{default}', str(vac_options.DEFAULT_MB_PER_PROCESSOR)).replace('{}', shown)}")
     if settings.get("disk_gb_per_processor") == "0":
         note("", "disk_gb_per_processor: 0 is Vac's word for no logical volume; the default sizes of disks hold here")

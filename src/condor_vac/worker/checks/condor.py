@@ -9,6 +9,7 @@ from typing import Any
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
+from condor_vac.base.shared import one_line
 from condor_vac.worker import startd
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 
@@ -119,7 +120,7 @@ def _last_words(node: Node) -> str:
     """The last line of the StartLog about the VM universe."""
     path = node.knobs.get("startd_log", "")
     lines = [line for line in node.text(path).splitlines() if "VMType" in line or "vmgahp" in line.lower()]
-    return tools.one_line(lines[-1].encode()) if lines else "it has not said why; see its StartLog"
+    return one_line(lines[-1], tools.SHOWN, end=True) if lines else "it has not said why; see its StartLog"
 
 
 def pool(node: Node) -> list[Finding]:

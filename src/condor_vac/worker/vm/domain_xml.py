@@ -15,6 +15,7 @@ import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import one_line
 from condor_vac.worker import kvm_device
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.settings import Settings
@@ -94,8 +95,7 @@ def refusal(reason: str) -> str:
     root = ET.Element("domain", {"type": "kvm"})
     _text(root, "name", "condor_vac-refused")
     _text(root, "memory", "1", unit="MiB")
-    text = "".join(char if char.isprintable() else "?" for char in reason)[:300]
-    _text(ET.SubElement(root, "os"), "type", f"condor_vac: {text}")
+    _text(ET.SubElement(root, "os"), "type", f"condor_vac: {one_line(reason, 300)}")
     return ET.tostring(root, encoding="unicode")
 
 

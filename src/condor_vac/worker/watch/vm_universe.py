@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from condor_vac.base import atomic, tools
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import one_line
 from condor_vac.condor import chirp
 from condor_vac.worker import kvm_device, startd
 from condor_vac.worker.settings import Settings
@@ -53,7 +54,7 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
             log(f"the startd offers no VMs now: KVM does not work: {trouble.what}; {trouble.remedy}")
     elif not offered:
         startd.change_ad("HasVM = true")
-        log(f"the startd offered no VMs ({tools.one_line(str(reason).encode())}); it does again")
+        log(f"the startd offered no VMs ({one_line(str(reason), tools.SHOWN)}); it does again")
 
 
 def _due(path: str) -> bool:

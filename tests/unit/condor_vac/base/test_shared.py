@@ -12,10 +12,12 @@ from typing import cast
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
+from hypothesis import given
+from hypothesis import strategies as st
 
 from condor_vac.base import fields
 from condor_vac.base.errors import VacError
-from condor_vac.base.shared import STATUS_WORDS, JobStatus
+from condor_vac.base.shared import STATUS_WORDS, JobStatus, one_line
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import scheduler_job
 from condor_vac.model.machinetype_keys import CHECKS
@@ -88,6 +90,47 @@ def test_a_machinetypes_name_is_one_everywhere_or_nowhere(name: str, good: bool)
         assert not good
     else:
         assert good
+
+
+HOSTILE = ["\x1b[2J", "\x9b31m", "\x00", "\x07", "\u202e", "\ud800", "\u200b", "\ue000"]
+
+
+@pytest.mark.parametrize("character", HOSTILE)
+def test_what_is_not_printable_is_shown_as_one_character(character: str) -> None:
+    assert one_line(f"a{character}b") == f"a\ufffd{character[1:]}b"
+    assert one_line("a ä\u4e2d b") == "a ä\u4e2d b", "what is printable stays"
+
+
+@given(st.text(), st.integers(1, 40), st.booleans())
+def test_whatever_the_text_it_is_one_printable_line(text: str, limit: int, end: bool) -> None:
+    line = one_line(text, limit, end=end)
+    assert line.isprintable()
+    assert len(line) <= limit
+    assert one_line(line, limit, end=end) == line
+    whole = one_line(text)
+    assert whole == line or (whole.endswith(line[1:]) if end else whole.startswith(line[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "end", "line"),
+    [
+        (" a\n\tb\r\u2028c ", None, False, "a b c"),
+        ("abcdef", 6, False, "abcdef"),
+        ("abcdef", 5, False, "abcd…"),
+        ("abcdef", 5, True, "…cdef"),
+        ("abcdef", 1, False, "…"),
+        ("abcdef", 1, True, "…"),
+    ],
+)
+def test_one_line(text: str, limit: int | None, end: bool, line: str) -> None:
+    assert one_line(text, limit, end=end) == line
+
+
+def test_no_other_source_makes_a_printable_line_of_a_text() -> None:
+    assert found(r"\bone_line\(")
+    own = "src/condor_vac/base/x509.py:"
+    assert [place for place in found(r"isprintable\(\) .*else|\" \"\.join\(str\(") if not place.startswith(own)] == []
+    assert found(r"\.join\(str\(\w+\)\.split\(\)\)") == []
 
 
 def found(pattern: str) -> list[str]:

@@ -103,6 +103,21 @@ def test_a_healthy_machinetype(site: Site) -> None:
     assert "1 no_work (300)" in said
 
 
+def test_text_of_a_jobs_user_reaches_no_terminal(site: Site) -> None:
+    """What status and explain print of a factory's state file and of job ads was written by other users."""
+    site.keep(State(last={**LAST, "reasons": ["No work\x1b]0;title\x07 for\n600 s."]}))
+    site.pool.ads.append(ad("50.0", VacMachinetype="\x1b[2J\nx"))
+    code, out, err = site.run("status")
+    assert (code, err) == (0, "")
+    assert "gridpp: No work\ufffd]0;title\ufffd for 600 s." in out.splitlines()
+    assert out.replace("\n", "").isprintable()
+    assert len(out.splitlines()) == 3, "heading, gridpp, its reason: the job of another name is no machinetype's"
+    _code, out, _err = site.run("explain", "gridpp")
+    assert out.replace("\n", "").isprintable()
+    _code, out, _err = site.run("machines")
+    assert out.replace("\n", "").isprintable()
+
+
 def test_machines_shows_each_vm(site: Site) -> None:
     site.pool.ads += [
         ad("50.0"),

@@ -93,3 +93,12 @@ def test_what_a_node_says_of_itself_does_not_make_it_good() -> None:
         {"good": True, "checks": [{"step": "a", "check": "b", "ok": True, "findings": [{"what": "w", "remedy": "r"}]}]}
     )
     assert not doctor_report({"node1": {"stdout": lie}})["node1"]["good"]
+
+
+@pytest.mark.parametrize("result", [printed("gone\x1b[2J\nbad  ok"), noted("gone\x1b[2J\nbad  ok")])
+def test_what_a_node_sends_is_printable(result: dict[str, Any]) -> None:
+    """A node's report is what whoever rules the node makes of it, and it reaches the administrator's terminal."""
+    lines = doctor_table(doctor_report({"node1": result, "node2": {"rc": 1, "stderr": "no\x07 python\n\x9b3g"}}))
+    assert all(line.isprintable() for line in lines)
+    assert any("gone\ufffd[2J bad ok" in line for line in lines)
+    assert any("condor_vac doctor does not run: no\ufffd python \ufffd3g" in line for line in lines)
