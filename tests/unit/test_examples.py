@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes as inventory
 
+from condor_vac.base.shared import submit_text
 from condor_vac.factory import submit_description
 from condor_vac.model import user_data
 from condor_vac.model.machinetype import Machinetype
@@ -59,8 +60,7 @@ def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None
         machinetype = Machinetype.from_mapping(document, found)
         assert machinetype.accounting_group is not None, "shares need groups"
         commands = submit_description.describe(machinetype)
-        text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"])
-        submit = htcondor2.Submit(text)
+        submit = htcondor2.Submit(submit_text(commands))
         assert submit["vm_memory"] == str(machinetype.memory_mb)
         assert submit["accounting_group"] == machinetype.accounting_group
 

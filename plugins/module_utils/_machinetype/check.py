@@ -14,7 +14,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, InvalidContent
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import MACHINETYPE_NAME
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import MACHINETYPE_NAME, submit_text
 
 CLI = "/usr/local/bin/condor_vac"
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
@@ -83,9 +83,8 @@ class Checker:
             self.module.warn("submit descriptions are not checked: HTCondor is not installed yet")
             return
         submit = self.command.require("condor_submit", INSTALL)
-        text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue", ""])
         argv = [submit, "-disable", "-dry-run", "/dev/null", "-"]
-        answer = self.command.run(argv, stdin=text, ok=None, cwd="/", timeout=60)
+        answer = self.command.run(argv, stdin=submit_text(commands), ok=None, cwd="/", timeout=60)
         if not answer.ok:
             raise InvalidContent(
                 f"vacuum_machinetypes.{name}: HTCondor refuses its VMs' submit description: {answer.complaint()}",

@@ -13,7 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import JobStatus, Universe
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import JobStatus, Universe, submit_text
 
 # What the diff shows of a job: the submit command, and the attribute that HTCondor makes of it.
 SHOWN = {
@@ -79,9 +79,9 @@ class Queue:
 
     def submit(self, owner: str, commands: dict[str, str]) -> None:
         """Submit one job as its owner."""
-        text = "\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue", ""])
         runuser = self.command.require("runuser", "install util-linux")
-        self.command.run([runuser, "-u", owner, "--", self._find("condor_submit"), "-terse", "-"], stdin=text, cwd="/")
+        argv = [runuser, "-u", owner, "--", self._find("condor_submit"), "-terse", "-"]
+        self.command.run(argv, stdin=submit_text(commands), cwd="/")
 
     def _query(self, constraint: str, attributes: Sequence[str]) -> list[Ad]:
         """The jobs of all users that match."""

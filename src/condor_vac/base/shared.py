@@ -71,3 +71,8 @@ def one_line(text: str, limit: int | None = None, *, end: bool = False) -> str:
     if limit is None or len(line) <= limit:
         return line
     return f"…{line[len(line) - limit + 1 :]}" if end else f"{line[: limit - 1]}…"
+
+
+def submit_text(commands: Mapping[str, str]) -> str:
+    """The submit description of one job, as condor_submit reads it; the commands are checked already."""
+    return "".join(f"{key} = {value}\n" for key, value in commands.items()) + "queue\n"

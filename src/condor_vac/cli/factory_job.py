@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from condor_vac.base.shared import submit_text
 from condor_vac.factory import scheduler_job
 from condor_vac.model import machinetype
 
@@ -23,5 +24,5 @@ def run(args: argparse.Namespace) -> int:
         m = machinetype.load(args.machinetype)
         print(json.dumps({"name": m.name, "owner": m.owner, "commands": commands}, indent=1))
     else:
-        print("\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"]))
+        print(submit_text(commands), end="")
     return 0

@@ -7,6 +7,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from condor_vac.base.shared import submit_text
 from condor_vac.factory import submit_description
 from condor_vac.model import machinetype
 from condor_vac.model.machinetype import Machinetype
@@ -38,4 +39,4 @@ def _print_submit(checked: Sequence[Machinetype], as_json: bool) -> None:
         print(json.dumps(described, indent=1))
         return
     for commands in described.values():
-        print("\n".join([*(f"{key} = {value}" for key, value in commands.items()), "queue"]))
+        print(submit_text(commands), end="")

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from condor_vac.base import fields
 from condor_vac.base.errors import VacError
-from condor_vac.base.shared import STATUS_WORDS, JobStatus, one_line
+from condor_vac.base.shared import STATUS_WORDS, JobStatus, one_line, submit_text
+from condor_vac.condor import submit_parser
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import scheduler_job
 from condor_vac.model.machinetype_keys import CHECKS
@@ -90,6 +91,16 @@ def test_a_machinetypes_name_is_one_everywhere_or_nowhere(name: str, good: bool)
         assert not good
     else:
         assert good
+
+
+def test_submit_text_holds_each_command_once_and_one_queue_at_the_end(tmp_path: Path) -> None:
+    commands = {"universe": "vm", "+VacMachinetype": '"a"', "arguments": "x = y", "vm_memory": "100", "rank": ""}
+    path = tmp_path / "x.sub"
+    path.write_text(submit_text(commands))
+    assert submit_parser.parse(str(path), path.read_text("utf-8")) == commands
+    assert path.read_text("utf-8").splitlines()[-1] == "queue"
+    assert found(r"\bsubmit_text\(")
+    assert found(r"""["']queue["'](, ["']{2})?\]""") == []
 
 
 HOSTILE = ["\x1b[2J", "\x9b31m", "\x00", "\x07", "\u202e", "\ud800", "\u200b", "\ue000"]
