@@ -11,13 +11,12 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import IMAGE_DIRECTORY, MACHINETYPES_DIRECTORY
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
 
 MODULE = "vacuum.htcondor.machinetype"
 FILE_LIMIT = 4 << 20
 VAULT = b"$ANSIBLE_VAULT"
-DIRECTORY = "/etc/condor_vac/machinetypes"
-IMAGE_DIR = "/var/lib/condor_vac/images"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -34,9 +33,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail("payload is filled in by the action plugin: leave it out of the task")
         wanted = arguments.pop("machinetypes", None)
         defaults = arguments.pop("defaults", None) or {}
-        image_dir = arguments.pop("image_dir", None) or IMAGE_DIR
+        image_dir = arguments.pop("image_dir", None) or IMAGE_DIRECTORY
         if wanted is not None:
-            directory = arguments.get("directory") or DIRECTORY
+            directory = arguments.get("directory") or MACHINETYPES_DIRECTORY
             try:
                 payload = {
                     name: {

@@ -44,6 +44,28 @@ STATUS_WORDS: Mapping[int, str] = {
     JobStatus.SUSPENDED: "suspended",
 }
 
+# What the module programs installs: the programs, the directory of their trees, and SHA-256 of each program by path.
+CLI = "/usr/local/bin/condor_vac"
+FACTORY_PROGRAM = "/usr/local/libexec/vac_factory"
+PREPARE_HOOK = "/usr/local/libexec/vac_prepare_hook"
+EXIT_HOOK = "/usr/local/libexec/vac_exit_hook"
+XML_SCRIPT = "/usr/local/libexec/libvirt_cernvm_script"
+LEASE_PROGRAM = "/usr/local/libexec/vac_lease"
+WATCH_PROGRAM = "/usr/local/libexec/vac_watch"
+LIBVIRT_HOOK = "/etc/libvirt/hooks/qemu.d/condor_vac"
+TREES = "/usr/local/lib/condor_vac"
+ENTRY_POINTS_RECORD = f"{TREES}/entry_points.json"
+# The tree in use, a link below TREES, and a tree's own record.
+CURRENT_TREE = "current"
+MANIFEST = "manifest.json"
+
+# What the module node_files wrote: SHA-256 by path.
+FILES_RECORD = "/etc/condor_vac/files.json"
+MACHINETYPES_DIRECTORY = "/etc/condor_vac/machinetypes"
+# Of factories on the access point, each in a directory of its machinetype's name.
+STATE_DIRECTORY = "/var/lib/condor_vac"
+IMAGE_DIRECTORY = "/var/lib/condor_vac/images"
+
 # A machinetype is a part of file names, accounting groups and attributes of ads.
 MACHINETYPE_NAME = r"[a-z0-9-]{1,64}"
 MACHINETYPE_NAME_REMEDY = "must be 1 to 64 lower-case letters, digits and -"

@@ -122,13 +122,12 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Co
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SHOWN, Ad, Queue
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    CLI,
     MACHINETYPE_NAME,
     MACHINETYPE_NAME_REMEDY,
     STATUS_WORDS,
     JobStatus,
 )
-
-CLI = "/usr/local/bin/condor_vac"
 
 
 class Factory:

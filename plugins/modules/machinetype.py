@@ -140,7 +140,13 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.check
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.diff import entries
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import Queue
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import file_set, files
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    IMAGE_DIRECTORY,
+    MACHINETYPE_NAME,
+    MACHINETYPE_NAME_REMEDY,
+    MACHINETYPES_DIRECTORY,
+    STATE_DIRECTORY,
+)
 
 
 class Machinetypes:
@@ -300,9 +306,9 @@ def _unpacked(payload: str) -> dict[str, Any]:
 ARGUMENTS: dict[str, Any] = {
     "machinetypes": {"type": "dict"},
     "defaults": {"type": "dict"},
-    "image_dir": {"type": "path", "default": "/var/lib/condor_vac/images"},
-    "directory": {"type": "path", "default": "/etc/condor_vac/machinetypes"},
-    "state_directory": {"type": "path", "default": "/var/lib/condor_vac"},
+    "image_dir": {"type": "path", "default": IMAGE_DIRECTORY},
+    "directory": {"type": "path", "default": MACHINETYPES_DIRECTORY},
+    "state_directory": {"type": "path", "default": STATE_DIRECTORY},
     "retire": {"type": "list", "elements": "str", "default": []},
     "payload": {"type": "str", "no_log": True},
 }

@@ -123,6 +123,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
 )
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, Validator, remove, write
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.systemd import Systemd
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import FILES_RECORD
 
 UNITS = "/etc/systemd/system/"
 TMPFILES = "/etc/tmpfiles.d/"
@@ -296,7 +297,7 @@ ARGUMENTS: dict[str, Any] = {
     "absent": {"type": "list", "elements": "str", "default": []},
     "validate": {"type": "dict", "default": {}},
     "restart": {"type": "dict", "default": {}},
-    "record": {"type": "path", "default": "/etc/condor_vac/files.json"},
+    "record": {"type": "path", "default": FILES_RECORD},
 }
 
 

@@ -156,11 +156,9 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import entry_points
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.store import Installation, Store
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import Manifest, unpack
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import ENTRY_POINTS_RECORD, LIBVIRT_HOOK, TREES
 
-STORE = "/usr/local/lib/condor_vac"
 PACKAGE = "condor_vac"
-# Beside the trees: SHA-256 of each entry point, by path.
-RECORD = "entry_points.json"
 
 
 class Programs:
@@ -172,7 +170,7 @@ class Programs:
         self.owner = owner
         self.params = module.params
         self.command = Command(module)
-        self.store = Store(self.root + STORE, PACKAGE, self.owner)
+        self.store = Store(self.root + TREES, PACKAGE, self.owner)
         self.changes: list[Change] = []
 
     def run(self) -> dict[str, Any]:
@@ -260,7 +258,7 @@ class Programs:
 
     def _record(self, points: list[entry_points.EntryPoint], interpreter: str) -> None:
         """Leave on the node what each entry point is, for ``condor_vac doctor``; other sets' stay as they are."""
-        path = os.path.join(self.store.root, RECORD)
+        path = self.root + ENTRY_POINTS_RECORD
         known = entry_points.paths()
         table = {name: value for name, value in _read_record(path).items() if name in known}
         for point in points:
@@ -294,7 +292,7 @@ class Programs:
             "pruned": [],
             "changed_entry_points": [change.path[len(self.root) :] for change in changed],
             "libvirt_restart_needed": any(
-                change.path == self.root + entry_points.LIBVIRT_HOOK and not change.before.exists for change in changed
+                change.path == self.root + LIBVIRT_HOOK and not change.before.exists for change in changed
             ),
             "archive_needed": False,
         }

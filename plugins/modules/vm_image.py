@@ -164,8 +164,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CLI
 
-CLI = "/usr/local/bin/condor_vac"
 SHOWN = ("source", "sha256", "size", "signed_by", "version")
 
 

@@ -14,9 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, InvalidContent
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import MACHINETYPE_NAME, submit_text
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CLI, MACHINETYPE_NAME, submit_text
 
-CLI = "/usr/local/bin/condor_vac"
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
 # Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
 NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"

@@ -9,22 +9,30 @@ import stat
 from dataclasses import dataclass
 
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
-
-LIBVIRT_HOOK = "/etc/libvirt/hooks/qemu.d/condor_vac"
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    CLI,
+    EXIT_HOOK,
+    FACTORY_PROGRAM,
+    LEASE_PROGRAM,
+    LIBVIRT_HOOK,
+    PREPARE_HOOK,
+    WATCH_PROGRAM,
+    XML_SCRIPT,
+)
 
 # The job hooks, the XML script, the lease helper and the VM watch are the worker node's; the
 # scheduler-universe job is the access point's; the command line is for both.
 SETS: dict[str, dict[str, str]] = {
     "worker": {
-        "/usr/local/libexec/vac_prepare_hook": "condor_vac.worker.programs.prepare_hook",
-        "/usr/local/libexec/vac_exit_hook": "condor_vac.worker.programs.exit_hook",
-        "/usr/local/libexec/libvirt_cernvm_script": "condor_vac.worker.programs.xml_script",
-        "/usr/local/libexec/vac_lease": "condor_vac.worker.programs.lease_helper",
-        "/usr/local/libexec/vac_watch": "condor_vac.worker.programs.watch",
+        PREPARE_HOOK: "condor_vac.worker.programs.prepare_hook",
+        EXIT_HOOK: "condor_vac.worker.programs.exit_hook",
+        XML_SCRIPT: "condor_vac.worker.programs.xml_script",
+        LEASE_PROGRAM: "condor_vac.worker.programs.lease_helper",
+        WATCH_PROGRAM: "condor_vac.worker.programs.watch",
         LIBVIRT_HOOK: "condor_vac.worker.programs.libvirt_hook",
     },
-    "factory": {"/usr/local/libexec/vac_factory": "condor_vac.cli.factory"},
-    "cli": {"/usr/local/bin/condor_vac": "condor_vac.cli.dispatch"},
+    "factory": {FACTORY_PROGRAM: "condor_vac.cli.factory"},
+    "cli": {CLI: "condor_vac.cli.dispatch"},
 }
 
 # realpath, not the link itself: a program that imports late must not mix two versions after a switch.

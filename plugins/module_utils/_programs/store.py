@@ -28,8 +28,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree imp
     repair_attributes,
     write_files,
 )
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CURRENT_TREE, MANIFEST
 
-MANIFEST = "manifest.json"
 TREE = re.compile(r"^[0-9A-Za-z.+~]+-[0-9a-f]{12}$")
 UNFINISHED = ".new-"
 
@@ -95,7 +95,7 @@ class Store:
         self.root = root
         self.package = package
         self.owner = owner
-        self.current_link = os.path.join(root, "current")
+        self.current_link = os.path.join(root, CURRENT_TREE)
         self.previous_link = os.path.join(root, "previous")
 
     def plan(self, wanted: Installation, *, rollback: bool = False) -> Plan:
@@ -151,7 +151,7 @@ class Store:
         """What is in the store, as the text of a diff; empty if there is no store."""
         if not os.path.isdir(self.root):
             return ""
-        links = [f"{link}: {_target(self._path(link))}" for link in ("current", "previous")]
+        links = [f"{link}: {_target(self._path(link))}" for link in (CURRENT_TREE, "previous")]
         return "\n".join(links + [f"tree: {name}" for name in self._trees()]) + "\n"
 
     def remove(self) -> None:

@@ -21,16 +21,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import MACHINETYPE_NAME, JobStatus, Universe
+from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPES_DIRECTORY, STATE_DIRECTORY, JobStatus, Universe
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import scheduler_job, vm_jobs
 from condor_vac.factory import state as factory_state
 from condor_vac.model import machinetype as machinetypes
-from condor_vac.model.machinetype import STATE_ROOT, Machinetype
+from condor_vac.model.machinetype import Machinetype
 
 # A factory that has missed so many cycles does not run, whatever its job's status says.
 MISSED_CYCLES = 3
-DIRECTORY = "/etc/condor_vac/machinetypes"
 EXTRA = (
     "VacMachinetype",
     "Owner",
@@ -67,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser, description: str | None) -> N
     parser.description = description
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--machinetypes", default=DIRECTORY, metavar="DIR", help="default %(default)s")
-    parser.add_argument("--state", default=STATE_ROOT, metavar="DIR", help="factories' directories (%(default)s)")
+    parser.add_argument("--machinetypes", default=MACHINETYPES_DIRECTORY, metavar="DIR", help="default %(default)s")
+    parser.add_argument("--state", default=STATE_DIRECTORY, metavar="DIR", help="factories' directories (%(default)s)")
     parser.add_argument("--bindings", choices=("htcondor2", "htcondor"), help="which Python bindings to use")
 
 

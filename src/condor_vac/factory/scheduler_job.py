@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from condor_vac.base.errors import VacError
-from condor_vac.base.shared import STATUS_WORDS, Universe
+from condor_vac.base.shared import CURRENT_TREE, FACTORY_PROGRAM, STATUS_WORDS, TREES, Universe
 from condor_vac.condor.pool import DEFAULT_CONFIG, Pool
 from condor_vac.factory import process
 from condor_vac.factory.submit_description import classad_string
 from condor_vac.model import machinetype as machinetypes
 
-EXECUTABLE = "/usr/local/libexec/vac_factory"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PROGRAM = "/usr/local/lib/condor_vac/current"
+PROGRAM = f"{TREES}/{CURRENT_TREE}"
 PROJECTION = ("ClusterId", "ProcId", "JobStatus", "VacFactory", "VacFactoryDigest", "HoldReason", "Owner")
 
 
@@ -41,7 +40,7 @@ class FactoryJob:
 
 def describe(
     machinetype_path: str,
-    executable: str = EXECUTABLE,
+    executable: str = FACTORY_PROGRAM,
     state: str | None = None,
     condor_config: str = DEFAULT_CONFIG,
 ) -> dict[str, str]:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from condor_vac.base import fields as f
 from condor_vac.base import urls
 from condor_vac.base.errors import UsageError
+from condor_vac.base.shared import STATE_DIRECTORY
 from condor_vac.model.machinetype_keys import CHECKS, MANDATORY, with_defaults
 
-STATE_ROOT = "/var/lib/condor_vac"
 TEMPLATE_COPY = "user_data"
 FORMAT_BY_SUFFIX = {".iso": "iso", ".qcow2": "qcow2", ".raw": "raw", ".img": "raw", ".hdd": "raw"}
 
@@ -107,7 +107,7 @@ class Machinetype(NamedTuple):
     @property
     def state_directory(self) -> str:
         """The directory, of the owner, for state, log, lock and the VMs' own directories."""
-        return os.path.join(STATE_ROOT, self.name)
+        return os.path.join(STATE_DIRECTORY, self.name)
 
     def input_files(self) -> dict[str, str]:
         """Key → path on the access point of each file that a VM job carries, besides the machinetype."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from condor_vac.base import fields as f
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import IMAGE_DIRECTORY
 from condor_vac.worker import network
 
 PATH = "/etc/condor_vac/worker.json"
@@ -21,7 +22,7 @@ class Settings(NamedTuple):
     filter: str = "clean-traffic"
     # HTCondor's EXECUTE: sandboxes are below it, and nothing else is ever shared with a VM.
     execute: str = "/var/lib/condor/execute"
-    image_dir: str = "/var/lib/condor_vac/images"
+    image_dir: str = IMAGE_DIRECTORY
     # What all images together may take; 0: what the disk has.
     image_budget_gb: int = 0
     # What follows the host part of a VM's name.

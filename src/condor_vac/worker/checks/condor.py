@@ -9,25 +9,23 @@ from typing import Any
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
-from condor_vac.base.shared import one_line
+from condor_vac.base.shared import EXIT_HOOK, PREPARE_HOOK, XML_SCRIPT, one_line
 from condor_vac.worker import startd
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 
-_LIBEXEC = "/usr/local/libexec"
 # Row 5. How each value must look, and why.
 EXPECTED = {
     "VM_TYPE": ("kvm", "no VM runs without it"),
     "VM_NETWORKING": ("(?i:true)", "VMs need the network"),
     "VM_NETWORKING_TYPE": ("(?i:.*nat.*)", "VMs are on a NAT network"),
     "VM_MAX_NUMBER": ("0", "HTCondor 23 does not give VM_AvailNum back, so it must not bind"),
-    "LIBVIRT_XML_SCRIPT": (f"{_LIBEXEC}/libvirt_cernvm_script", "VMs get their disks and context by it"),
+    "LIBVIRT_XML_SCRIPT": (XML_SCRIPT, "VMs get their disks and context by it"),
     "STARTER_JOB_HOOK_KEYWORD": ("VAC", "a job could choose to run without hooks"),
-    "VAC_HOOK_PREPARE_JOB": (f"{_LIBEXEC}/vac_prepare_hook", "VMs get their lease by it"),
+    "VAC_HOOK_PREPARE_JOB": (PREPARE_HOOK, "VMs get their lease by it"),
     "START": (r"(?is:.*RequiresVac\s*=\?=\s*true.*)", "other jobs than vacuum VMs would start here"),
 }
 # What the startd reads when it starts, and what a reconfig brings: one of each shows which is missing.
 _RUNNING = ("VM_TYPE", "LIBVIRT_XML_SCRIPT", "VAC_HOOK_PREPARE_JOB", "START")
-_EXIT_HOOK = f"{_LIBEXEC}/vac_exit_hook"
 # Since this version a JOB_EXIT hook makes the job run again; libvirt's hook alone sees the end there.
 _WITHOUT_EXIT_HOOK = (25, 4)
 
@@ -40,7 +38,7 @@ def configuration(node: Node) -> list[Finding]:
         if value is None or not re.fullmatch(pattern, value):
             found.append(Finding(f"{name} is {value or 'not set'}: {why}", CONVERGE))
     exit_hook = node.knobs.get("vac_hook_job_exit", "")
-    if version() < _WITHOUT_EXIT_HOOK and exit_hook != _EXIT_HOOK:
+    if version() < _WITHOUT_EXIT_HOOK and exit_hook != EXIT_HOOK:
         found.append(Finding(f"VAC_HOOK_JOB_EXIT is {exit_hook or 'not set'}: shutdown codes get lost", CONVERGE))
     elif version() >= _WITHOUT_EXIT_HOOK and exit_hook:
         found.append(Finding("VAC_HOOK_JOB_EXIT is set: this HTCondor runs each job again with it", CONVERGE))

@@ -12,24 +12,27 @@ from collections.abc import Iterator
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
+from condor_vac.base.shared import (
+    CURRENT_TREE,
+    ENTRY_POINTS_RECORD,
+    FILES_RECORD,
+    LIBVIRT_HOOK,
+    MANIFEST,
+    TREES,
+)
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.checks.node import CONVERGE, SETTINGS, Check, Node, replaceable, unit_findings
 
-STORE = "/usr/local/lib/condor_vac"
-# job_hooks writes it: SHA-256 of each entry point, by path.
-ENTRY_POINTS = f"{STORE}/entry_points.json"
-# The role writes it: SHA-256 of each file that it wrote, by path.
-RECORD = "/etc/condor_vac/files.json"
-LIBVIRT_HOOK = "/etc/libvirt/hooks/qemu.d/condor_vac"
+_CURRENT = f"{TREES}/{CURRENT_TREE}"
 _FILE_LIMIT = 1 << 24
 _SHOWN = 3
 
 
 def entry_points(node: Node) -> list[Finding]:
     """Row 6: each hook and program is in place, is the installed one, and only root can change it."""
-    table = node.table(ENTRY_POINTS)
+    table = node.table(ENTRY_POINTS_RECORD)
     if LIBVIRT_HOOK not in table:
-        return [Finding(f"the worker node's programs are not installed ({ENTRY_POINTS})", CONVERGE)]
+        return [Finding(f"the worker node's programs are not installed ({ENTRY_POINTS_RECORD})", CONVERGE)]
     found = []
     for path, digest in sorted(table.items()):
         why = _wrong_program(node, path, digest)
@@ -54,21 +57,21 @@ def _wrong_program(node: Node, path: str, digest: str) -> str:
 
 def tree(node: Node) -> list[Finding]:
     """The installed tree of programs is what its manifest says, and no file was added or changed."""
-    link = node.path(f"{STORE}/current")
+    link = node.path(_CURRENT)
     if not os.path.isdir(link):
-        return [Finding(f"{STORE}/current leads nowhere: no programs are installed", CONVERGE)]
+        return [Finding(f"{_CURRENT} leads nowhere: no programs are installed", CONVERGE)]
     top = os.path.realpath(link)
-    manifest = node.table(f"{STORE}/current/manifest.json")
+    manifest = node.table(f"{_CURRENT}/{MANIFEST}")
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     if not top.endswith(f"-{digest[:12]}"):
-        return [Finding(f"{top}/manifest.json was changed", CONVERGE)]
+        return [Finding(f"{top}/{MANIFEST} was changed", CONVERGE)]
     wrong = [name for name, expected in manifest.items() if _digest(f"{top}/{name}") != expected]
     unsafe = []
     for path in _walk(top):
         name = os.path.relpath(path, top)
         mode = os.lstat(path).st_mode
         cached = "__pycache__" in name.split("/")
-        if not stat.S_ISDIR(mode) and not cached and name not in manifest and name != "manifest.json":
+        if not stat.S_ISDIR(mode) and not cached and name not in manifest and name != MANIFEST:
             wrong.append(name)
         if not stat.S_ISLNK(mode) and mode & 0o022:
             unsafe.append(name)
@@ -84,7 +87,7 @@ def settings(node: Node) -> list[Finding]:
 
 def files(node: Node) -> list[Finding]:
     """The files that the role wrote (settings, units, HTCondor's fragments) are as it wrote them."""
-    record = node.table(RECORD)
+    record = node.table(FILES_RECORD)
     found = []
     for path, digest in sorted(record.items()):
         real = node.path(path)
@@ -95,7 +98,7 @@ def files(node: Node) -> list[Finding]:
         elif replaceable(real, node.owner):
             found.append(Finding(replaceable(real, node.owner), CONVERGE))
     if SETTINGS not in record:
-        found.append(Finding(f"{RECORD} says nothing of {SETTINGS}", CONVERGE))
+        found.append(Finding(f"{FILES_RECORD} says nothing of {SETTINGS}", CONVERGE))
     return found
 
 

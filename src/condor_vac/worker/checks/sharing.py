@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
+from condor_vac.base.shared import LEASE_PROGRAM
 from condor_vac.image import store as image_store
 from condor_vac.worker import libvirt
 from condor_vac.worker import network as addresses
@@ -19,7 +20,6 @@ from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 from condor_vac.worker.lease import nfs_exports
 from condor_vac.worker.lease.store import Store
 
-LEASE_PROGRAM = "/usr/local/libexec/vac_lease"
 _ANY = {"0.0.0.0", "*", "[::]", "::"}  # noqa: S104 - compared with, never bound to
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from condor_vac.base import tools
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import LEASE_PROGRAM
 from condor_vac.worker.lease.requests import AcquireRequest
 from condor_vac.worker.lease.store import Lease
 
-PROGRAM = "/usr/local/libexec/vac_lease"
 TIMEOUT_SECONDS = 90.0
 _REFUSED = 2
 
@@ -40,7 +40,9 @@ def end(sandbox: str, reason: str) -> None:
 
 def _call(action: str, request: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        answer = tools.run(["sudo", "-n", PROGRAM, action], timeout=TIMEOUT_SECONDS, stdin=json.dumps(request).encode())
+        answer = tools.run(
+            ["sudo", "-n", LEASE_PROGRAM, action], timeout=TIMEOUT_SECONDS, stdin=json.dumps(request).encode()
+        )
     except tools.ToolError as error:
         raise (UsageError if error.status == _REFUSED else VacError)(str(error)) from error
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import entry_points
 from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
 from hypothesis import given
@@ -91,6 +92,19 @@ def test_a_machinetypes_name_is_one_everywhere_or_nowhere(name: str, good: bool)
         assert not good
     else:
         assert good
+
+
+def test_no_other_source_has_a_path_that_is_shared() -> None:
+    assert found(r"\bLIBVIRT_HOOK\b")
+    programs, others = r"/usr/local/(libexec/|bin/condor|lib/condor)", r"/etc/libvirt/hooks|/var/lib/condor_vac"
+    assert found(rf"""["']({programs}|{others}|/etc/condor_vac/(files|machinetypes))""") == []
+
+
+def test_roles_and_playbooks_name_programs_that_are_installed() -> None:
+    texts = [path.read_text("utf-8") for place in ("roles", "playbooks") for path in (ROOT / place).rglob("*.[yj]*")]
+    named = {word for text in texts for word in re.findall(r"/usr/local/(?:libexec|bin)/[a-z_]+", text)}
+    assert named
+    assert named <= entry_points.paths()
 
 
 def test_submit_text_holds_each_command_once_and_one_queue_at_the_end(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import WAITING
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CLI
 from ansible_collections.vacuum.htcondor.plugins.modules import factory
 
 from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
@@ -265,7 +266,7 @@ def test_names_and_exclusive_belong_together(given: dict[str, Any], key: str) ->
     assert result["msg"].startswith(f"{key}: ")
 
 
-@pytest.mark.parametrize("absent", [factory.CLI, PATH])
+@pytest.mark.parametrize("absent", [CLI, PATH])
 def test_check_mode_on_a_node_that_has_nothing_yet_predicts(absent: str) -> None:
     lacking = Plugin(factory, exists=lambda path: path != absent)
     result = run(lacking, {"machinetype": PATH}, check=True)

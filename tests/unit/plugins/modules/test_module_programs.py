@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
-from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import LIBVIRT_HOOK, SETS
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import SETS
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import LIBVIRT_HOOK
 from ansible_collections.vacuum.htcondor.plugins.modules import programs
 
 from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run

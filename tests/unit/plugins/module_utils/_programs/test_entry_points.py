@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import (
-    LIBVIRT_HOOK,
-    SETS,
-    EntryPoint,
-)
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import SETS, EntryPoint
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import LIBVIRT_HOOK
 
 PROBE = "def main():\n    print('ran')\n    return 7\n"
 
