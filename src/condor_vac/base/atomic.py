@@ -1,13 +1,41 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one way condor_vac writes a file that somebody else may read: whole, or not at all."""
+"""The one way condor_vac writes a file that somebody else may read, whole or not at all, and the one way it locks."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
 
 from condor_vac.base.errors import VacError
+
+
+class LockedError(VacError):
+    """Another process holds the lock."""
+
+
+@contextlib.contextmanager
+def locked(path: str, remedy: str, *, dir_fd: int | None = None, wait: bool = True) -> Iterator[int]:
+    """Hold the lock of the file ``path`` (below ``dir_fd`` if that is given), which is made if need be.
+
+    Yields the open file. The kernel drops the lock with its process. A symbolic link is not followed. Raises VacError
+    with the ``remedy`` if the file cannot be opened, LockedError if another process holds it and ``wait`` is false.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags, 0o600, dir_fd=dir_fd)
+    except OSError as error:
+        raise VacError(f"{path}: cannot be opened for its lock: {error.strerror}; {remedy}") from error
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise LockedError(f"{path}: another process holds it") from error
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def write(path: str, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:

@@ -21,7 +21,7 @@ stdout is truncated at every start, so the log is ``factory.log`` in the state d
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import logging
 import logging.handlers
@@ -99,15 +99,14 @@ def _run(path: str, state: str | None, once: bool, bindings: str | None) -> int:
     if not os.path.isdir(directory):
         raise VacError(f"{directory}: no such directory; make it, owned by {m.owner}")
     log = _log(directory)
-    lock = _lock(directory)
-    if lock is None:
-        log.warning("another factory of %s holds %s/lock; standing by", m.name, directory)
-        _sleep(0.0 if once else RESTART_SECONDS)
-        return EXIT_STANDBY
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(atomic.locked(os.path.join(directory, "lock"), "check its owner", wait=False))
+        except atomic.LockedError:
+            log.warning("another factory of %s holds %s/lock; standing by", m.name, directory)
+            _sleep(0.0 if once else RESTART_SECONDS)
+            return EXIT_STANDBY
         return Factory(source, directory, log, Pool(bindings)).run(once)
-    finally:
-        os.close(lock)
 
 
 class Factory:
@@ -224,21 +223,6 @@ def _check_user(m: Machinetype) -> None:
     user = pwd.getpwuid(os.geteuid()).pw_name
     if user != m.owner:
         raise UsageError(f"{m.name}: owner is {m.owner}, but this is {user}; run the factory as {m.owner}")
-
-
-def _lock(directory: str) -> int | None:
-    """A lock that the kernel drops with the process, as an open file; None if another process has it."""
-    path = os.path.join(directory, "lock")
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise VacError(f"{path}: cannot open: {error.strerror}; check its owner") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
 
 
 def _log(directory: str) -> logging.Logger:

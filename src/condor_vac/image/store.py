@@ -10,7 +10,6 @@ neither the present one nor named by a VM's lease is removed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -28,6 +27,7 @@ MODE = 0o644
 _NAME = r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,99}"
 _VERSION = r"[0-9a-f]{16}-[A-Za-z0-9._+@=-]{1,100}"
 _RECORD_LIMIT = 1 << 16
+_ROOT = "be root, and give a directory for images"
 
 
 class Record(NamedTuple):
@@ -97,15 +97,11 @@ class Store:
             os.makedirs(self.versions_directory, mode=0o755, exist_ok=True)
             for made in (self.directory, self.versions_directory):
                 os.chmod(made, 0o755)  # noqa: S103  VMs run as the jobs' users, whatever root's umask is
-            fd = os.open(os.path.join(self.versions_directory, ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise VacError(f"{self.directory}: {error.strerror}; be root, and give a directory for images") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            raise VacError(f"{self.directory}: {error.strerror}; {_ROOT}") from error
+        with atomic.locked(os.path.join(self.versions_directory, ".lock"), _ROOT):
             self._remove([name for name in os.listdir(self.versions_directory) if name.endswith(".part")])
             yield
-        finally:
-            os.close(fd)
 
     def names(self) -> list[str]:
         """The images that are kept, sorted."""

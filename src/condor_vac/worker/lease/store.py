@@ -8,7 +8,6 @@ and vac_watch learn from it what the VM was granted, and a reboot, which ends ev
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -28,6 +27,7 @@ _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # HTCondor's name of a VM: USER_CLUSTER.PROC, the user with @ as _.
 DOMAIN_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
 _FILE_LIMIT = 1 << 16
+_ROOT = "only root changes leases"
 
 
 class Export(NamedTuple):
@@ -147,18 +147,14 @@ class Store:
         self.directory = f"{run_directory}/leases"
 
     @contextlib.contextmanager
-    def lock(self, *, wait: bool = True) -> Iterator[None]:
-        """Hold the node's one lease lock (root). Raises VacError when it cannot be had."""
+    def lock(self) -> Iterator[None]:
+        """Hold the node's one lease lock (root), waiting for it. Raises VacError."""
         try:
             os.makedirs(self.directory, mode=0o755, exist_ok=True)
-            fd = os.open(f"{self.run_directory}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise VacError(f"{self.run_directory}: {error.strerror}; only root changes leases") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            raise VacError(f"{self.run_directory}: {error.strerror}; {_ROOT}") from error
+        with atomic.locked(f"{self.run_directory}/lock", _ROOT):
             yield
-        finally:
-            os.close(fd)
 
     def all(self) -> list[Lease]:
         """Every lease, oldest first. Raises VacError for a file that is none."""

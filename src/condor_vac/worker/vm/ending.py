@@ -9,12 +9,11 @@ user; if the ad could not be told, the claim is given back and the next caller t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 
-from condor_vac.base.errors import VacError
+from condor_vac.base import atomic
 from condor_vac.condor import chirp
 from condor_vac.model import outcome, outcome_record
 from condor_vac.worker import privileges, sandbox
@@ -105,19 +104,11 @@ def _claimed(fd: int) -> Iterator[bool]:
     The lock dies with its process, and only finished work is marked: who is killed half-way, or fails, leaves
     the whole to the next caller.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        claim = os.open(CLAIM, flags, 0o600, dir_fd=fd)
-    except OSError as error:
-        raise VacError(f"{CLAIM}: cannot be made in the sandbox: {error.strerror}") from error
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX)
+    with atomic.locked(CLAIM, "look at the job's sandbox", dir_fd=fd) as claim:
         done = os.read(claim, len(_DONE)) == _DONE
         yield not done
         if not done:
             os.pwrite(claim, _DONE, 0)
-    finally:
-        os.close(claim)
 
 
 def _message(fd: int) -> bytes | None:

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import stat
+import time
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -95,3 +100,61 @@ def test_reads_only_regular_files_and_never_waits(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(VacError, match=f"{path}: cannot read"):
             atomic.read(str(path), 10)
+
+
+def hold(path: str, ready: Path) -> None:
+    """Hold a lock until killed."""
+    with atomic.locked(path, "no remedy"):
+        ready.touch()
+        signal.pause()
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[BaseProcess]:
+    """Another process that holds the lock ``lock``."""
+    process = multiprocessing.get_context("fork").Process(
+        target=hold, args=(str(tmp_path / "lock"), tmp_path / "ready")
+    )
+    process.start()
+    while not (tmp_path / "ready").exists():
+        assert process.is_alive()
+        time.sleep(0.01)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_a_lock_is_one_processs_until_that_ends(tmp_path: Path, holder: BaseProcess) -> None:
+    path = str(tmp_path / "lock")
+    with (
+        pytest.raises(atomic.LockedError, match="lock: another process holds it"),
+        atomic.locked(path, "x", wait=False),
+    ):
+        pytest.fail("two processes have the lock")
+    holder.kill()
+    with atomic.locked(path, "x") as fd:
+        assert os.fstat(fd).st_ino == os.stat(path).st_ino
+    with atomic.locked(path, "x", wait=False):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_a_lock_is_let_go_when_its_work_fails_and_the_error_stays_what_it_was(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+    with pytest.raises(BlockingIOError), atomic.locked(path, "x"):
+        raise BlockingIOError("of the work, not of the lock")
+    with atomic.locked(path, "x", wait=False):
+        pass
+
+
+def test_a_lock_below_a_directory_follows_no_link_and_names_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        refused = pytest.raises(VacError, match=r"^link: cannot be opened for its lock: .*; look at it$")
+        with refused, atomic.locked("link", "look at it", dir_fd=fd):
+            pytest.fail("the link was followed")
+        with atomic.locked("own", "look at it", dir_fd=fd):
+            pass
+    finally:
+        os.close(fd)
+    assert sorted(os.listdir(tmp_path)) == ["link", "own"]
