@@ -12,7 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m tests.shared_file"
 # What is written once → its copy.
-COPIES = {"src/condor_vac/base/shared.py": "plugins/module_utils/_shared.py"}
+COPIES = {
+    "src/condor_vac/base/shared.py": "plugins/module_utils/_shared.py",
+    "src/condor_vac/base/table.py": "plugins/plugin_utils/table.py",
+}
 LICENSE = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
 HEADER = """\
 {license}# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import table
 
-WIDTH = 118
 COLUMNS = ("NODE", "STEP", "CHECK", "RESULT")
 
 
@@ -28,13 +27,8 @@ def doctor_table(report: Mapping[str, Mapping[str, Any]], *, everything: bool = 
     rows = [COLUMNS]
     for host, node in report.items():
         rows += _rows(host, node, everything)
-    widths = [max(len(row[column]) for row in rows) + 2 for column in range(3)]
-    lines = []
-    for row in rows:
-        head = "".join(f"{text:<{width}}" for text, width in zip(row, widths))
-        lines += textwrap.wrap(row[3], WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     wrong = sum(1 for node in report.values() if not node["good"])
-    return [*lines, f"{len(report)} nodes, {wrong} with a finding"]
+    return [*table.wrapped(rows), f"{len(report)} nodes, {wrong} with a finding"]
 
 
 def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:

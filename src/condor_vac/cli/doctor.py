@@ -14,15 +14,14 @@ import json
 import os
 import socket
 import sys
-import textwrap
 from typing import Any
 
+from condor_vac.base import table as tables
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import one_line
 from condor_vac.worker.checks.node import Check, Node
 from condor_vac.worker.checks.table import CHECKS
 
-_WIDTH = 118
 _SHOWN = 500
 
 
@@ -68,10 +67,5 @@ def table(report: dict[str, Any]) -> list[str]:
         texts += [f"note: {item['what']}" for item in entry["notes"]]
         rows.append((entry["step"], entry["check"], texts[0]))
         rows += [("", "", text) for text in texts[1:]]
-    first, second = (max(len(row[column]) for row in rows) + 2 for column in (0, 1))
-    lines = []
-    for step, name, text in rows:
-        head = f"{step:<{first}}{name:<{second}}"
-        lines += textwrap.wrap(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
     wrong = sum(1 for entry in report["checks"] if not entry["ok"])
-    return [*lines, "", f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding"]
+    return [*tables.wrapped(rows), "", f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding"]

@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 from condor_vac.base import urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.x509 import GRID_CA
+from condor_vac.cli.progress import ProgressLine
 from condor_vac.image import fetch as image_fetch
 from condor_vac.image import signature
 from condor_vac.image.fetch import Bounds, Outcome, Wanted
@@ -26,6 +26,7 @@ from condor_vac.worker import settings as settings_module
 from condor_vac.worker.lease import store as lease_store
 
 _GIB = 1 << 30
+_MIB = 1 << 20
 _CHUNK = 1 << 20
 
 
@@ -87,30 +88,6 @@ def users() -> dict[str, list[str]]:
     return found
 
 
-class ProgressLine:
-    """Says on stderr how far a fetch is: on a terminal one line that changes, else a line now and then."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._terminal = sys.stderr.isatty()
-        self._last = time.monotonic()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        """Show it, at most every few seconds."""
-        now = time.monotonic()
-        if now - self._last < (1.0 if self._terminal else 10.0):
-            return
-        self._last = now
-        of = "" if total is None else f" of {total / (1 << 20):.0f} ({100 * done // max(total, 1)} %)"
-        text = f"{self._name}: {done / (1 << 20):.0f}{of} MiB"
-        print(f"\r{text}\x1b[K" if self._terminal else text, end="" if self._terminal else "\n", file=sys.stderr)
-
-    def end(self) -> None:
-        """Leave the line as it is found."""
-        if self._terminal:
-            print("\r\x1b[K", end="", file=sys.stderr)
-
-
 def _store(args: argparse.Namespace) -> Store:
     return Store(args.directory or settings_module.load().image_dir)
 
@@ -138,9 +115,14 @@ def _put(args: argparse.Namespace) -> int:
 
 
 def _ensure(store: Store, wanted: Wanted, bounds: Bounds, *, apply: bool) -> Outcome:
-    line = ProgressLine(wanted.name)
+    line = ProgressLine()
+
+    def progress(done: int, total: int | None) -> None:
+        of = "" if total is None else f" of {total / _MIB:.0f} ({100 * done // max(total, 1)} %)"
+        line.show(f"{wanted.name}: {done / _MIB:.0f}{of} MiB")
+
     try:
-        return image_fetch.ensure(store, wanted, users(), bounds, apply=apply, progress=line)
+        return image_fetch.ensure(store, wanted, users(), bounds, apply=apply, progress=progress)
     finally:
         line.end()
 

@@ -18,6 +18,7 @@ import argparse
 import sys
 from typing import Any
 
+from condor_vac.base import table
 from condor_vac.base.shared import STATUS_WORDS, JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
@@ -88,10 +89,7 @@ def _line(value: object) -> str | None:
 
 
 def _print(machines: list[dict[str, Any]]) -> None:
-    rows = [_COLUMNS, *(_row(entry) for entry in machines)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        print("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip())
+    print("\n".join(table.columns([_COLUMNS, *(_row(entry) for entry in machines)])))
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -11,18 +11,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from condor_vac.base import table as tables
 from condor_vac.base.errors import UsageError
+from condor_vac.cli.progress import ProgressLine
 from condor_vac.simulate import plot
 from condor_vac.simulate.play import OURS, POLICIES, compare
 from condor_vac.simulate.scenario import Scenario, load
 
-PATIENCE_SECONDS = 3.0
-_CLEAR = "\r\033[K"
 _COLUMNS = ("POLICY", "NET", "WORK", "WASTED", "TO 90 %", "STARTS", "WASTED STARTS", "PEAK", "IDLE", "CAPS", "KILLED")
 
 
@@ -75,37 +74,16 @@ def _broken(result: Mapping[str, Any]) -> bool:
 
 
 def _play(scenario: Scenario, policies: Sequence[str]) -> dict[str, Any]:
-    progress = Progress(scenario)
+    line = ProgressLine()
+
+    def progress(policy: str, now: float) -> None:
+        share = 100 * now / scenario.duration
+        line.show(f"{scenario.name}: {policy}: {share:.0f} % of {scenario.duration:.0f} s")
+
     try:
         return compare(scenario, policies, progress=progress)
     finally:
-        progress.done()
-
-
-class Progress:
-    """A line on stderr while a run takes longer than `PATIENCE_SECONDS`: rewritten on a terminal, else now and then."""
-
-    def __init__(self, scenario: Scenario, clock: Callable[[], float] = time.monotonic) -> None:
-        self.scenario, self.clock = scenario, clock
-        self.terminal = sys.stderr.isatty()
-        self.every = 0.5 if self.terminal else 10.0
-        self.next = clock() + PATIENCE_SECONDS
-        self.shown = False
-
-    def __call__(self, policy: str, now: float) -> None:
-        """``policy`` has come to ``now`` (virtual seconds)."""
-        if self.clock() < self.next:
-            return
-        self.next, self.shown = self.clock() + self.every, True
-        share = 100 * now / self.scenario.duration
-        line = f"{self.scenario.name}: {policy}: {share:.0f} % of {self.scenario.duration:.0f} s"
-        before, after = (_CLEAR, "") if self.terminal else ("", "\n")
-        print(f"{before}{line}", end=after, file=sys.stderr, flush=True)
-
-    def done(self) -> None:
-        """Clear the line."""
-        if self.shown and self.terminal:
-            print(_CLEAR, end="", file=sys.stderr, flush=True)
+        line.end()
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -115,14 +93,7 @@ def table(result: Mapping[str, Any]) -> str:
         rows.append(_row(policy, found))
         if len(found["per_machinetype"]) > 1:
             rows.extend(_row(f"  {name}", figures) for name, figures in found["per_machinetype"].items())
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [_line(row, widths) for row in rows]
-    return "\n".join([result["scenario"], *lines])
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    name, *figures = row
-    return "  ".join([name.ljust(widths[0]), *(word.rjust(width) for word, width in zip(figures, widths[1:]))])
+    return "\n".join([result["scenario"], *tables.columns(rows, figures=True)])
 
 
 def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:

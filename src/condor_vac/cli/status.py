@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from condor_vac.base import table
 from condor_vac.base.shared import JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
@@ -77,10 +78,7 @@ def _code(job: vm_jobs.Job) -> str:
 
 
 def _print(report: dict[str, dict[str, Any]]) -> None:
-    rows = [_COLUMNS, *(_row(name, entry) for name, entry in report.items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        print("  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip())
+    print("\n".join(table.columns([_COLUMNS, *(_row(name, entry) for name, entry in report.items())])))
     for name, entry in report.items():
         last = entry["last"]
         for line in [*(last["reasons"] or [] if last else []), *entry["problems"]]:

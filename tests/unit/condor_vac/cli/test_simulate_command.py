@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from condor_vac.cli import simulate
 from condor_vac.cli.dispatch import main
 from condor_vac.policy.observation import Decision
 from condor_vac.simulate.peers import PEERS
-from condor_vac.simulate.scenario import load
 
 SCENARIO = """
 name: small
@@ -185,15 +183,3 @@ def test_plot_without_matplotlib_names_the_package(
     monkeypatch.setattr(builtins, "__import__", without)
     assert main(["simulate", scenario, "--plot", str(tmp_path / "plot.png")]) == 1
     assert "install python3-matplotlib" in capsys.readouterr().err
-
-
-def test_progress_comes_only_after_some_seconds(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
-    clock = iter([0.0, 1.0, 4.0, 4.0, 5.0, 15.0, 15.0]).__next__
-    progress = simulate.Progress(load(scenario), clock)
-    for share in (0.1, 0.2, 0.3, 0.4):
-        progress("vacuum", share * 7200)
-    progress.done()
-    assert capsys.readouterr().err.splitlines() == [
-        "small: vacuum: 20 % of 7200 s",
-        "small: vacuum: 40 % of 7200 s",
-    ]
