@@ -77,6 +77,25 @@ MACHINETYPE_NAME_REMEDY = "must be 1 to 64 lower-case letters, digits and -"
 USER_NAME = r"[0-9]{0,31}[A-Za-z_][A-Za-z0-9_.+-]{0,63}"
 USER_NAME_REMEDY = "must be a user name: letters, digits and _ . + -, not digits alone, and without @DOMAIN"
 
+# libvirt's network and filter, its bridge (IFNAMSIZ leaves 15 characters), and the domain of the VMs' host names.
+LIBVIRT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+INTERFACE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"
+DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+DNS_DOMAIN = rf"{DNS_LABEL}([.]{DNS_LABEL})*"
+
+# The VMs' network: the numbers of VMs' addresses in it, and the part of its MACs before the address's last two bytes
+# (52:54:00 is the prefix of QEMU and libvirt, 76 the letter v).
+SUBNET = "192.168.86.0/24"
+DOMAIN = "vac.internal"
+FIRST_NUMBER = 10
+LAST_NUMBER = 250
+MAC_PREFIX = "52:54:00:76"
+
+# linux/kvm.h, _IO(0xAE, …).
+KVM_DEVICE = "/dev/kvm"
+KVM_CREATE_VM = 0xAE01
+KVM_CREATE_VCPU = 0xAE41
+
 
 def printable(text: str) -> str:
     """The text with U+FFFD for each character that is not printable, such as one that would change a terminal's state.
@@ -95,6 +114,18 @@ def one_line(text: str, limit: int | None = None, *, end: bool = False) -> str:
     if limit is None or len(line) <= limit:
         return line
     return f"…{line[len(line) - limit + 1 :]}" if end else f"{line[: limit - 1]}…"
+
+
+def vm_mac(address: bytes) -> str:
+    """The MAC of the VM with this IPv4 address (its four bytes)."""
+    return f"{MAC_PREFIX}:{address[2]:02x}:{address[3]:02x}"
+
+
+def sysctl_path(key: str) -> str:
+    """The path below /proc/sys of a sysctl key, with either separator: that which comes first is the separator."""
+    dotted = next((char for char in key if char in "/."), "/") == "."
+    path = key.translate(str.maketrans("./", "/.")) if dotted else key
+    return "/".join(part for part in path.split("/") if part not in {"", "."})
 
 
 def submit_text(commands: Mapping[str, str]) -> str:

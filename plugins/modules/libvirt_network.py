@@ -193,6 +193,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import Mod
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import bridge
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import network as vm_network
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt.virsh import NetworkState, Virsh
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import DOMAIN, FIRST_NUMBER, LAST_NUMBER, SUBNET
 
 SYSTEM = "qemu:///system"
 # One live change takes libvirt a third of a second; a restart of the whole network takes as long.
@@ -370,11 +371,11 @@ ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str", "default": "vac"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "bridge": {"type": "str"},
-    "subnet": {"type": "str", "default": "192.168.86.0/24"},
-    "first_host": {"type": "int", "default": 10},
-    "last_host": {"type": "int", "default": 250},
+    "subnet": {"type": "str", "default": SUBNET},
+    "first_host": {"type": "int", "default": FIRST_NUMBER},
+    "last_host": {"type": "int", "default": LAST_NUMBER},
     "hostname": {"type": "str", "default": "vm-{number}"},
-    "domain": {"type": "str", "default": "vac.internal"},
+    "domain": {"type": "str", "default": DOMAIN},
     "mode": {"type": "str", "choices": ["nat", "route", "open"], "default": "nat"},
     "isolate": {"type": "bool", "default": True},
     "addresses": {"type": "list", "elements": "str", "default": []},

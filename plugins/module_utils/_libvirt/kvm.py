@@ -11,10 +11,10 @@ import stat
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import KVM_CREATE_VCPU, KVM_CREATE_VM, KVM_DEVICE
+
 # linux/kvm.h: _IO(0xAE, n)
 GET_API_VERSION = 0xAE00
-CREATE_VM = 0xAE01
-CREATE_VCPU = 0xAE41
 # The only version since Linux 2.6.22.
 API_VERSION = 12
 # CPU flag: its kernel module, and what firmware calls it.
@@ -77,7 +77,7 @@ def read_processor(path: str = "/proc/cpuinfo") -> Processor:
     )
 
 
-def probe_device(path: str = "/dev/kvm") -> Device:
+def probe_device(path: str = KVM_DEVICE) -> Device:
     """Open the device, make a virtual machine with one virtual CPU, and throw both away."""
     try:
         if not stat.S_ISCHR(os.stat(path).st_mode):
@@ -90,8 +90,8 @@ def probe_device(path: str = "/dev/kvm") -> Device:
         handles.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
         version = fcntl.ioctl(handles[0], GET_API_VERSION, 0)
         if version == API_VERSION:
-            handles.append(fcntl.ioctl(handles[0], CREATE_VM, 0))
-            handles.append(fcntl.ioctl(handles[1], CREATE_VCPU, 0))
+            handles.append(fcntl.ioctl(handles[0], KVM_CREATE_VM, 0))
+            handles.append(fcntl.ioctl(handles[1], KVM_CREATE_VCPU, 0))
         else:
             failure = f"API version {version}"
     except OSError as error:

@@ -13,13 +13,13 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError
-
-# 52:54:00 is the prefix of QEMU and libvirt; 76 is the letter v.
-MAC_PREFIX = "52:54:00:76"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-# IFNAMSIZ leaves 15 characters.
-BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    DNS_DOMAIN,
+    DNS_LABEL,
+    INTERFACE_NAME,
+    LIBVIRT_NAME,
+    vm_mac,
+)
 
 # What clean-traffic has to consist of; no-arp-spoofing has been two filters in some versions.
 NO_SPOOFING = ("no-mac-spoofing", "no-ip-spoofing", "no-arp-")
@@ -42,13 +42,13 @@ class Description:
 
     def check(self) -> None:
         """Raises ModuleError naming the option."""
-        if not NAME.fullmatch(self.name):
+        if not re.fullmatch(LIBVIRT_NAME, self.name):
             raise ModuleError(f"name: {self.name!r}", "use letters, digits, dot, underscore and hyphen")
-        if not BRIDGE.fullmatch(self.bridge):
+        if not re.fullmatch(INTERFACE_NAME, self.bridge):
             raise ModuleError(f"bridge: {self.bridge!r}", "use an interface name of at most 15 characters")
-        if not all(LABEL.fullmatch(label) for label in self.domain.split(".")):
+        if not re.fullmatch(DNS_DOMAIN, self.domain):
             raise ModuleError(f"domain: {self.domain!r}", "use lower-case labels, like vac.internal")
-        if "{number}" not in self.hostname or not LABEL.fullmatch(self.hostname.replace("{number}", "250")):
+        if "{number}" not in self.hostname or not re.fullmatch(DNS_LABEL, self.hostname.replace("{number}", "250")):
             raise ModuleError(f"hostname: {self.hostname!r}", "write a host name that has {number} in it")
         if not 2 <= self.first_host <= self.last_host <= 254:
             numbers = f"{self.first_host} to {self.last_host}"
@@ -85,10 +85,8 @@ class Description:
         table = []
         for number in range(self.first_host, self.last_host + 1):
             address = base + number
-            high, low = address.packed[2:]
-            mac = f"{MAC_PREFIX}:{high:02x}:{low:02x}"
             name = self.hostname.replace("{number}", str(number))
-            table.append({"mac": mac, "name": name, "ip": str(address)})
+            table.append({"mac": vm_mac(address.packed), "name": name, "ip": str(address)})
         return table
 
     def xml(self) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import sysctl_path
+
 # A file hides the files of its name in the directories after its own.
 DIRECTORIES = ("etc/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "usr/lib/sysctl.d", "lib/sysctl.d")
 GLOB = re.compile(r"[*?\[]")
@@ -57,14 +59,6 @@ class Assignment:
         return f"{self.path}:{self.line} ({what}, read by {self.reader})"
 
 
-def normalise(key: str) -> str:
-    """The path below /proc/sys of either spelling: the separator that comes first is the separator."""
-    first = re.search(r"[/.]", key)
-    if first is not None and first.group() == ".":
-        key = key.translate(str.maketrans("./", "/."))
-    return "/".join(part for part in key.split("/") if part not in {"", "."})
-
-
 def parse(text: str, path: str, reader: str = "systemd-sysctl") -> list[Assignment]:
     """The assignments of one file's text; lines that are none are left out, as systemd-sysctl does."""
     found = []
@@ -76,7 +70,7 @@ def parse(text: str, path: str, reader: str = "systemd-sysctl") -> list[Assignme
         ignored = name.startswith("-")
         if not equals and not ignored:
             continue
-        key = normalise(name.lstrip("-").strip() if ignored else name.strip())
+        key = sysctl_path(name.lstrip("-").strip() if ignored else name.strip())
         found.append(Assignment(path, number, key, value.strip() if equals else None, reader))
     return found
 
@@ -148,7 +142,8 @@ def _section(path: str) -> list[Assignment]:
     items = parser.items("sysctl") if parser.has_section("sysctl") else []
     number = {line.partition("=")[0].strip().lower(): at for at, line in enumerate(lines, 1)}
     return [
-        Assignment(path, number.get(name, 0), normalise(name), (value or "").strip(), "tuned") for name, value in items
+        Assignment(path, number.get(name, 0), sysctl_path(name), (value or "").strip(), "tuned")
+        for name, value in items
     ]
 
 

@@ -15,7 +15,13 @@ from typing import Any
 
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY, USER_NAME, USER_NAME_REMEDY
+from condor_vac.base.shared import (
+    INTERFACE_NAME,
+    MACHINETYPE_NAME,
+    MACHINETYPE_NAME_REMEDY,
+    USER_NAME,
+    USER_NAME_REMEDY,
+)
 
 Check = Callable[[Any], Any]
 
@@ -106,6 +112,9 @@ def matching(pattern: str, remedy: str) -> Rule:
 
 machinetype_name = matching(MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY)
 user_name = matching(USER_NAME, USER_NAME_REMEDY)
+interface_name = matching(INTERFACE_NAME, "must be the name of a network interface")
+# Like a host name.
+space_name = matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name")
 
 
 def line(limit: int = 4096) -> Rule:

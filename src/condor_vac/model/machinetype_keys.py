@@ -23,7 +23,6 @@ _VMS = f.integer(0, 1_000_000)
 # What a placeholder can hold (user_data.py).
 _OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURES = f.mapping_of(f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _"), f.line())
-_SPACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -, like a host name")
 _GROUP = f.matching(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", "must be a group name such as group_atlas.prod")
 
 # Nobody changes the default of a mapping.
@@ -182,7 +181,7 @@ KEYS = (
         "The user on the access point who owns the factory and VM jobs. The default is `factory_owner`.",
     ),
     Key(
-        "space", f.optional(_SPACE), None,
+        "space", f.optional(f.space_name), None,
         "The space name that VMs get (vac_space). The default is `factory_space`.",
     ),
     Key(

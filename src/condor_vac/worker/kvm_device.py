@@ -13,14 +13,12 @@ import stat
 from typing import NamedTuple
 
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import KVM_CREATE_VCPU, KVM_CREATE_VM, KVM_DEVICE
 
-DEVICE = "/dev/kvm"
 CPUINFO = "/proc/cpuinfo"
 # Has an empty file made in the device's place where VMs are emulated: condor_vm-gahp only asks whether it can be read.
 PLACEHOLDER = "/etc/tmpfiles.d/vac_kvm.conf"
 FLAGS = frozenset({"svm", "vmx"})
-# linux/kvm.h: _IO(0xAE, 0x01) and _IO(0xAE, 0x41).
-CREATE_VM, CREATE_VCPU = 0xAE01, 0xAE41
 
 
 class Trouble(NamedTuple):
@@ -53,22 +51,22 @@ def processor_trouble(root: str = "") -> Trouble | None:
 
 def device_trouble(root: str = "") -> Trouble | None:
     """Whether /dev/kvm makes a virtual machine with a virtual CPU; both are gone again afterwards."""
-    path = root + DEVICE
+    path = root + KVM_DEVICE
     try:
         if not stat.S_ISCHR(os.stat(path).st_mode):
-            remedy = f"rm {DEVICE} {PLACEHOLDER}, then modprobe kvm_amd or kvm_intel"
-            return Trouble(f"{DEVICE} is a file and no device", remedy)
+            remedy = f"rm {KVM_DEVICE} {PLACEHOLDER}, then modprobe kvm_amd or kvm_intel"
+            return Trouble(f"{KVM_DEVICE} is a file and no device", remedy)
     except FileNotFoundError:
-        return Trouble(f"there is no {DEVICE}", "modprobe kvm_amd or kvm_intel; see dmesg if that fails")
+        return Trouble(f"there is no {KVM_DEVICE}", "modprobe kvm_amd or kvm_intel; see dmesg if that fails")
     handles: list[int] = []
     try:
         handles.append(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-        handles.append(fcntl.ioctl(handles[0], CREATE_VM, 0))
-        handles.append(fcntl.ioctl(handles[1], CREATE_VCPU, 0))
+        handles.append(fcntl.ioctl(handles[0], KVM_CREATE_VM, 0))
+        handles.append(fcntl.ioctl(handles[1], KVM_CREATE_VCPU, 0))
     except OSError as error:
         made = ("does not open", "makes no virtual machine", "makes no virtual CPU")[len(handles)]
         remedy = "stop other hypervisors (VirtualBox, VMware), and look at dmesg for kvm"
-        return Trouble(f"{DEVICE} {made}: {error.strerror}", remedy)
+        return Trouble(f"{KVM_DEVICE} {made}: {error.strerror}", remedy)
     finally:
         for handle in reversed(handles):
             os.close(handle)

@@ -12,12 +12,7 @@ import re
 from typing import NamedTuple
 
 from condor_vac.base.errors import UsageError
-
-FIRST_NUMBER = 10
-LAST_NUMBER = 250
-# 52:54:00 is the prefix libvirt and QEMU use; 76 is the letter v.
-MAC_PREFIX = "52:54:00:76"
-_DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+from condor_vac.base.shared import DNS_DOMAIN, FIRST_NUMBER, LAST_NUMBER, vm_mac
 
 
 class Host(NamedTuple):
@@ -49,11 +44,10 @@ def host(subnet: str, number: int, domain: str) -> Host:
     """The place with this number; ``domain`` is what follows the host part of its name."""
     if not FIRST_NUMBER <= number <= LAST_NUMBER:
         raise UsageError(f"host number {number}: must be from {FIRST_NUMBER} to {LAST_NUMBER}")
-    if not re.fullmatch(_DOMAIN, domain):
+    if not re.fullmatch(DNS_DOMAIN, domain):
         raise UsageError(f"hostname_domain: {domain!r}: must be a lower-case DNS domain such as vac.internal")
     address = parse_subnet(subnet).network_address + number
-    high, low = address.packed[2:]
-    return Host(number, str(address), f"{MAC_PREFIX}:{high:02x}:{low:02x}", f"vm-{number}.{domain}")
+    return Host(number, str(address), vm_mac(address.packed), f"vm-{number}.{domain}")
 
 
 def table(subnet: str, domain: str) -> tuple[Host, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from condor_vac.base import fields as f
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import IMAGE_DIRECTORY
+from condor_vac.base.shared import DOMAIN, FIRST_NUMBER, IMAGE_DIRECTORY, LIBVIRT_NAME, SUBNET
 from condor_vac.worker import network
 
 PATH = "/etc/condor_vac/worker.json"
@@ -18,7 +18,7 @@ class Settings(NamedTuple):
 
     network: str = "vac"
     bridge: str = "vac0"
-    subnet: str = "192.168.86.0/24"
+    subnet: str = SUBNET
     filter: str = "clean-traffic"
     # HTCondor's EXECUTE: sandboxes are below it, and nothing else is ever shared with a VM.
     execute: str = "/var/lib/condor/execute"
@@ -26,7 +26,7 @@ class Settings(NamedTuple):
     # What all images together may take; 0: what the disk has.
     image_budget_gb: int = 0
     # What follows the host part of a VM's name.
-    hostname_domain: str = "vac.internal"
+    hostname_domain: str = DOMAIN
     # How VMs here can find features and outputs.
     sharing: tuple[str, ...] = ("nfs",)
     # nginx's own group, which may write outputs and read metadata of the VMs that it serves.
@@ -50,14 +50,11 @@ class Settings(NamedTuple):
     owners: tuple[str, ...] = ("vac",)
 
 
-_LABEL = f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be letters, digits and . _ : -")
-_INTERFACE = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}", "must be the name of a network interface")
-_ACCOUNT = f.matching(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}", "must be the name of a user")
-_LIBVIRT_NAME = f.matching(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", "must be letters, digits and _ . -")
+_LIBVIRT_NAME = f.matching(LIBVIRT_NAME, "must be letters, digits and _ . -")
 
 CHECKS: dict[str, f.Check] = {
     "network": _LIBVIRT_NAME,
-    "bridge": _INTERFACE,
+    "bridge": f.interface_name,
     "subnet": f.line(32),
     "filter": _LIBVIRT_NAME,
     "execute": f.absolute_path,
@@ -69,12 +66,12 @@ CHECKS: dict[str, f.Check] = {
     "outputs_mb": f.integer(1, 1 << 24),
     "disk_mb_per_second": f.integer(0, 1 << 20),
     "nfs_versions": f.list_of(f.one_of("3", "4", "4.0", "4.1", "4.2"), 5),
-    "site": f.optional(_LABEL),
-    "space": f.optional(_LABEL),
+    "site": f.optional(f.space_name),
+    "space": f.optional(f.space_name),
     "hs06_per_processor": f.optional(f.number(0.001, 1e6)),
     "grace_seconds": f.integer(0, 30 * 86400),
     "emulation": f.boolean,
-    "owners": f.list_of(_ACCOUNT, 100),
+    "owners": f.list_of(f.user_name, 100),
 }
 
 
@@ -108,7 +105,7 @@ def from_mapping(data: object, source: str) -> Settings:
     if not settings.owners:
         raise UsageError(f"{source}: owners: must name at least one user")
     try:
-        network.host(settings.subnet, network.FIRST_NUMBER, settings.hostname_domain)
+        network.host(settings.subnet, FIRST_NUMBER, settings.hostname_domain)
     except UsageError as error:
         raise UsageError(f"{source}: {error}") from error
     return settings

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from condor_vac.base.shared import KVM_DEVICE
 from condor_vac.worker import kvm_device, settings
 from tests.unit.roles.test_platforms import ROLES, resolve
 
@@ -68,7 +69,7 @@ def test_libvirts_user_never_has_access_to_what_stands_in_for_the_device() -> No
     known = {"worker_emulation": True, "worker_virtualization": {"device": {"present": False}}}
     for line in resolve("debian13", "{{ worker_kvm_files }}", **known)[kvm_device.PLACEHOLDER].splitlines():
         _, path, mode, user, group = line.split()
-        assert (path, user, group) == (kvm_device.DEVICE, "root", "root")
+        assert (path, user, group) == (KVM_DEVICE, "root", "root")
         assert int(mode, 8) & 0o077 == 0
     # systemd gives the path to the group kvm, by a z line: of several, that of the last file counts.
     assert kvm_device.PLACEHOLDER.rpartition("/")[2] > "static-nodes-permissions.conf"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
+from condor_vac.base.shared import sysctl_path
 from condor_vac.worker import network as addresses
 from condor_vac.worker.checks.host import parse
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
@@ -123,13 +124,7 @@ def assignments(text: str) -> Iterator[tuple[str, str, str]]:
             path = header.group(1)
         elif line and line[0] not in "#;" and "=" in line:
             name, _equals, value = line.lstrip("-").partition("=")
-            yield path, as_path(name.strip()), value.strip()
-
-
-def as_path(key: str) -> str:
-    """The path below /proc/sys of a sysctl key; the separator that comes first is the separator."""
-    first = re.search(r"[/.]", key)
-    return key.translate(str.maketrans("./", "/.")) if first is not None and first.group() == "." else key
+            yield path, sysctl_path(name.strip()), value.strip()
 
 
 CHECKS = (

@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ET
 from typing import NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import one_line
+from condor_vac.base.shared import KVM_DEVICE, one_line
 from condor_vac.worker import kvm_device
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.settings import Settings
@@ -38,7 +38,7 @@ class Host(NamedTuple):
         """This node, as root finds it. Raises VacError where KVM does not work and VMs must not be emulated."""
         trouble = kvm_device.trouble()
         if trouble is None:
-            status = os.stat(kvm_device.DEVICE)
+            status = os.stat(KVM_DEVICE)
             open_to_all = status.st_mode & 0o006 == 0o006
             return cls(os.uname().machine, True, None if open_to_all else status.st_gid)
         if not emulation:

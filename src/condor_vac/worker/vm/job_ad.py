@@ -20,7 +20,6 @@ _DISK_FORMATS = ("raw", "qcow2")
 _DEVICE = r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}"
 _USER = rf"{USER_NAME}(@[A-Za-z0-9_.-]{{1,99}})?"
 _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
-_INTERFACE = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"
 _INT_MAX = 2**53
 
 
@@ -128,12 +127,12 @@ def from_ad(ad: Ad) -> JobAd:
         networking=_flag(ad, "JobVMNetworking"),
         networking_type=_get(ad, "JobVMNetworkingType", _lower(f.one_of("nat", "bridge"))) or "nat",
         mac=_get(ad, "JobVM_MACADDR", _lower(_mac)),
-        bridge=_get(ad, "VMPARAM_Bridge_Interface", f.matching(_INTERFACE, "must be a network interface's name")),
+        bridge=_get(ad, "VMPARAM_Bridge_Interface", f.interface_name),
         vnc=_flag(ad, "JobVMVNCConsole"),
         working_dir=_get(ad, "VM_WORKING_DIR", _directory),
         user_data=_get(ad, "UserData", f.file_name),
         public_key=_get(ad, "PublicKey", f.file_name),
-        space=_get(ad, "VacSpace", f.matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,254}", "must be like a host name")),
+        space=_get(ad, "VacSpace", f.space_name),
         machinetype=_get(ad, "VacMachinetype", f.machinetype_name),
         machinetype_file=_get(ad, "VacMachinetypeFile", f.file_name),
         requires_vac=_flag(ad, "RequiresVac"),

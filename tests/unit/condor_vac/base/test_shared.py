@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import yaml
+from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError
+from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt.network import Description
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node import sysctl
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import entry_points
 from ansible_collections.vacuum.htcondor.plugins.modules import sudoers_rule
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
@@ -17,12 +21,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from condor_vac.base import fields
-from condor_vac.base.errors import VacError
-from condor_vac.base.shared import STATUS_WORDS, JobStatus, one_line, submit_text
+from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import (
+    DNS_DOMAIN,
+    INTERFACE_NAME,
+    LIBVIRT_NAME,
+    STATUS_WORDS,
+    USER_NAME,
+    JobStatus,
+    one_line,
+    submit_text,
+    sysctl_path,
+)
 from condor_vac.condor import submit_parser
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import scheduler_job
 from condor_vac.model.machinetype_keys import CHECKS
+from condor_vac.worker import network as addresses
+from condor_vac.worker import settings
+from condor_vac.worker.checks import network as checked_network
 from condor_vac.worker.lease import requests
 from condor_vac.worker.vm import job_ad
 from tests.unit.condor_vac.standins import StandInPool, factory_ad
@@ -73,11 +90,60 @@ def test_a_user_is_one_everywhere_or_nowhere(name: str, good: bool) -> None:
     """``a@b`` was an owner in a node's sudo rule and none in a machinetype; ``a+b`` and ``1a`` were only on nodes."""
     assert accepts(CHECKS["owner"], name) is good
     assert accepts(fields.user_name, name) is good
+    assert accepts(lambda text: settings.CHECKS["owners"]([text]), name) is good
     assert accepts(sudoers_rule.ACCOUNT.fullmatch, name) is good
     owner = json.dumps(name, ensure_ascii=False)
     ad = f'User = "vac@pool"\nOwner = {owner}\nClusterId = 7\nProcId = 0\nRequestMemory = 100\n'
     with pytest.raises(VacError, match="job ad: Cmd: missing" if good else "job ad: Owner: must be a user name"):
         job_ad.parse(ad)
+
+
+@pytest.mark.parametrize(
+    ("variable", "pattern"),
+    [
+        ("worker_owners", USER_NAME), ("worker_network", LIBVIRT_NAME), ("worker_bridge", INTERFACE_NAME),
+        ("worker_domain", DNS_DOMAIN),
+    ],
+)  # fmt: skip
+def test_the_role_worker_asks_the_same_of_names_before_it_changes_anything(variable: str, pattern: str) -> None:
+    requirements = yaml.safe_load((ROOT / "roles/worker/vars/main.yml").read_text("utf-8"))["worker_requirements"]
+    asked = [entry["that"] for entry in requirements if variable in entry["that"]]
+    assert len(asked) == 1
+    assert f"'^{pattern}$'" in asked[0]
+
+
+@pytest.mark.parametrize(("domain", "good"), {"vac.internal": True, "a" * 63: True, "a" * 64: False, "x.a-.y": False,
+                                              "a..b": False, "": False, "A.b": False}.items())  # fmt: skip
+def test_a_domain_is_one_for_settings_and_for_libvirts_network(domain: str, good: bool) -> None:
+    """The settings of a node and its role took labels of more than 63 characters, libvirt's network does not."""
+    network = Description("n", "b", "10.0.0.0/24", 10, 250, "vm-{number}", domain, "nat", False)
+    if good:
+        network.check()
+        assert network.hosts()[0]["name"] == "vm-10"
+        assert addresses.host("10.0.0.0/24", 10, domain).hostname == f"vm-10.{domain}"
+    else:
+        with pytest.raises(ModuleError, match="domain"):
+            network.check()
+        with pytest.raises(UsageError, match="hostname_domain"):
+            addresses.host("10.0.0.0/24", 10, domain)
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("net.ipv4.ip_forward", "net/ipv4/ip_forward"),
+        ("net/ipv4/conf/eth0.5/forwarding", "net/ipv4/conf/eth0.5/forwarding"),
+        ("net.ipv4.conf.eth0/5.forwarding", "net/ipv4/conf/eth0.5/forwarding"),
+        ("/net//ipv4/./ip_forward", "net/ipv4/ip_forward"),
+        ("vm", "vm"),
+    ],
+)
+def test_a_sysctl_key_is_a_path_in_either_spelling(key: str, path: str) -> None:
+    """The doctor did not see that ``net//ipv4/ip_forward`` is the same key, as the module ip_forward does."""
+    assert sysctl_path(key) == path
+    printed = f"# /etc/sysctl.d/x.conf\n{key} = 1\n"
+    assert list(checked_network.assignments(printed)) == [("/etc/sysctl.d/x.conf", path, "1")]
+    assert [entry.key for entry in sysctl.parse(f"{key} = 1", "x.conf")] == [path]
 
 
 @pytest.mark.parametrize(("name", "good"), NAMES.items())

@@ -97,7 +97,7 @@ def test_what_the_file_says_wins(tmp_path: Path) -> None:
         ({"hs06_per_processor": 0}, "hs06_per_processor: must be a number"),
         ({"grace_seconds": -1}, "grace_seconds: must be"),
         ({"owners": []}, "owners: must name"),
-        ({"owners": ["ro ot"]}, "owners: must be the name of a user"),  # codespell:ignore
+        ({"owners": ["ro ot"]}, "owners: must be a user name"),  # codespell:ignore
         ([], "must hold one JSON object"),
     ],
 )

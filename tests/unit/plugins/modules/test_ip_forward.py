@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import sysctl
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import sysctl_path
 from ansible_collections.vacuum.htcondor.plugins.modules import ip_forward
 
 from tests.unit.plugins.harness import Plugin, four_calls, run
@@ -236,7 +237,7 @@ def test_values_as_the_kernel_reads_them(on: bool, spellings: list[str]) -> None
     ],
 )
 def test_both_spellings(written: str, key: str) -> None:
-    assert sysctl.normalise(written) == key
+    assert sysctl_path(written) == key
 
 
 def test_a_missing_kernel_switch_is_explained(root: Path) -> None:

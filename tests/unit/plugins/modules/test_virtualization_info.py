@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._libvirt import kvm
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import KVM_CREATE_VCPU, KVM_CREATE_VM
 from ansible_collections.vacuum.htcondor.plugins.modules import virtualization_info
 
 from tests.unit.plugins.harness import Answer, Plugin, Tools, run
@@ -54,7 +55,7 @@ class Device:
     def ioctl(self, _handle: int, request: int, _value: int) -> int:
         if request == kvm.GET_API_VERSION:
             return self.version
-        return self.step({kvm.CREATE_VM: "vm", kvm.CREATE_VCPU: "vcpu"}[request], request)
+        return self.step({KVM_CREATE_VM: "vm", KVM_CREATE_VCPU: "vcpu"}[request], request)
 
     def step(self, name: str, handle: int) -> int:
         if name == self.fails:

@@ -111,7 +111,7 @@ BROKEN = kvm_device.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memo
 def test_kvm_is_used_where_it_works(
     node: Node, monkeypatch: pytest.MonkeyPatch, mode: int, gid: int | None, emulation: bool
 ) -> None:
-    monkeypatch.setattr(kvm_device, "DEVICE", f"{node.base}/kvm")
+    monkeypatch.setattr(domain_xml, "KVM_DEVICE", f"{node.base}/kvm")
     with monkeypatch.context() as patched:
         patched.setattr(os, "stat", lambda path: {f"{node.base}/kvm": Status(0o020000 | mode, 77)}[path])
         assert Host.here(emulation=emulation) == Host(os.uname().machine, True, gid)

@@ -216,7 +216,7 @@ WRONG: list[tuple[str, str | None, str]] = [
     ("JobVMNetworkingType", '"user"', "must be one of nat, bridge"),
     ("JobVMNetworkingType", '"nat\'/><x"', "must be one of nat, bridge"),
     ("JobVM_MACADDR", '"52:54:00"', "must be a MAC address"),
-    ("VMPARAM_Bridge_Interface", '"br0\'/>"', "must be a network interface"),
+    ("VMPARAM_Bridge_Interface", '"br0\'/>"', "must be the name of a network interface"),
     ("VMPARAM_vm_Disk", None, "missing"),
     ("VMPARAM_vm_Disk", '""', "must be FILE:DEVICE:MODE"),
     ("VMPARAM_vm_Disk", "5", "must be text"),
