@@ -73,9 +73,10 @@ MACHINETYPE_NAME_REMEDY = "must be 1 to 64 lower-case letters, digits and -"
 # A user as whom HTCondor can run jobs. No @: HTCondor takes what follows it for a domain
 # (Authentication::split_canonical_name), so that the jobs of a@b would run as another user, a. No name of digits alone
 # and none that begins with - or . or +: other programs take these for a uid, an option, a hidden file or a netgroup.
+# No name of capitals alone, which sudo takes for an alias, and ALL for everybody: sudo lets owners run vac_lease.
 # Capitals, a . or a + inside, and more than useradd's 32 characters come from directories such as LDAP.
-USER_NAME = r"[0-9]{0,31}[A-Za-z_][A-Za-z0-9_.+-]{0,63}"
-USER_NAME_REMEDY = "must be a user name: letters, digits and _ . + -, not digits alone, and without @DOMAIN"
+USER_NAME = r"(?![A-Z][A-Z0-9_]*$)[0-9]{0,31}[A-Za-z_][A-Za-z0-9_.+-]{0,63}"
+USER_NAME_REMEDY = "must be a user name: letters, digits and _ . + -, not digits or capitals alone, and without @DOMAIN"
 
 # libvirt's network and filter, its bridge (IFNAMSIZ leaves 15 characters), and the domain of the VMs' host names.
 LIBVIRT_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"

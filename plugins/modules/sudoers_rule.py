@@ -155,8 +155,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import USE
 
 MAIN_FILE = "/etc/sudoers"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# A user name of capitals only would be an alias, and ALL everybody. A group's name is as a user's.
-ACCOUNT = re.compile(rf"(?![A-Z][A-Z0-9_]*$){USER_NAME}")
+# A group's name is as a user's.
+ACCOUNT = re.compile(USER_NAME)
 COMMAND = re.compile(r"/[^\x00-\x20\x7f*?\[\]!#\"']+(?: \"\"|(?: [^\x00-\x20\x7f*?\[\]!#\"']+)*)")
 
 

@@ -153,6 +153,9 @@ def test_no_role_turns_a_mandatory_access_control_off() -> None:
         ({"worker_watch_interval": 90}, ("worker_watch_interval: 90",)),
         ({"worker_owners": []}, ("worker_owners", "for instance [vac]")),
         ({"worker_owners": ["ALL, root"]}, ("worker_owners",)),
+        ({"worker_owners": ["vac", "a@b"]}, ("worker_owners", "without @DOMAIN")),
+        ({"worker_owners": ["ALL"]}, ("worker_owners",)),
+        ({"worker_owners": ["vac", "a.B+c-1"]}, ()),
         (
             {"worker_images": {"x": {"source": "/nowhere/cernvm.iso"}}},
             ("/nowhere/cernvm.iso", "correct the machinetype"),

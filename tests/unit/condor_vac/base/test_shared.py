@@ -70,6 +70,7 @@ def test_a_job_status_that_htcondor_does_not_have_is_an_error() -> None:
 
 USERS = {
     "vac": True, "lhcb_user": True, "Vac.Users-1": True, "a+b": True, "1abc": True, "_x": True, "a" * 64: True,
+    "ALL": False, "VAC_1": False, "VACx": True, "_VAC": True,
     "a@b": False, "a@pool.example": False, "4711": False, "-a": False, ".a": False, "+a": False, "": False,
     "a b": False, "a\n": False, "a:b": False, "ä": False, "a" * 65: False,
 }  # fmt: skip
