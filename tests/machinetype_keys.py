@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from tests import role_readmes
+from tests import generated, role_readmes
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
@@ -255,22 +255,12 @@ def files() -> dict[str, str]:
 
 def outdated() -> dict[str, str]:
     """Path → what it should hold, of the files that do not."""
-    return {
-        path: made
-        for path, made in files().items()
-        if not (ROOT / path).exists() or (ROOT / path).read_text("utf-8") != made
-    }
+    return generated.outdated(ROOT, files())
 
 
 def main() -> int:
     """Write the files, or with ``--check`` name those that are out of date (exit code 1)."""
-    check = "--check" in sys.argv[1:]
-    stale = outdated()
-    for path, made in stale.items():
-        if not check:
-            (ROOT / path).write_text(made, "utf-8")
-        print(f"{path}: {f'out of date; run {COMMAND}' if check else 'written'}")
-    return 1 if check and stale else 0
+    return generated.write(ROOT, outdated(), COMMAND)
 
 
 if __name__ == "__main__":

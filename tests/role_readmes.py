@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from tests import generated
+
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "roles"
 # Where the sections of a README that are written by hand begin and end.
@@ -101,19 +103,10 @@ def readme(role: Path) -> str:
 
 
 def main() -> int:
-    """Write or check the README of every role."""
-    check = "--check" in sys.argv[1:]
-    stale = []
+    """Write the README of every role, or with ``--check`` name those that are out of date (exit code 1)."""
     roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
-    made = {role / "README.md": readme(role) for role in roles}
-    for path, wanted in made.items():
-        if not path.exists() or path.read_text("utf-8") != wanted:
-            stale.append(path.relative_to(ROOT))
-            if not check:
-                path.write_text(wanted, "utf-8")
-    for name in stale:
-        print(f"{name}: {'out of date; run python -m tests.role_readmes' if check else 'written'}")
-    return 1 if check and stale else 0
+    made = {str((role / "README.md").relative_to(ROOT)): readme(role) for role in roles}
+    return generated.write(ROOT, generated.outdated(ROOT, made), "python -m tests.role_readmes")
 
 
 if __name__ == "__main__":

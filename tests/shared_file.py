@@ -9,6 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tests import generated
+
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m tests.shared_file"
 # What is written once → its copy.
@@ -33,23 +35,12 @@ def copied(source: str) -> str:
 
 def outdated() -> dict[str, str]:
     """Path → what it should hold, of the copies that do not."""
-    wanted = {copy: copied(source) for source, copy in COPIES.items()}
-    return {
-        path: text
-        for path, text in wanted.items()
-        if not (ROOT / path).exists() or (ROOT / path).read_text("utf-8") != text
-    }
+    return generated.outdated(ROOT, {copy: copied(source) for source, copy in COPIES.items()})
 
 
 def main() -> int:
-    """Write the copies, or with ``--check`` name those that are out of date (exit code 1)."""
-    check = "--check" in sys.argv[1:]
-    stale = outdated()
-    for path, text in stale.items():
-        if not check:
-            (ROOT / path).write_text(text, "utf-8")
-        print(f"{path}: {f'out of date; run {COMMAND}' if check else 'written'}")
-    return 1 if check and stale else 0
+    """Write the files, or with ``--check`` name those that are out of date (exit code 1)."""
+    return generated.write(ROOT, outdated(), COMMAND)
 
 
 if __name__ == "__main__":
