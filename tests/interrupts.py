@@ -69,6 +69,8 @@ def main() -> int:
     if found := leftovers.found():
         print("\n".join(["a lab runs:", *found]), file=sys.stderr)
         return 1
+    # A shell that starts this in the background has it ignore Ctrl-C, and with it all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     seed = int(time.time()) if arguments.seed is None else arguments.seed
     rng = random.Random(seed)
     log = CHECKOUT / ".cache" / "logs" / "interrupts.log"
