@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one file a factory keeps: what the queue cannot tell it again, and its last decision for people to
-read.
+"""The one file a factory keeps: what the queue cannot show it again, and its last decision for people to read.
 
 It is written whole before and after each submission (``pending``), so that a factory killed at any moment
-knows on its return whether those VMs exist. Without the file the factory works from the queue alone; a
-damaged one is put aside, not guessed at. ``condor_vac status`` and ``explain`` read it too.
+knows on its return whether those VMs exist. Without the file the factory works from the queue alone; one
+that is not as `SCHEMA` has it is put aside, not guessed at. ``condor_vac status`` and ``explain`` read it too.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from typing import Any
 
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
+from condor_vac.policy import state as policy_state
+from condor_vac.policy.schema import anything_by_name, exactly, many, natural, number, optional, record, text
 
 VERSION = 1
 NAME = "state.json"
@@ -40,11 +41,10 @@ class Pending:
 
 @dataclass(frozen=True)
 class State:
-    """``policy``: the policy's own state, None at first. ``worked``: runs that have shown work (still in
-    the queue).
+    """What the file holds.
 
-    ``avoid``: hosts that the queue's idle VMs keep off. ``last``: the last cycle, see
-    ``condor_vac.factory.cycle``.
+    ``policy``: the policy's own state (`condor_vac.policy.state.SCHEMA`), None at first. ``worked``: runs in the
+    queue that have shown work. ``avoid``: hosts that the queue's idle VMs avoid. ``last``: the last cycle (`LAST`).
     """
 
     policy: Mapping[str, Any] | None = None
@@ -56,6 +56,44 @@ class State:
     def but(self, **changes: Any) -> State:
         """This state with some fields replaced."""
         return replace(self, **changes)
+
+
+def _policy(value: Any) -> None:
+    """What the policy keeps, by its own schema."""
+    anything_by_name(value)
+    try:
+        policy_state.check(value)
+    except VacError as error:
+        raise ValueError(str(error)) from error
+
+
+def _last(value: Any) -> None:
+    """The last cycle; empty before the first. What is decided and observed is missing after a cycle that failed."""
+    anything_by_name(value)
+    if value:
+        LAST({"cluster": None, "numbers": None, "observed": None, **value})
+
+
+LAST = record(
+    time=number,  # Unix time in seconds
+    cycle_seconds=number,
+    submit=natural,  # VMs that were submitted
+    cluster=optional(natural),  # and their cluster
+    error=optional(text),
+    reasons=many(text),
+    numbers=optional(anything_by_name),  # the decision's figures
+    observed=optional(anything_by_name),  # VMs by state, and by how they ended
+)
+SCHEMA = record(
+    version=exactly(VERSION),
+    policy=optional(_policy),
+    worked=many(text),
+    pending=optional(
+        record(batch=text, count=natural, time=number, cluster=optional(natural), policy=optional(_policy))
+    ),
+    avoid=many(text),
+    last=_last,
+)
 
 
 def path(directory: str) -> str:
@@ -76,9 +114,17 @@ def load(directory: str) -> State:
         return State()
     try:
         data = json.loads(atomic.read(where, LIMIT))
-        return _state(data)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        SCHEMA(data)
+    except (ValueError, RecursionError) as error:
         raise VacError(f"{where}: not a state file of this version ({error}); remove it") from error
+    pending = data["pending"]
+    return State(
+        policy=data["policy"],
+        worked=tuple(data["worked"]),
+        pending=None if pending is None else Pending(**pending),
+        avoid=tuple(data["avoid"]),
+        last=data["last"],
+    )
 
 
 def set_aside(directory: str) -> str:
@@ -86,38 +132,3 @@ def set_aside(directory: str) -> str:
     aside = f"{path(directory)}.damaged"
     os.replace(path(directory), aside)
     return aside
-
-
-def _state(data: Any) -> State:
-    if data["version"] != VERSION:
-        raise ValueError(f"version {data['version']}")
-    policy, pending = data["policy"], data["pending"]
-    if not isinstance(data["last"], dict) or not (policy is None or isinstance(policy, dict)):
-        raise ValueError("last and policy must be objects")
-    if data["last"]:
-        _check_last(data["last"])
-    return State(
-        policy=policy,
-        worked=tuple(str(item) for item in data["worked"]),
-        pending=None if pending is None else _pending(pending),
-        avoid=tuple(str(item) for item in data["avoid"]),
-        last=data["last"],
-    )
-
-
-def _check_last(last: Mapping[str, Any]) -> None:
-    """What status and explain show of it. Raises KeyError, TypeError or ValueError."""
-    float(last["time"]), float(last["cycle_seconds"]), int(last["submit"])
-    if not isinstance(last["reasons"], list) or not isinstance(last["error"], (str, type(None))):
-        raise TypeError("last: reasons must be a list, error a text or null")
-
-
-def _pending(data: Mapping[str, Any]) -> Pending:
-    cluster = data["cluster"]
-    return Pending(
-        batch=str(data["batch"]),
-        count=int(data["count"]),
-        time=float(data["time"]),
-        cluster=None if cluster is None else int(cluster),
-        policy=data["policy"],
-    )

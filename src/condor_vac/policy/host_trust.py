@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which hosts a factory keeps its VMs off for a while: black holes, where VMs only fail.
+"""Which hosts a factory avoids for a while: black holes, where VMs only fail.
 
-A host is distrusted after `FAILURES` VMs in a row failed on it for reasons that a host can have (code 500, or
+A host is avoided after `FAILURES` VMs in a row failed on it for reasons that a host can have (code 500, or
 dying before an agent could have looked for work). It gets another chance when its time is over; each time
 it fails again the time doubles. One VM that works there clears it.
 """
@@ -14,11 +14,12 @@ from typing import Any
 
 FAILURES = 2
 LONGEST_SECONDS = 3600.0
+FORGIVEN_LEVEL = 1
 
 
 @dataclass
 class Record:
-    """What is held against one host: failures in a row, how often it was distrusted, and until when."""
+    """What is held against one host: failures in a row, how often it was avoided, and until when."""
 
     failures: int = 0
     level: int = 0
@@ -46,26 +47,30 @@ class HostTrust:
         self.records.pop(host, None)
 
     def forgive(self, host: str) -> None:
-        """It was not the host's fault; what it did before stands."""
+        """It was not the host's fault; a host that was avoided more than `FORGIVEN_LEVEL` times keeps its record."""
         record = self.records.get(host)
-        if record is not None and record.level <= 1:
+        if record is not None and record.level <= FORGIVEN_LEVEL:
             del self.records[host]
 
-    def distrusted(self, now: float) -> tuple[str, ...]:
-        """The hosts to keep new VMs off at ``now``, sorted."""
+    def avoided(self, now: float) -> tuple[str, ...]:
+        """The hosts that new VMs must avoid at ``now``, sorted."""
         return tuple(sorted(host for host, record in self.records.items() if now < record.until))
 
-    def state(self) -> dict[str, list[float | None]]:
-        """What `restore` needs, as JSON."""
+    def state(self) -> dict[str, dict[str, float | None]]:
+        """What `restore` needs, as JSON; ``until`` is null for a host that has not been avoided yet."""
         return {
-            host: [record.failures, record.level, record.until if record.level else None]
+            host: {
+                "failures": record.failures,
+                "level": record.level,
+                "until": record.until if record.level else None,
+            }
             for host, record in self.records.items()
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Take over what `state` gave."""
         self.records = {}
-        for host, (failures, level, until) in state.items():
-            record = self.records[str(host)] = Record(int(failures), int(level))
-            if until is not None:
-                record.until = float(until)
+        for host, kept in state.items():
+            record = self.records[host] = Record(kept["failures"], kept["level"])
+            if kept["until"] is not None:
+                record.until = kept["until"]

@@ -28,12 +28,12 @@ NEWS: tuple[tuple[float, str, dict[str, Any]], ...] = (
     (160, "alpha", {"left": 0, "at_work": 4, "done": 26}),
     (162, "beta", {"left": 0, "at_work": 2, "done": 13}),
     (166, "alpha", {"running": 4, "ended": (("300", 1),), "reasons": (
-        "The latest VM to ask found no work, 2 others still work: one scout every 900 s.", "Submitting none.")}),
+        "The last VM found no work (2 still working): starting 1 scout every 15 min.", "Submitting none.")}),
     (168, "beta", {"running": 2, "ended": (("300", 1),)}),
     (176, "alpha", {"at_work": 0, "works": 0, "done": 33}),
     (176, "beta", {"at_work": 0, "works": 0, "done": 16}),
     (196, "alpha", {"running": 2, "ended": (("200", 2), ("300", 1)), "decided": 5.0, "reasons": (
-        "There is no work that VMs could find: one probe every 900 s.", "Submitting none.")}),
+        "No VM finds work: probing every 15 min (at most 2 VMs in 30 min).", "Submitting none.")}),
     (206, "beta", {"running": 0, "ended": (("200", 2), ("300", 1)), "decided": 5.5}),
     (214, "alpha", {"running": 0, "ended": (("200", 4), ("300", 1)), "decided": 6.0}),
     *((220 + 5 * turn, name, {"decided": 10.0 + turn}) for turn in range(3) for name in ("alpha", "beta")),

@@ -24,7 +24,7 @@ def test_each_experiment_has_a_row_and_all_of_them_a_total() -> None:
 
 @pytest.mark.parametrize("width", [40, 79, 200])
 def test_reasons_are_below_their_row_and_wrapped(width: int) -> None:
-    reason = "The latest VM to ask found no work, 4 others still work: one scout every 900 s. " * 3
+    reason = "The last VM found no work (4 still working): starting 1 scout every 15 min. " * 3
     experiments = {**SAMPLE.experiments, "beta": replace(SAMPLE.experiments["beta"], reasons=(reason,))}
     lines = table.block(Sample(1, experiments), "Decline: " * 20, width)
     start = next(number for number, line in enumerate(lines) if line.startswith("beta"))

@@ -30,6 +30,34 @@ def test_written_and_read(tmp_path: Path, state: State) -> None:
     assert os.listdir(tmp_path) == ["state.json"], "nothing half-written is left"
 
 
+def test_a_file_of_before_the_schema_is_read(tmp_path: Path) -> None:
+    """It holds a policy's state in the version before the present one, twice."""
+    text = Path(__file__).with_name("state_version_2.json").read_text("utf-8")
+    (tmp_path / "state.json").write_text(text)
+    state = factory_state.load(str(tmp_path))
+    assert state.pending is not None
+    assert (state.worked, state.avoid, state.pending.cluster) == (("12.0:1",), ("wn-5",), 61)
+    for policy in (state.policy, state.pending.policy):
+        assert policy is not None
+        assert policy["version"] == 2
+    (tmp_path / "state.json").write_text(text.replace('"lives"', '"lifes"'))  # codespell:ignore lifes
+    with pytest.raises(VacError, match=r"state\.json: .*\(pending: policy: .*lives.*remove it"):
+        factory_state.load(str(tmp_path))
+
+
+def test_a_fault_is_named_by_its_place(tmp_path: Path) -> None:
+    pending = {"batch": "b", "count": True, "time": 1, "cluster": None, "policy": None}
+    (tmp_path / "state.json").write_text(changed(pending=pending))
+    with pytest.raises(VacError, match=r"\(pending: count: must be a whole number, 0 or more\); remove it"):
+        factory_state.load(str(tmp_path))
+
+
+def test_what_a_cycle_leaves_is_read(tmp_path: Path) -> None:
+    last = {**FULL.last, "cluster": 61, "numbers": {"idle": 4}, "observed": {"idle": 4, "ended": {}}}
+    factory_state.save(str(tmp_path), FULL.but(last=last))
+    assert factory_state.load(str(tmp_path)).last == last
+
+
 def test_no_file_is_the_empty_state(tmp_path: Path) -> None:
     assert factory_state.load(str(tmp_path)) == State()
 
@@ -49,7 +77,10 @@ def changed(**keys: Any) -> str:
         changed(policy=[]), changed(policy=...), changed(last=[]), changed(worked=5), changed(pending={}),
         changed(pending={"batch": "b", "count": "x", "time": 1, "cluster": None, "policy": None}), changed(avoid=...),
         changed(last={"time": 1}), changed(last={**FULL.last, "reasons": 5}), changed(last={**FULL.last, "time": "x"}),
-        changed(last={**FULL.last, "error": 5}), changed(last={**FULL.last, "cycle_seconds": None}),
+        changed(last={**FULL.last, "error": 5}), changed(last={**FULL.last, "more": 5}), changed(more=5),
+        changed(policy={"version": 3}), changed(policy={"version": 3, "submissions": [], "judgement": {}}),
+        changed(worked=[5]), changed(last={**FULL.last, "numbers": 5}), changed(last={**FULL.last, "reasons": [5]}),
+        changed(last={**FULL.last, "cycle_seconds": None}),
     ],
 )  # fmt: skip
 def test_damaged_is_refused_and_put_aside(tmp_path: Path, text: str) -> None:

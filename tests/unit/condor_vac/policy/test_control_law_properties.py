@@ -104,7 +104,7 @@ def test_without_evidence_of_work_the_start_rate_is_the_probe_rate(
     opened: set[str] = set()
     for seconds in steps:
         decision = policy.decide(pool.step(seconds, ends, works=False, rate=0.6))
-        opening = "told anything" in decision.reasons[0]
+        opening = "has reported yet" in decision.reasons[0]
         if not opening:
             probes.extend([pool.now] * decision.submit)
         recent = [at for at in probes if at > pool.now - PROBE_WINDOW_SECONDS]

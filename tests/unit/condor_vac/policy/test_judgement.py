@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from condor_vac.policy.host_trust import LONGEST_SECONDS, HostTrust
-from condor_vac.policy.judgement import DRY, ERROR, FOUND, UNKNOWN, Judgement, Learned
+from condor_vac.policy.judgement import DRY, ERROR, FOUND, UNKNOWN, Judgement
 from condor_vac.policy.observation import RUNNING, Ended, Limits, Machine, Observation
 
 NOW = 1_700_000_000.0
@@ -46,7 +45,7 @@ def test_each_way_to_end_is_an_answer_of_its_own(kind: str, life: float, works: 
     vm = Machine("2", RUNNING, NOW, NOW, "wn-1")
     judgement.take_in(Observation(NOW + 5000, (vm,)))
     judgement = Judgement(Limits(max_wallclock_seconds=4000.0))
-    judgement.known_hosts = {"wn-1": NOW}
+    judgement.failures.known_hosts = {"wn-1": NOW}
     judgement.take_in(Observation(NOW + 10_000, (), (end("1", 5000, kind, life, works=works),)))
     assert judgement.verdict() == verdict
 
@@ -76,16 +75,16 @@ def test_a_silent_early_end_is_a_failure_where_vms_say_that_there_is_no_work() -
     says = end("1", 1000, "no_work")
     silent = [end(f"2{host}", 2000 + host, "fizzle", 200, f"wn-{host}") for host in range(3)]
     quiet = judged(*silent)
-    assert (quiet.verdict(), quiet.failures) == (DRY, 0)
+    assert (quiet.verdict(), quiet.failures.in_a_row) == (DRY, 0)
     told = judged(says, *silent)
-    assert told.failures == 3
-    assert told.last_dry < NOW + 1000
+    assert told.failures.in_a_row == 3
+    assert told.episodes.last_dry < NOW + 1000
 
 
 def test_an_end_before_an_agent_could_have_asked_is_a_failure() -> None:
     lives = [end(str(number), 1000 + number, "fizzle", 300) for number in range(3)]
-    assert judged(*lives, end("9", 3000, "fizzle", 40)).failures == 1
-    assert judged(*lives, end("9", 3000, "fizzle", 290)).failures == 0
+    assert judged(*lives, end("9", 3000, "fizzle", 40)).failures.in_a_row == 1
+    assert judged(*lives, end("9", 3000, "fizzle", 290)).failures.in_a_row == 0
 
 
 def test_failures_on_one_host_of_many_leave_the_verdict_alone() -> None:
@@ -95,11 +94,11 @@ def test_failures_on_one_host_of_many_leave_the_verdict_alone() -> None:
     bad = [end(f"b{n}", 1000 + n, "site", 45, "wn-99") for n in range(5)]
     judgement.take_in(Observation(NOW + 1100, tuple(machines), tuple(bad)))
     assert judgement.verdict() == FOUND
-    assert judgement.hosts.distrusted(NOW + 1100) == ("wn-99",)
+    assert judgement.hosts.avoided(NOW + 1100) == ("wn-99",)
     worse = [end(f"c{n}", 2000 + n, "site", 45, f"wn-{n}") for n in range(5)]
     judgement.take_in(Observation(NOW + 2100, tuple(machines), tuple(worse)))
     assert judgement.verdict() == ERROR
-    assert judgement.error_kind == "site"
+    assert {last.kind for last in judgement.failures.since(judgement.latest_answer).values()} == {"site"}
 
 
 @pytest.mark.parametrize(("kind", "avoided"), [("refused", ("wn-bad",)), ("site", ("wn-bad",)), ("lost", ())])
@@ -112,15 +111,15 @@ def test_a_host_that_cannot_start_vms_is_avoided_and_one_that_lost_them_is_not(
     ends = tuple(end(f"9.0:{n}", 100.0 + n, kind, life=5.0, host="wn-bad") for n in (1, 2))
     judgement.take_in(Observation(NOW + 150, works, ends))
     assert judgement.verdict() == FOUND
-    assert judgement.hosts.distrusted(NOW + 150) == avoided
-    assert judgement.hosts.distrusted(NOW + 800) == ()
+    assert judgement.hosts.avoided(NOW + 150) == avoided
+    assert judgement.hosts.avoided(NOW + 800) == ()
 
 
 def test_a_vm_that_should_have_shown_work_by_now_counts_as_one_that_found_none() -> None:
     judgement = Judgement(Limits())
     shown = tuple(Machine(f"{n}", RUNNING, NOW, NOW, "wn-1", works=True, measured=True) for n in range(3))
     judgement.take_in(Observation(NOW + 200, shown))
-    assert judgement.late_seconds == 460.0
+    assert judgement.durations.late_seconds == 460.0
     late = Machine("9", RUNNING, NOW + 300, NOW + 300, "wn-1", works=False, measured=True)
     judgement.take_in(Observation(NOW + 700, (*shown, late)))
     assert judgement.verdict() == FOUND
@@ -129,12 +128,6 @@ def test_a_vm_that_should_have_shown_work_by_now_counts_as_one_that_found_none()
     at_last = Machine("9", RUNNING, NOW + 300, NOW + 300, "wn-1", works=True, measured=True)
     judgement.take_in(Observation(NOW + 900, (*shown, at_last)))
     assert "9" in judgement.found
-
-
-def test_ages_for_unseen_work_follow_the_lives_of_vms_without_work() -> None:
-    assert Judgement(Limits(fizzle_seconds=500)).proof_seconds == 500
-    lives = [end(str(n), 2000 + n, "no_work", 300 + n) for n in range(4)]
-    assert judged(*lives).proof_seconds == 1.25 * 303 + 60
 
 
 def test_old_ends_are_not_counted_again_and_memory_stays_small() -> None:
@@ -148,29 +141,3 @@ def test_old_ends_are_not_counted_again_and_memory_stays_small() -> None:
     old = Ended("3", NOW, NOW + 1500, "success", False, "wn-1", NOW, True, True)
     judgement.take_in(Observation(NOW + 600 * 499, (), (old,)))
     assert judgement.state() == before
-
-
-def test_a_duration_is_learned_from_its_last_fifty_measurements() -> None:
-    learned = Learned(float(number) for number in range(100))
-    assert (learned.low, learned.high, learned.middle(7.0), len(learned)) == (50.0, 99.0, 75.0, 50)
-    learned.add(1.0)
-    assert (learned.low, learned.high) == (1.0, 99.0)
-    assert Learned().middle(7.0) == 7.0
-
-
-def test_a_host_is_distrusted_after_two_failures_longer_each_time_and_cleared_by_work() -> None:
-    trust = HostTrust(600.0)
-    trust.failed("wn-1", 0.0, 50.0)
-    assert trust.distrusted(51.0) == ()
-    trust.failed("wn-1", 0.0, 60.0)
-    assert trust.distrusted(61.0) == ("wn-1",)
-    assert trust.distrusted(660.0) == ()
-    spans = []
-    start = 700.0
-    for _ in range(4):
-        trust.failed("wn-1", start, start + 10)
-        spans.append(trust.records["wn-1"].until - start - 10)
-        start = trust.records["wn-1"].until + 1
-    assert spans == [1200.0, 2400.0, LONGEST_SECONDS, LONGEST_SECONDS]
-    trust.worked("wn-1")
-    assert trust.records == {}

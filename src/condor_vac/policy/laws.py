@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control laws: how many VMs without an answer there may be now. One law is in force at a time.
+
+`Opening` while nothing is known; `Growth` while VMs find work; `Scouts` once one found none while others still
+work; `Probes` while there is no work or VMs fail all over.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from condor_vac.policy.judgement import DRY, ERROR, FOUND, UNKNOWN
+from condor_vac.policy.observation import AGENT, BANNED, EXPERIMENT, FIZZLE, REFUSED, SITE, Limits
+from condor_vac.policy.situation import Counts, Situation
+from condor_vac.policy.words import count, duration
+
+OPENING_BATCHES = 3
+OPENING_SHARE = 0.4
+SURE_STREAK = 8
+RECORD_FACTOR = 2
+SCOUT_SHARE = 0.003
+SCOUT_SHORTEST_SECONDS = 60.0
+PROBE_WINDOW_SECONDS = 1800.0
+WORTHWHILE = 30
+PROBE_BACKOFFS = 1.5
+
+# What the kinds of failure are called in reasons.
+FAILURES = {
+    BANNED: "banned by the experiment",
+    SITE: "site error",
+    EXPERIMENT: "experiment error",
+    AGENT: "agent error",
+    FIZZLE: "ended early without a code",
+    REFUSED: "could not be started",
+}
+
+
+class Allowance(NamedTuple):
+    """How many VMs without an answer there may be (idle, or running without having shown work), and why."""
+
+    unproven: int
+    reason: str
+
+
+class Law(ABC):
+    """One way to decide, for one situation."""
+
+    def __init__(self, situation: Situation) -> None:
+        self.now, self.limits, self.counts = situation.now, situation.limits, situation.counts
+        self.judgement, self.submissions = situation.judgement, situation.submissions
+
+    @abstractmethod
+    def allowed(self) -> Allowance:
+        """What this law allows now."""
+
+
+class Opening(Law):
+    """Nothing is known: a few batches start before the first result, so that plenty of work is served at once."""
+
+    @staticmethod
+    def first(limits: Limits, counts: Counts) -> int:
+        """How many VMs may ask before anything is known."""
+        if limits.first_machines is not None:
+            return limits.first_machines
+        if counts.unmeasured:
+            return limits.max_machines
+        batches = min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines))
+        return max(limits.probe_machines, batches)
+
+    def allowed(self) -> Allowance:
+        """Those that may ask first, less those that failed, were lost, or are held."""
+        without_answer = self.judgement.failures.in_a_row + self.counts.held
+        first = self.first(self.limits, self.counts) - without_answer
+        known = f" ({without_answer} failed, lost or held)" if without_answer else ""
+        return Allowance(
+            first, f"No VM has reported yet{known}: starting up to {max(0, first)} before the first result."
+        )
+
+
+class Growth(Law):
+    """VMs find work: without bound until one finds none; later by the depth of the queue, and by credit below it."""
+
+    def allowed(self) -> Allowance:
+        """Up to the caps, or a stake that grows with the finds in a row."""
+        judgement, episodes = self.judgement, self.judgement.episodes
+        found, depth, credit = episodes.count, episodes.depth, judgement.credit.balance
+        if episodes.bottomless:
+            return Allowance(
+                self.limits.max_machines,
+                f"{count(found, 'VM')} found work ({self.counts.working} working now): growing up to the caps.",
+            )
+        row = "" if found == 1 else " in a row"
+        bold = 1 + found**2
+        stake = 1 + min(found**2 // SURE_STREAK, found) + max(0, int(credit))
+        if depth is None or found > RECORD_FACTOR * depth:
+            allowed = min(stake, max(bold, int(credit / 2)))
+            before = "" if depth is None else f"more than the {depth} of last time, "
+        else:
+            allowed = min(max(stake, bold), max(depth - found, 1 + found // 2))
+            before = f"{depth} did last time, "
+        return Allowance(
+            allowed,
+            f"{count(found, 'VM')}{row} found work ({before}credit {credit:.1f}): "
+            f"allowing {count(allowed, 'VM')} without a result at a time.",
+        )
+
+
+class Scouts(Law):
+    """A VM found no work while others still work: single VMs look whether there is more, at a bounded price."""
+
+    def allowed(self) -> Allowance:
+        """One more when the last is long enough ago and none is idle."""
+        counts = self.counts
+        life = self.judgement.durations.no_work.middle(self.limits.fizzle_seconds)
+        affordable = min(life / (SCOUT_SHARE * counts.working), probe_interval(self))
+        interval = max(SCOUT_SHORTEST_SECONDS, affordable)
+        due = self.now - self.submissions.last >= interval
+        may_start = due and not counts.idle
+        allowed = counts.unproven + 1 if may_start else min(counts.unproven, counts.starting + 1)
+        return Allowance(
+            allowed,
+            f"The last VM found no work ({counts.working} still working): starting 1 scout every {duration(interval)}.",
+        )
+
+
+class Probes(Law):
+    """No work, or failures all over: single VMs check from time to time whether that has changed."""
+
+    def __init__(self, situation: Situation, failing: bool) -> None:
+        super().__init__(situation)
+        self.failing = failing
+        self.interval = probe_interval(self)
+
+    def allowed(self) -> Allowance:
+        """One more when the pace allows it and none is idle; otherwise an idle one stays as the next probe."""
+        idle = len(self.counts.idle)
+        due = self._wait() <= 0 and not idle
+        allowed = self.counts.starting + (1 if due else min(idle, 1))
+        what = self._failures() if self.failing else "No VM finds work"
+        return Allowance(allowed, f"{what}: {self._plan(due)}.")
+
+    def _wait(self) -> float:
+        """Seconds until the pace allows another; infinite without ``probe_machines``."""
+        most = self.limits.probe_machines
+        if most < 1:
+            return math.inf
+        times = self.submissions.times
+        window = times[-most] + PROBE_WINDOW_SECONDS if len(times) >= most else -math.inf
+        return max(0.0, self.submissions.last + self.interval - self.now, window - self.now)
+
+    def _plan(self, due: bool) -> str:
+        most = self.limits.probe_machines
+        if most < 1:
+            return "no probes (probe_machines = 0)"
+        pace = (
+            f"probing every {duration(self.interval)} (at most {count(most, 'VM')} in {duration(PROBE_WINDOW_SECONDS)})"
+        )
+        if due:
+            return f"{pace}, next probe now"
+        return f"{pace}, next probe " + ("is idle" if self.counts.idle else f"in {duration(self._wait())}")
+
+    def _failures(self) -> str:
+        """The VMs that failed last. Lost ones have no kind: where no other failed, they only ended."""
+        failed = self.judgement.failures
+        since = failed.since(self.judgement.latest_answer)
+        number = max(failed.in_a_row, len(since))
+        who = "The last VM" if number == 1 else f"The last {number} VMs"
+        if not since:
+            return f"{who} ended without a result"
+        hosts = len([host for host in since if host])
+        where = f" on {count(hosts, 'host')}" if hosts else ""
+        return f"{who} failed ({FAILURES[max(since.values()).kind]}){where}"
+
+
+def probe_interval(law: Law) -> float:
+    """Seconds between probes: the shortest that the rule allows, but longer where only a few VMs ever found work."""
+    limits = law.limits
+    shortest = PROBE_WINDOW_SECONDS / max(1, limits.probe_machines)
+    worth = law.judgement.episodes.deepest or limits.max_machines
+    return max(shortest, min(PROBE_BACKOFFS * limits.backoff_seconds, shortest * WORTHWHILE / max(1, worth)))
+
+
+def law_in_force(situation: Situation) -> tuple[str, Law]:
+    """What is known of the queue (a verdict of `judgement`), and the law that follows from it."""
+    judgement, counts, limits = situation.judgement, situation.counts, situation.limits
+    verdict = judgement.verdict()
+    if verdict == UNKNOWN and judgement.failures.in_a_row >= Opening.first(limits, counts):
+        verdict = ERROR
+    elif verdict == FOUND and not counts.working and situation.now - judgement.found_at > limits.backoff_seconds:
+        verdict = DRY
+    if verdict == UNKNOWN:
+        return verdict, Opening(situation)
+    if verdict == FOUND:
+        return verdict, Growth(situation)
+    if verdict == DRY and counts.working:
+        return verdict, Scouts(situation)
+    return verdict, Probes(situation, failing=verdict == ERROR)
