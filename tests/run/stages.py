@@ -74,6 +74,7 @@ NATIVE = (
     Stage("scenarios", (*PYTEST, "tests/scenarios"), limit=1800),
     Stage("unit", (*PYTEST, "tests/unit"), limit=1800),
     Stage("scenario-table", ("python", "-m", "tests.scenarios.table", "--check"), limit=1200),
+    Stage("ablation", ("python", "-m", "tests.scenarios.ablation", "--check"), limit=3600),
     Stage("bench", (*PYTEST, "tests/bench"), limit=1800),
     Stage("lint", ("tests/lint",), limit=1200),
     Stage("artifact", ("tests/artifact",)),

@@ -23,7 +23,11 @@ from condor_vac.policy.words import count
 
 __all__ = ["MEMORY_SECONDS", "PROBE_WINDOW_SECONDS", "Policy"]
 
+# Avoided hosts that a reason names; all of them are in the decision.
 NAMED_HOSTS = 5
+# One in so many known hosts may be avoided: if more fail it is not the hosts. Ablation (avoided_at_most_half off):
+# no scenario changes.
+AVOIDED_PART = 2
 
 
 class Policy:
@@ -43,7 +47,7 @@ class Policy:
         verdict, law = law_in_force(situation)
         allowed, reason = law.allowed()
         submit, limit = self._within_caps(allowed - counts.unproven, counts)
-        remove = () if verdict == FOUND else self._unwanted(counts, allowed)
+        remove = () if verdict == FOUND else self.unwanted(counts, allowed)
         avoid = self._avoid(seen)
         self.submissions.add(seen.now, submit)
         reasons = [reason, _summary(submit, len(remove), limit)]
@@ -68,7 +72,7 @@ class Policy:
             return max(0, wanted), ""
         return max(0, room), f"limited by {name} = {getattr(limits, name)}"
 
-    def _unwanted(self, counts: Counts, allowed: int) -> tuple[str, ...]:
+    def unwanted(self, counts: Counts, allowed: int) -> tuple[str, ...]:
         """The idle VMs beyond what is allowed, the newest first."""
         excess = max(0, counts.unproven - allowed)
         return tuple(vm.id for vm in sorted(counts.idle, key=lambda vm: -vm.submitted)[:excess])
@@ -77,7 +81,7 @@ class Policy:
         """The hosts to avoid; none if they are more than half of those known, for then it is not the hosts."""
         avoid = self.judgement.hosts.avoided(seen.now)
         known = {vm.host for vm in seen.machines if vm.host is not None} | set(self.judgement.failures.known_hosts)
-        return avoid if len(avoid) <= max(1, len(known) // 2) else ()
+        return avoid if len(avoid) <= max(1, len(known) // AVOIDED_PART) else ()
 
     def _numbers(self, counts: Counts, allowed: int) -> dict[str, float]:
         judgement = self.judgement

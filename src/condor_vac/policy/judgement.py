@@ -39,8 +39,12 @@ from condor_vac.policy.observation import (
 )
 
 UNKNOWN, FOUND, DRY, ERROR = "unknown", "found", "dry", "error"
+# Seconds: how long hosts and their failures are remembered, and what the factory takes from the history. A day has
+# seen every shift.
 MEMORY_SECONDS = 86400.0
+# Seconds in which an end may be repeated or come late; the queue keeps completed jobs for an hour or more.
 REPEAT_SECONDS = 7200.0
+# The same in multiples of backoff_seconds, for machinetypes whose queue keeps jobs longer.
 REPEAT_BACKOFFS = 3
 
 
@@ -138,13 +142,13 @@ class Judgement:
         works = end.works or was_found
         if end.kind == SUCCESS or (works and end.kind in (NONE, NO_WORK)):
             return FOUND
-        if end.kind in (BANNED, EXPERIMENT, AGENT, SITE, REFUSED) or (end.kind == FIZZLE and self._died(end)):
+        if end.kind in (BANNED, EXPERIMENT, AGENT, SITE, REFUSED) or (end.kind == FIZZLE and self.died(end)):
             return ERROR
         if end.kind in (NO_WORK, FIZZLE):
             return DRY
         return DRY if end.kind == NONE and (end.measured or self.ever_success) else UNKNOWN
 
-    def _died(self, end: Ended) -> bool:
+    def died(self, end: Ended) -> bool:
         """Whether it died, rather than found nothing: where VMs say so, or before an agent could have asked."""
         return self.says_no_work or self.durations.too_short(end.life)
 

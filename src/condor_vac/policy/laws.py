@@ -16,18 +16,38 @@ from condor_vac.policy.observation import AGENT, BANNED, EXPERIMENT, FIZZLE, REF
 from condor_vac.policy.situation import Counts, Situation
 from condor_vac.policy.words import count, duration
 
+# Batches of max_idle that start before the first result. A negotiation cycle takes about one batch; three bridge
+# the four minutes until a first VM has answered. Ablation (opening off): loses up to 0.0154 net (invisible), gains
+# up to 0.1328 net (thin_trickle), saves 25.9 slot hours without work.
 OPENING_BATCHES = 3
+# Share of max_machines that may start before the first result, so that in a small pool three batches are not the
+# whole of it. It belongs to the opening above.
 OPENING_SHARE = 0.4
+# VMs in a row that found work, from which on as many again may ask; below, the square of the run divided by this.
+# Alternatives are in docs/factory.md. Ablation (growth_by_streak off): loses up to 0.0088 net (late_plenty), gains
+# up to 0.0058 net (broad_trickle).
 SURE_STREAK = 8
+# Multiple of the depth of last time. A run longer than that shows that the old depth is of no use any more.
+# Ablation (growth_beyond_record off): loses up to 0.0043 net (trickle), gains up to 0.0027 net (broad_trickle).
 RECORD_FACTOR = 2
+# Share of the slot time that works: what scouts may cost at most. The more VMs work, the sooner a refilled queue is
+# noticed. Ablation (scouts off): loses up to 0.8979 net (flapping), gains up to 0.0532 net (thin_trickle); ablation
+# (scouts_by_price off): gains up to 0.0029 net (flapping).
 SCOUT_SHARE = 0.003
+# Seconds: scouts come no faster than one in a usual cycle.
 SCOUT_SHORTEST_SECONDS = 60.0
+# Seconds: at most probe_machines start as probes in any such window. This is a promise to administrators, not a
+# trade-off, so there is no ablation.
 PROBE_WINDOW_SECONDS = 1800.0
+# VMs. Where fewer ever found work in one episode, a late probe loses little: probes are rarer in proportion.
+# Ablation (probes_by_worth off): loses up to 0.2530 net (thin_trickle).
 WORTHWHILE = 30
+# Multiple of backoff_seconds: probes are not further apart than this, however little they are worth. It bounds the
+# mechanism above.
 PROBE_BACKOFFS = 1.5
 
 # What the kinds of failure are called in reasons.
-FAILURES = {
+FAILURE_WORDS = {
     BANNED: "banned by the experiment",
     SITE: "site error",
     EXPERIMENT: "experiment error",
@@ -82,11 +102,16 @@ class Opening(Law):
 class Growth(Law):
     """VMs find work: without bound until one finds none; later by the depth of the queue, and by credit below it."""
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether no VM has found the queue empty yet."""
+        return self.judgement.episodes.bottomless
+
     def allowed(self) -> Allowance:
         """Up to the caps, or a stake that grows with the finds in a row."""
         judgement, episodes = self.judgement, self.judgement.episodes
         found, depth, credit = episodes.count, episodes.depth, judgement.credit.balance
-        if episodes.bottomless:
+        if self.unbounded:
             return Allowance(
                 self.limits.max_machines,
                 f"{count(found, 'VM')} found work ({self.counts.working} working now): growing up to the caps.",
@@ -171,7 +196,7 @@ class Probes(Law):
             return f"{who} ended without a result"
         hosts = len([host for host in since if host])
         where = f" on {count(hosts, 'host')}" if hosts else ""
-        return f"{who} failed ({FAILURES[max(since.values()).kind]}){where}"
+        return f"{who} failed ({FAILURE_WORDS[max(since.values()).kind]}){where}"
 
 
 def probe_interval(law: Law) -> float:
@@ -182,18 +207,28 @@ def probe_interval(law: Law) -> float:
     return max(shortest, min(PROBE_BACKOFFS * limits.backoff_seconds, shortest * WORTHWHILE / max(1, worth)))
 
 
+def opening_failed(situation: Situation) -> bool:
+    """Whether as many VMs ended without an answer as may start before the first one."""
+    return situation.judgement.failures.in_a_row >= Opening.first(situation.limits, situation.counts)
+
+
+def work_is_over(situation: Situation) -> bool:
+    """Whether the last that found work did so longer than ``backoff_seconds`` ago, and none works now."""
+    since_found = situation.now - situation.judgement.found_at
+    return not situation.counts.working and since_found > situation.limits.backoff_seconds
+
+
 def law_in_force(situation: Situation) -> tuple[str, Law]:
     """What is known of the queue (a verdict of `judgement`), and the law that follows from it."""
-    judgement, counts, limits = situation.judgement, situation.counts, situation.limits
-    verdict = judgement.verdict()
-    if verdict == UNKNOWN and judgement.failures.in_a_row >= Opening.first(limits, counts):
+    verdict = situation.judgement.verdict()
+    if verdict == UNKNOWN and opening_failed(situation):
         verdict = ERROR
-    elif verdict == FOUND and not counts.working and situation.now - judgement.found_at > limits.backoff_seconds:
+    elif verdict == FOUND and work_is_over(situation):
         verdict = DRY
     if verdict == UNKNOWN:
         return verdict, Opening(situation)
     if verdict == FOUND:
         return verdict, Growth(situation)
-    if verdict == DRY and counts.working:
+    if verdict == DRY and situation.counts.working:
         return verdict, Scouts(situation)
     return verdict, Probes(situation, failing=verdict == ERROR)

@@ -10,6 +10,9 @@ from condor_vac.policy.judgement import Judgement
 from condor_vac.policy.observation import HELD, IDLE, RUNNING, Limits, Machine, Observation
 from condor_vac.policy.submissions import Submissions
 
+# Seconds after its start from which a VM that shows no figure at all counts as one that cannot be measured.
+# Ablation (opening_unmeasured off): loses up to 0.0079 net (invisible), gains up to 0.0020 net (invisible_bursts),
+# saves 5.3 slot hours without work.
 MEASURED_AFTER_SECONDS = 60.0
 
 

@@ -294,3 +294,57 @@ def test_a_state_of_another_version_counts_as_lost_and_a_damaged_one_is_refused(
 def test_limits_that_cannot_be_are_refused_by_name(key: str, value: int) -> None:
     with pytest.raises(UsageError, match=key):
         replace(LIMITS, **{key: value})
+
+
+def test_one_idle_vm_is_removed_in_the_singular() -> None:
+    play = Play(replace(LIMITS, first_machines=3))
+    play.cycle()
+    first = next(iter(play.machines.values()))
+    play.machines[first.id] = replace(first, state=RUNNING, started=play.now, host="wn-0", measured=True)
+    play.now += 300
+    play.end("no_work")
+    assert play.cycle().reasons[1] == "Submitting none, removing 1 idle VM."
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (1, "Avoiding 1 host where every recent VM failed: bad-0."),
+        (5, "Avoiding 5 hosts where every recent VM failed: bad-0, bad-1, bad-2, bad-3, bad-4."),
+        (7, "Avoiding 7 hosts where every recent VM failed: bad-0, bad-1, bad-2, bad-3, bad-4 and 2 more."),
+    ],
+)
+def test_avoided_hosts_are_named_up_to_five(bad: int, words: str) -> None:
+    working = tuple(Machine(f"w{n}", RUNNING, NOW - 900, NOW - 900, f"wn-{n}", True, True) for n in range(50))
+    ends = tuple(
+        Ended(f"{n}.{again}", NOW - 99, NOW - 9 + again, "site", True, f"bad-{n}", NOW - 50, False, True)
+        for n in range(bad)
+        for again in range(2)
+    )
+    policy = Policy(LIMITS)
+    policy.decide(Observation(NOW - 60, working))
+    decision = policy.decide(Observation(NOW, working, ends))
+    assert decision.reasons[2] == words
+    assert len(decision.avoid_hosts) == bad
+
+
+@pytest.mark.parametrize(("bad", "avoided"), [(2, ("bad-0", "bad-1")), (3, ())])
+def test_if_more_than_half_of_the_hosts_fail_none_is_avoided(bad: int, avoided: tuple[str, ...]) -> None:
+    """One after another, with finds in between, so that it is not all over the site at any time."""
+    policy, seen, decision = Policy(LIMITS), Observation(NOW), Decision()
+    machines: tuple[Machine, ...] = ()
+    for n in range(bad):
+        now = NOW + 600 * n
+        machines += (Machine(f"w{n}", RUNNING, now - 500, now - 500, "wn-0", True, True),)
+        ends = tuple(
+            Ended(f"{n}.{again}", now - 99, now - 9 + again, "site", True, f"bad-{n}", now - 50, False, True)
+            for again in range(2)
+        )
+        others = tuple(
+            Machine(f"o{host}", RUNNING, NOW - 900, NOW - 900, f"wn-{host}", True, True) for host in range(4)
+        )
+        policy.decide(Observation(now - 60, (*others, *machines)))
+        seen = Observation(now, (*others, *machines), ends)
+        decision = policy.decide(seen)
+    assert decision.avoid_hosts == avoided
+    assert len(policy.judgement.hosts.avoided(seen.now)) == bad
