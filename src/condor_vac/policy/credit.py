@@ -6,7 +6,7 @@ from __future__ import annotations
 # Share of the slot time that works and may be spent on questions: one VM without work for 250 of its lives.
 # Ablation (credit_earned off): loses up to 0.0020 net (flapping), gains up to 0.0002 net (repeated_kills).
 EARN_SHARE = 0.004
-# Share of max_machines (in VMs) that may be in vain before any VM has worked. Ablation (credit_at_start off): loses
+# Share of max_machines: VMs that may find no work before any VM has worked. Ablation (credit_at_start off): loses
 # up to 0.0438 net (late_plenty), gains up to 0.0140 net (thin_trickle).
 START_SHARE = 1 / 8
 # Share of max_machines: the most credit, so that a long good time does not pay for a flood of questions. It has no

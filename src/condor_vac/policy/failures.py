@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-# How many hosts must fail to be "all over": this share of those in use, and within these bounds (hosts). A few bad hosts
-# are below it, an experiment that is down is above it within a batch or two. Ablation (failures_all_over off): gains up
-# to 0.0003 net (experiment_down).
+# How many hosts must fail to be "all over": this share of those in use, and within these bounds (hosts). A few bad
+# hosts are below it, an experiment that is down is above it within a batch or two. Ablation (failures_all_over off):
+# gains up to 0.0003 net (experiment_down).
 HOSTS_SHARE = 1 / 5
 FEWEST_HOSTS = 3
 MOST_HOSTS = 10

@@ -149,7 +149,7 @@ class Judgement:
         return DRY if end.kind == NONE and (end.measured or self.ever_success) else UNKNOWN
 
     def died(self, end: Ended) -> bool:
-        """Whether it died, rather than found nothing: where VMs say so, or before an agent could have asked."""
+        """Whether it died, rather than found nothing: where VMs report that, or before an agent could have asked."""
         return self.says_no_work or self.durations.too_short(end.life)
 
     # -- the answers -----------------------------------------------------------------------------------

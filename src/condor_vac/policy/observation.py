@@ -15,13 +15,12 @@ from types import MappingProxyType
 from condor_vac.base.errors import UsageError
 
 IDLE, RUNNING, HELD, REMOVED = "idle", "running", "held", "removed"
-STATES = (IDLE, RUNNING, HELD, REMOVED)
 
 # How a VM can end. The first nine are condor_vac.model.outcome's kinds; the last three are ends without any outcome.
 SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE = "success", "host_request", "no_work", "banned", "site"
 EXPERIMENT, AGENT, FIZZLE, NONE = "experiment", "agent", "fizzle", "none"
 LOST = "lost"  # the host or the job vanished; nothing is known of the VM's end
-REFUSED = "refused"  # the host took the job and gave it back before its VM could start
+REFUSED = "refused"  # the host took the job and released it before its VM could start
 WITHDRAWN = "withdrawn"  # removed from the queue by the factory or a person
 KINDS = (SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE, NONE, LOST, REFUSED, WITHDRAWN)
 
@@ -114,7 +113,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do now: submit so many VMs, remove those idle ones, and keep new ones off some hosts.
+    """What to do now: submit so many VMs, remove those idle ones, and avoid some hosts.
 
     ``remove`` holds ids of idle VMs only; the caller must make the removal conditional on the job still
     being idle. ``avoid_hosts`` is the complete list for now, not a change to it: it replaces the one before,
