@@ -133,7 +133,7 @@ class Growth(Law):
 
 
 class Scouts(Law):
-    """A VM found no work while others still work: single VMs look whether there is more, at a bounded price."""
+    """A VM found no work while others still work: single VMs check whether there is more, at a bounded price."""
 
     def allowed(self) -> Allowance:
         """One more when the last is long enough ago and none is idle."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from condor_vac.policy.judgement import Judgement
@@ -33,7 +33,7 @@ class Counts:
         return len(self.idle) + self.starting
 
 
-def count_machines(seen: Observation, found: Iterable[str]) -> Counts:
+def count_machines(seen: Observation, found: Collection[str]) -> Counts:
     """The VMs of the observation; ``found`` are ids of those that are known to have found work."""
     running = [vm for vm in seen.machines if vm.state == RUNNING]
     working = sum(vm.works or vm.id in found for vm in running)
