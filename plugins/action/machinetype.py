@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import IMAGE_DIRECTORY, MACHINETYPES_DIRECTORY
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetypes
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, image_files, machinetypes
 
 MODULE = "vacuum.htcondor.machinetype"
 FILE_LIMIT = 4 << 20
@@ -37,12 +37,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if wanted is not None:
             directory = arguments.get("directory") or MACHINETYPES_DIRECTORY
             try:
+                checked = machinetypes.checked(wanted)
+                images = image_files.names(checked)
                 payload = {
                     name: {
-                        "document": machinetypes.document(data, name, directory, image_dir, defaults),
-                        "files": self._files(name, data),
+                        "document": machinetypes.document(
+                            data, name, directory, f"{image_dir}/{images[name]}", defaults
+                        ),
+                        "files": self._files(name, data, task_vars or {}),
                     }
-                    for name, data in machinetypes.checked(wanted).items()
+                    for name, data in checked.items()
                 }
             except machinetypes.MachinetypeError as error:
                 raise AnsibleActionFail(error.message) from error
@@ -52,23 +56,25 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         return result
 
-    def _files(self, name: str, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    def _files(self, name: str, data: dict[str, Any], variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """File name on the access point → its bytes (base64), and whether a diff may show them."""
         found = {}
         for file_name, (key, source) in machinetypes.sources(data, name).items():
-            content, encrypted = self._read(f"{machinetypes.VARIABLE}.{name}.{key}", source)
+            content, encrypted = self._read(f"{machinetypes.VARIABLE}.{name}.{key}", source, variables)
             secret = encrypted or key.startswith("user_data_files.")
             found[file_name] = {"content": base64.b64encode(content).decode("ascii"), "secret": secret}
         return found
 
-    def _read(self, key: str, source: str) -> tuple[bytes, bool]:
+    def _read(self, key: str, source: str, variables: dict[str, Any]) -> tuple[bytes, bool]:
         """The file's bytes, decrypted if it is a vault's, and whether it was one."""
         try:
-            path = self._find_needle("files", source)
+            path = controller_files.find(source, variables)
             if Path(path).stat().st_size > FILE_LIMIT:
                 raise AnsibleActionFail(f"{key}: {source} is larger than {FILE_LIMIT} bytes; is it the right file?")
             encrypted = Path(path).read_bytes().startswith(VAULT)
             content = Path(self._loader.get_real_file(path)).read_bytes()
+        except controller_files.ControllerFileError as error:
+            raise AnsibleActionFail(f"{key}: {error.message}") from error
         except AnsibleActionFail:
             raise
         except (AnsibleError, OSError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files
 
 MODULE = "vacuum.htcondor.vm_image"
 _CHUNK = 1 << 20
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = dict(self._task.args)
         if "controller_file" in arguments:
             raise AnsibleActionFail("controller_file is filled in by the action plugin: leave it out of the task")
-        path = self._controller_path(arguments)
+        path = self._controller_path(arguments, task_vars or {})
         if path is None:
             return self._call(arguments, task_vars)
         sha256 = digest(path)
@@ -53,15 +54,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result = self._send(path, arguments, task_vars)
         return result
 
-    def _controller_path(self, arguments: dict[str, Any]) -> str | None:
+    def _controller_path(self, arguments: dict[str, Any], variables: dict[str, Any]) -> str | None:
         """The file on the controller that the task names, None if it names none."""
         source = arguments.get("source")
         present = arguments.get("state", "present") == "present"
         remote = str(arguments.get("remote_source", False)).lower() in {"true", "yes", "on", "1"}
         if not present or remote or not isinstance(source, str) or not source or "://" in source:
             return None
-        found: str = self._find_needle("files", source)
-        return found
+        try:
+            return controller_files.find(source, variables)
+        except controller_files.ControllerFileError as error:
+            raise AnsibleActionFail(f"source: {error.message}") from error
 
     def _send(self, path: str, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         directory = self._make_tmp_path()

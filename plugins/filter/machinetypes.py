@@ -4,15 +4,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import shares
-
-# Keys of the inventory, image_KEY, by which a worker node knows the right image.
-IMAGE_KEYS = ("checksum", "signing_dn", "ca")
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import image_files, shares
 
 
 def _check(machinetypes: object) -> Mapping[str, Mapping[str, Any]]:
@@ -30,19 +26,10 @@ def _check(machinetypes: object) -> Mapping[str, Mapping[str, Any]]:
 def images(machinetypes: object) -> dict[str, dict[str, str]]:
     """File name on the worker node → {source, checksum, signing_dn, ca} of every image that machinetypes boot.
 
-    Raises AnsibleFilterError where one file name stands for two images.
+    Raises AnsibleFilterError naming the machinetype that has none.
     """
-    found: dict[str, dict[str, str]] = {}
-    for name, machinetype in _check(machinetypes).items():
-        source = machinetype["image"]
-        image = {"source": source, **{key: str(machinetype.get(f"image_{key}") or "") for key in IMAGE_KEYS}}
-        base = posixpath.basename(source)
-        if found.setdefault(base, image) != image:
-            raise AnsibleFilterError(
-                f"vacuum_machinetypes.{name}.image: another machinetype has a different image named {base}; "
-                "rename one, or give both the same image_checksum, image_signing_dn and image_ca"
-            )
-    return found
+    wanted = _check(machinetypes)
+    return {file: image_files.image(wanted[name]) for name, file in image_files.names(wanted).items()}
 
 
 def share_quotas(machinetypes: object) -> dict[str, float]:

@@ -68,6 +68,8 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 # Keys of a pipe that are about the pipe itself.
@@ -84,7 +86,6 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any
     ) -> list[dict[str, dict[str, Any]]]:
         """The machinetypes of pipes and inventory. Raises AnsibleLookupError."""
-        del variables  # what is needed comes as arguments
         own = kwargs.get("machinetypes") or {}
         if not isinstance(own, Mapping):
             raise AnsibleLookupError("vacuum_machinetypes: must be a mapping of name to settings")
@@ -94,7 +95,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             if not isinstance(pipes, Mapping):
                 raise AnsibleLookupError("vacuum_pipes: must be a mapping of prefix to pipe")
             for prefix, pipe in pipes.items():
-                for name, keys in _offered(str(prefix), pipe, cache).items():
+                for name, keys in _offered(str(prefix), pipe, cache, variables or {}).items():
                     if name in found:
                         raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {name} is another pipe's machinetype as well")
                     found[name] = keys
@@ -103,15 +104,19 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         return [found]
 
 
-def _offered(prefix: str, pipe: object, cache: Path) -> dict[str, dict[str, Any]]:
+def _offered(prefix: str, pipe: object, cache: Path, variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if not isinstance(pipe, Mapping) or not isinstance(pipe.get("url"), str):
         raise AnsibleLookupError(f"vacuum_pipes.{prefix}.url: missing; name the pipe's https URL or a file")
+    try:
+        source = pipe["url"] if URL.match(pipe["url"]) else controller_files.find(pipe["url"], variables)
+    except controller_files.ControllerFileError as error:
+        raise AnsibleLookupError(f"vacuum_pipes.{prefix}.url: {error.message}") from error
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     local = {key: value for key, value in pipe.items() if key not in OWN_KEYS}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
         json.dump(local, stream, default=str)
         stream.flush()
-        words = ["pipe", pipe["url"], "--prefix", prefix, "--local", stream.name, "--json"]
+        words = ["pipe", source, "--prefix", prefix, "--local", stream.name, "--json"]
         words += ["--cache", str(cache / f"{prefix.replace('/', '_')}.pipe")]
         if "last_good_seconds" in pipe:
             words += ["--last-good-seconds", str(pipe["last_good_seconds"])]

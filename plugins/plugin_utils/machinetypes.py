@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import functools
-import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,11 +83,12 @@ def _text(value: object) -> object:
 
 
 def document(
-    data: Mapping[str, Any], name: str, directory: str, image_dir: str, defaults: Mapping[str, Any]
+    data: Mapping[str, Any], name: str, directory: str, image: str, defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The machinetype's file on the access point: its inventory data with paths as they are in the pool.
 
-    ``defaults`` are keys that the role sets where the inventory does not (owner, space, ...).
+    ``image`` is the path of its image on worker nodes, ``defaults`` are keys that the role sets where the inventory
+    does not (owner, space, ...).
     """
     made = {**defaults, **data, "name": name}
     for key in SITE_KEYS:
@@ -96,7 +96,7 @@ def document(
     group = shares.accounting_group(name, data)
     if group is not None:
         made["accounting_group"] = group
-    made["image"] = f"{image_dir}/{posixpath.basename(data['image'])}"
+    made["image"] = image
     for key, suffix in FILE_KEYS.items():
         if data.get(key) and not URL.match(data[key]):
             made[key] = f"{directory}/{name}.{suffix}"

@@ -56,7 +56,7 @@ def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None
     checked = inventory.checked(example(name))
     assert checked
     for found, keys in checked.items():
-        document = inventory.document(keys, found, "/d", "/i", {"owner": "vac"})
+        document = inventory.document(keys, found, "/d", "/i/vm.iso", {"owner": "vac"})
         machinetype = Machinetype.from_mapping(document, found)
         assert machinetype.accounting_group is not None, "shares need groups"
         commands = submit_description.describe(machinetype)

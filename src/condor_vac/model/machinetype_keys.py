@@ -63,7 +63,8 @@ KEYS = (
     ),
     Key(
         "image", f.absolute_path, REQUIRED,
-        "The image that the VMs boot, a file on the controller or an https URL. Worker nodes keep it by its file name.",
+        "The image that the VMs boot, a file on the controller or an https URL. Worker nodes keep it by its file name;"
+        " if machinetypes have different images of one name, each gets eight digits more.",
     ),
     Key(
         "image_format", f.one_of("iso", "raw", "qcow2"), None,

@@ -224,7 +224,7 @@ def test_the_yaml_is_what_the_role_takes(
         # Needs its certificate's place as well, as the note says.
         keys.pop("user_data_proxy", None)
     for found, keys in inventory.checked(loaded["vacuum_machinetypes"]).items():
-        document = inventory.document(keys, found, "/d", "/i", {"owner": "vac"})
+        document = inventory.document(keys, found, "/d", "/i/vm.iso", {"owner": "vac"})
         commands = submit_description.describe(Machinetype.from_mapping(document, found))
         assert commands["vm_memory"] == str(keys["memory_mb"])
 

@@ -297,7 +297,8 @@ def test_the_machinetype_makes_the_vms_that_the_file_makes(tmp_path: Path, left_
     """The generated description beside the one that the file itself gives, as submit_file."""
     keys, _ = imported(tmp_path, text(**{name: value for name, value in FULL.items() if name != left_out}))
     checked = inventory.checked({"atlas": keys})["atlas"]
-    document = inventory.document(checked, "atlas", str(tmp_path), "/images", {"owner": "vac"})
+    image = f"/images/{Path(checked['image']).name}"
+    document = inventory.document(checked, "atlas", str(tmp_path), image, {"owner": "vac"})
     ours = submit_description.describe(Machinetype.from_mapping(document, "atlas"))
     theirs = submit_parser.load(str(tmp_path / "vm-atlas.sub"))
     compared = set(SAME) & set(theirs)

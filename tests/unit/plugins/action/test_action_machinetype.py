@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleActionFail, AnsibleFileNotFound
+from ansible.errors import AnsibleActionFail
 from ansible_collections.vacuum.htcondor.plugins.action import machinetype
+from ansible_collections.vacuum.htcondor.plugins.filter.machinetypes import images
 
 ATLAS: dict[str, Any] = {
     "kind": "cernvm",
@@ -50,12 +51,6 @@ class Node(machinetype.ActionModule):
         self.root = root
         self.calls: list[dict[str, Any]] = []
 
-    def _find_needle(self, kind: str, name: str) -> str:
-        assert kind == "files"
-        if not (self.root / name).exists():
-            raise AnsibleFileNotFound(name)
-        return str(self.root / name)
-
     def _execute_module(self, **call: Any) -> dict[str, Any]:
         self.calls.append(call["module_args"])
         return {"changed": False}
@@ -79,7 +74,7 @@ def root(tmp_path: Path) -> Path:
 
 def node(root: Path, machinetypes: Any, **arguments: Any) -> Node:
     made = Node({"machinetypes": machinetypes, **arguments}, root)
-    made.run()
+    made.run(task_vars={"inventory_dir": str(root)})
     return made
 
 
@@ -95,6 +90,17 @@ def test_documents_and_files_go_in_one_call(root: Path) -> None:
         "atlas.user_data": False,
         "atlas.file.hostkey": True,
     }
+
+
+def test_two_servers_images_of_one_name_are_two_files_on_the_nodes(root: Path) -> None:
+    other = {**ATLAS, "image": "https://other.example/cernvm4.iso"}
+    made = node(root, {"atlas": ATLAS, "lhcb": other, "again": ATLAS}, image_dir="/i")
+    found = {name: part["document"]["image"] for name, part in made.sent().items()}
+    assert found["atlas"] == found["again"]
+    assert found["atlas"] != found["lhcb"]
+    nodes = images({"atlas": ATLAS, "lhcb": other})
+    assert {f"/i/{name}" for name in nodes} == set(found.values())
+    assert all(path.startswith("/i/cernvm4-") and path.endswith(".iso") for path in found.values())
 
 
 def test_a_vaults_file_goes_decrypted_and_as_a_secret(root: Path) -> None:
@@ -114,8 +120,8 @@ def test_to_retire_nothing_is_sent(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"user_data": "gone"}, "vacuum_machinetypes.atlas.user_data: cannot read gone on the controller"),
-        ({"user_data_files": {"k": "gone"}}, "vacuum_machinetypes.atlas.user_data_files.k: cannot read gone"),
+        ({"user_data": "gone"}, "vacuum_machinetypes.atlas.user_data: no file gone on the controller: searched "),
+        ({"user_data_files": {"k": "gone"}}, "vacuum_machinetypes.atlas.user_data_files.k: no file gone"),
         ({"user_data": "big"}, "vacuum_machinetypes.atlas.user_data: big is larger than"),
         ({"kind": "x"}, "vacuum_machinetypes.atlas.kind: "),
     ],

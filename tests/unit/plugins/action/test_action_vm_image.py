@@ -27,9 +27,6 @@ class Action(ActionModule):
         self.sent: list[tuple[str, str]] = []
         self.cleared: list[str] = []
 
-    def _find_needle(self, _where: str, needle: str) -> str:
-        return needle
-
     def _execute_module(self, **call: Any) -> dict[str, Any]:
         brought = call["module_args"].get("controller_file")
         self.calls.append({**call["module_args"], "controller_file": dict(brought) if brought else None})

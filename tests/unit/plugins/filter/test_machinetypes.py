@@ -32,13 +32,29 @@ def test_two_machinetypes_may_share_an_image() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ATLAS, {**ATLAS, "image_signing_dn": "CN=y"}),
+        (ATLAS, {**ATLAS, "image": "https://gridpp.example/cernvm4.iso"}),
+        (LHCB, {**LHCB, "image": "other/lhcb.raw"}),
+    ],
+)
+def test_different_images_of_one_name_get_names_that_do_not_depend_on_each_other(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    found = filters.images({"a": one, "b": other, "c": {"image": "c.iso"}})
+    assert [image["source"] for image in found.values()] == [one["image"], other["image"], "c.iso"]
+    assert "c.iso" in found
+    third = filters.images({"z": {**one, "image_ca": "/ca"}, "b": other, "a": one})
+    assert set(found) - {"c.iso"} < set(third)
+
+
+@pytest.mark.parametrize(
     ("machinetypes", "names"),
     [
         ([], "vacuum_machinetypes"),
         ({"atlas": "x"}, "vacuum_machinetypes.atlas"),
         ({"atlas": {}}, "vacuum_machinetypes.atlas.image"),
-        ({"a": ATLAS, "b": {**ATLAS, "image_signing_dn": "CN=y"}}, "vacuum_machinetypes.b.image"),
-        ({"a": LHCB, "b": {**LHCB, "image": "other/lhcb.raw"}}, "vacuum_machinetypes.b.image"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_key(machinetypes: Any, names: str) -> None:

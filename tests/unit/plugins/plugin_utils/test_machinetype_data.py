@@ -64,7 +64,7 @@ def test_files_go_beside_the_machinetype_and_urls_are_no_files() -> None:
 
 def test_document_has_the_pools_paths_and_the_defaults_only_where_the_site_says_nothing() -> None:
     defaults = {"owner": "vac", "max_machines": 3}
-    assert machinetypes.document(ATLAS, "atlas", "/d", "/i", defaults) == {
+    assert machinetypes.document(ATLAS, "atlas", "/d", "/i/cernvm4.iso", defaults) == {
         "name": "atlas",
         "owner": "vac",
         "kind": "cernvm",
@@ -77,7 +77,7 @@ def test_document_has_the_pools_paths_and_the_defaults_only_where_the_site_says_
 
 @pytest.mark.parametrize("data", [ATLAS, LHCB])
 def test_the_program_takes_the_document_and_every_file_of_it_is_deployed(data: dict[str, Any]) -> None:
-    document = machinetypes.document(data, "x", "/d", "/i", {"owner": "vac"})
+    document = machinetypes.document(data, "x", "/d", "/i/vm.iso", {"owner": "vac"})
     made = Machinetype.from_mapping(document, "test")
     in_directory = {path for path in made.input_files().values() if path.startswith("/d/")}
     assert in_directory == {f"/d/{name}" for name in machinetypes.sources(data, "x")}

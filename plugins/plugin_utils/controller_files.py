@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Where a file is that the inventory names by a relative path: the one rule for user data, keys, images and pipes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+
+
+class ControllerFileError(AnsibleError):  # type: ignore[misc]
+    """There is no such file on the controller; the message names every place that was searched."""
+
+
+def find(source: str, variables: Mapping[str, Any]) -> str:
+    """The absolute path of a file or directory on the controller. Raises ControllerFileError.
+
+    An absolute path, or one with ~, is taken as it is. A relative one is searched for beside the inventory, then where
+    Ansible searches (the role and the playbook that need it), then in the current directory: in each as it is, then
+    below ``files``. ``variables``: the variables of a task (``inventory_dir``, ``ansible_search_path``,
+    ``playbook_dir``).
+    """
+    given = Path(source).expanduser()
+    # The directory on the left counts for nothing where the path is absolute.
+    tried = list(dict.fromkeys(place / more / given for place in _places(variables) for more in ("", "files")))
+    for path in tried:
+        if path.exists():
+            return os.path.normpath(path)
+    raise ControllerFileError(f"no file {source} on the controller: searched {', '.join(map(str, tried))}")
+
+
+def _places(variables: Mapping[str, Any]) -> Iterator[Path]:
+    """The directories in the order of the search."""
+    words = [
+        variables.get("inventory_dir"),
+        *(variables.get("ansible_search_path") or ()),
+        variables.get("playbook_dir"),
+        str(Path.cwd()),
+    ]
+    return (Path(str(word)) for word in words if word)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the images of machinetypes are called on worker nodes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+# Keys of the inventory, image_KEY, by which a worker node knows the right image.
+KEYS = ("checksum", "signing_dn", "ca")
+
+
+def image(machinetype: Mapping[str, Any]) -> dict[str, str]:
+    """Where a machinetype's image is from, and by what a worker node knows it: source, checksum, signing_dn, ca."""
+    known = {key: str(machinetype.get(f"image_{key}") or "") for key in KEYS}
+    return {"source": str(machinetype["image"]), **known}
+
+
+def names(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Machinetype → the file name of its image on worker nodes.
+
+    It is the last part of its source. Where this would be one name for different images (two servers' cernvm4.iso),
+    each gets eight hexadecimal digits of its own before the suffix.
+    """
+    wanted = {name: image(machinetype) for name, machinetype in machinetypes.items()}
+    bases: dict[str, set[str]] = {}
+    for one in wanted.values():
+        bases.setdefault(posixpath.basename(one["source"]), set()).add(_digest(one))
+    return {name: _name(one, len(bases[posixpath.basename(one["source"])]) > 1) for name, one in wanted.items()}
+
+
+def _name(one: Mapping[str, str], shared: bool) -> str:
+    base = posixpath.basename(one["source"])
+    stem, suffix = posixpath.splitext(base)
+    return f"{stem}-{_digest(one)}{suffix}" if shared else base
+
+
+def _digest(one: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(one, sort_keys=True).encode()).hexdigest()[:8]
