@@ -24,7 +24,10 @@ def find(source: str, variables: Mapping[str, Any]) -> str:
     below ``files``. ``variables``: the variables of a task (``inventory_dir``, ``ansible_search_path``,
     ``playbook_dir``).
     """
-    given = Path(source).expanduser()
+    try:
+        given = Path(source).expanduser()
+    except RuntimeError as error:
+        raise ControllerFileError(f"no file {source} on the controller: {error}") from error
     # The directory on the left counts for nothing where the path is absolute.
     tried = list(dict.fromkeys(place / more / given for place in _places(variables) for more in ("", "files")))
     for path in tried:

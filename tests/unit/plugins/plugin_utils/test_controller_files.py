@@ -44,6 +44,11 @@ def test_absolute_paths_and_home_are_taken_as_they_are(
     assert controller_files.find(str(tmp_path / "key"), {}) == str(tmp_path / "key")
 
 
+def test_the_home_of_nobody_is_named(variables: dict[str, Any]) -> None:
+    with pytest.raises(controller_files.ControllerFileError, match="no file ~nobody-has-this/key on the controller"):
+        controller_files.find("~nobody-has-this/key", variables)
+
+
 def test_what_is_nowhere_is_named_with_each_place_once(tmp_path: Path, variables: dict[str, Any]) -> None:
     with pytest.raises(controller_files.ControllerFileError) as caught:
         controller_files.find("gone", variables)
