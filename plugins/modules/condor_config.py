@@ -112,6 +112,27 @@ knobs:
   type: dict
   returned: success
   sample: {"VM_TYPE": {"before": "", "after": "kvm"}}
+conflicts:
+  description:
+    - Variables of the fragments that a file which HTCondor reads later sets to something else, so that the fragments'
+      values are without effect.
+    - A file whose value builds on the fragment's, such as C(START = $(START) && NodeOk), is not among them.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    name:
+      description: The variable.
+      type: str
+      sample: START
+    file:
+      description: The file that sets it.
+      type: str
+      sample: /etc/condor/config.d/99-site.config
+    line:
+      description: The line in it.
+      type: int
+      sample: 4
 files:
   description: Paths of the fragments that were written or removed, or would be in check mode.
   type: list
@@ -136,7 +157,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import judge
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import conflicts, judge
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import pending as condor_pending
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.control import Control
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.staging import DIRECTORY, Staging
@@ -191,6 +212,7 @@ class CondorConfig:
         directory = staging.directory(self.params["directory"])
         differing = [name for name, content in self.fragments.items() if _differs(directory, name, content)]
         knobs: dict[str, dict[str, str]] = {}
+        staged = staging.live
         if differing or not staging.live.knobs:
             staged = staging.try_out(directory, self.fragments)
             judge.refuse(self.condor, directory, self.fragments, staged, self.params["allow_unknown"])
@@ -210,6 +232,7 @@ class CondorConfig:
             "reasons": pending.reasons,
             "daemons": pending.scope,
             "knobs": knobs,
+            "conflicts": conflicts.found(directory, self.fragments, staged),
             "files": [change.path for change in changed],
             "diff": [entry for change in changed for entry in change.diff()] + _knob_diff(knobs),
         }
@@ -291,6 +314,7 @@ class CondorConfig:
             "reasons": [],
             "daemons": [],
             "knobs": {},
+            "conflicts": [],
             "files": [change.path for change in changed],
             "diff": [entry for change in changed for entry in change.diff()],
         }

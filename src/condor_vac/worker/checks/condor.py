@@ -20,9 +20,8 @@ EXPECTED = {
     "VM_NETWORKING_TYPE": ("(?i:.*nat.*)", "VMs are on a NAT network"),
     "VM_MAX_NUMBER": ("0", "HTCondor 23 does not give VM_AvailNum back, so it must not bind"),
     "LIBVIRT_XML_SCRIPT": (XML_SCRIPT, "VMs get their disks and context by it"),
-    "STARTER_JOB_HOOK_KEYWORD": ("VAC", "a job could choose to run without hooks"),
     "VAC_HOOK_PREPARE_JOB": (PREPARE_HOOK, "VMs get their lease by it"),
-    "START": (r"(?is:.*RequiresVac\s*=\?=\s*true.*)", "other jobs than vacuum VMs would start here"),
+    "START": (r"(?is:.*RequiresVac\s*=\?=\s*true.*HookKeyword.*)", "anybody's VMs would start here, without hooks"),
 }
 # What the startd reads when it starts, and what a reconfig brings: one of each shows which is missing.
 _RUNNING = ("VM_TYPE", "LIBVIRT_XML_SCRIPT", "VAC_HOOK_PREPARE_JOB", "START")
@@ -35,14 +34,27 @@ def configuration(node: Node) -> list[Finding]:
     found = []
     for name, (pattern, why) in EXPECTED.items():
         value = node.knobs.get(name.lower())
-        if value is None or not re.fullmatch(pattern, value):
-            found.append(Finding(f"{name} is {value or 'not set'}: {why}", CONVERGE))
+        if not value:
+            found.append(Finding(f"{name} is not set: {why}", CONVERGE))
+        elif not re.fullmatch(pattern, value):
+            found.append(Finding(f"{name} is {value} ({_place(name)}): {why}", CONVERGE))
+    forced = node.knobs.get("starter_job_hook_keyword", "")
+    if forced.upper() not in {"", "VAC"}:
+        what = f"STARTER_JOB_HOOK_KEYWORD is {forced} ({_place('STARTER_JOB_HOOK_KEYWORD')}): VMs would run its hooks"
+        found.append(Finding(what, "name the site's hooks by STARTER_DEFAULT_JOB_HOOK_KEYWORD instead"))
     exit_hook = node.knobs.get("vac_hook_job_exit", "")
     if version() < _WITHOUT_EXIT_HOOK and exit_hook != EXIT_HOOK:
         found.append(Finding(f"VAC_HOOK_JOB_EXIT is {exit_hook or 'not set'}: shutdown codes get lost", CONVERGE))
     elif version() >= _WITHOUT_EXIT_HOOK and exit_hook:
         found.append(Finding("VAC_HOOK_JOB_EXIT is set: this HTCondor runs each job again with it", CONVERGE))
     return found
+
+
+def _place(name: str) -> str:
+    """Where a variable's value is from: file and line, or HTCondor itself."""
+    text = tools.run(["condor_config_val", "-verbose", name], timeout=TIMEOUT_SECONDS)
+    match = re.search(r"^ *# at: (.+)$", text, re.MULTILINE)
+    return match[1] if match else "HTCondor's default"
 
 
 def version() -> tuple[int, int]:

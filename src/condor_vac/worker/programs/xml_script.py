@@ -41,6 +41,6 @@ def describe(ad: bytes, store: Store) -> str:
     job = job_ad.parse(ad.decode("utf-8", "replace"))
     lease = store.by_domain(job.domain)
     if lease is None:
-        raise VacError(f"{job.domain}: no lease on this node; is STARTER_JOB_HOOK_KEYWORD set to VAC?")
+        raise VacError(f"{job.domain}: no lease on this node; its hooks did not run; condor_vac doctor checks them")
     settings = settings_module.of_this_node()
     return domain_xml.build(job, lease, settings, Host.here(emulation=settings.emulation))
