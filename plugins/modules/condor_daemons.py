@@ -26,12 +26,12 @@ options:
   state:
     description:
       - V(ready) waits until every daemon that should run is up, and starts those that were switched off. A drain
-        that still waits for virtual machines cannot be called off; the startd is then started when they have ended.
+        that still waits for jobs cannot be called off; the startd is then started when they have ended.
       - V(applied) does what M(vacuum.htcondor.condor_config) found that the daemons still need, and nothing else.
         It is what handlers and roles use.
       - V(reconfig) lets all daemons read their configuration, and fails if one does not survive it.
       - V(restarted) restarts O(daemons).
-      - V(drained) takes the node out of the pool, the startd is off once its virtual machines have ended.
+      - V(drained) takes the node out of the pool, the startd is off once its jobs have ended.
     type: str
     choices: [ready, applied, reconfig, restarted, drained]
     default: ready
@@ -44,7 +44,7 @@ options:
     default: [startd]
   force:
     description:
-      - Do not wait for virtual machines. They are killed, and their jobs go back to the queue.
+      - Do not wait for jobs. They are killed, and go back to the queue.
     type: bool
     default: false
   timeout:
@@ -81,16 +81,19 @@ ready:
 daemons:
   description:
     - State of each daemon as the master sees it, C(Alive), C(Hold) (switched off), C(Shutdown,Peaceful) (off or started
-      anew once its virtual machines have ended), C(Dead), and others.
+      anew once its jobs have ended), C(Dead), and others.
   type: dict
   returned: success
   sample: {"MASTER": "Alive", "STARTD": "Alive"}
-vms:
-  description: The virtual machines that run on the node.
+jobs:
+  description: The jobs that run on the node, virtual machines and others.
   type: list
   elements: dict
   returned: success
   contains:
+    vm:
+      description: Whether it is a virtual machine.
+      type: bool
     slot:
       description: Name of the slot.
       type: str
@@ -103,9 +106,9 @@ vms:
     activity:
       description: Activity of the slot, C(Retiring) while the node drains.
       type: str
-  sample: [{"slot": "slot1_1@node1.lab", "job": "12.0", "owner": "vac@lab", "activity": "Busy"}]
+  sample: [{"vm": true, "slot": "slot1_1@node1.lab", "job": "12.0", "owner": "vac@lab", "activity": "Busy"}]
 pending:
-  description: Whether what was asked for still waits for virtual machines to end. It then happens by itself.
+  description: Whether what was asked for still waits for jobs to end. It then happens by itself.
   type: bool
   returned: success
 action:
@@ -181,7 +184,7 @@ class CondorDaemons:
     def _settled(self, ad: dict[str, Any]) -> Outcome:
         """Nothing to do but, unless the startd is meant to be off, to wait for daemons that are still starting."""
         if self.module.check_mode or self.params["state"] == "drained" or is_ready(ad):
-            return Outcome(ad, self.condor.running_vms(ad), pending=leaves(ad))
+            return Outcome(ad, self.condor.running_jobs(ad), pending=leaves(ad))
         return self.control.ready()
 
     def _act(self, pending: Pending) -> Outcome:
@@ -220,7 +223,7 @@ class CondorDaemons:
             "changed": changed,
             "ready": is_ready(outcome.ad),
             "daemons": now,
-            "vms": outcome.vms,
+            "jobs": outcome.jobs,
             "pending": outcome.pending,
             "action": pending.action,
             "reasons": pending.reasons,

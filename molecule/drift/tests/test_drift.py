@@ -124,7 +124,7 @@ BREAKS = {
         "true",
         "configuration",
         "START is False",
-        "Let HTCondor take its configuration up (running VMs live on)",
+        "Let HTCondor take its configuration up (running jobs go on)",
     ),
 }
 # What a converge changes of itself while it repairs: libvirt looks for a hook that is new when it starts.
@@ -155,7 +155,7 @@ def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box:
     state = box.until("the VM works", lambda now: any(working(one, now) for one in of_clusters(now, job)), WAIT_SECONDS)
     domain = of_clusters(state, job)[0]["domain"]
     before = process_of(box, domain)
-    for what, words in {"drain": "VMs still run", "undrain": "the drain waits for"}.items():
+    for what, words in {"drain": "1 job still runs: ", "undrain": "the drain waits for"}.items():
         play = plays.run_in_scenario(plays.DRAIN, {"vacuum_drain": what, **DRAIN}, "--limit", "worker_node")
         assert play.status == 0, play.output
         assert words in " ".join(play.output.split()), play.output

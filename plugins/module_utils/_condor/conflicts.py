@@ -16,9 +16,7 @@ _IF = re.compile(r"\s*if\b", re.IGNORECASE)
 _ENDIF = re.compile(r"\s*endif\b", re.IGNORECASE)
 
 
-def found(
-    directory: str, fragments: Mapping[str, bytes | None], configuration: Configuration
-) -> list[dict[str, Any]]:
+def found(directory: str, fragments: Mapping[str, bytes | None], configuration: Configuration) -> list[dict[str, Any]]:
     """What another file sets after the fragments: name, file and line of each, in the order of names.
 
     A file whose value builds on the fragment's (``START = $(START) && NodeOk``) is no conflict. What a fragment sets

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Reconfigure, restart and drain one node's daemons without ending the virtual machines that run there.
+"""Reconfigure, restart and drain one node's daemons without ending the jobs that run there, VMs or others.
 
 The startd is asked to shut down *peacefully*: it takes no new job, lets what runs run however long
 it takes (MaxJobRetirementTime does not matter then: condor_startd.V6/Resource.cpp), exits, and is started
@@ -31,10 +31,10 @@ SETTLE = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """The daemons after a request. ``pending``: what was asked for waits for ``vms`` to end."""
+    """The daemons after a request. ``pending``: what was asked for waits for ``jobs`` to end."""
 
     ad: dict[str, Any]
-    vms: list[dict[str, Any]] = field(default_factory=list)
+    jobs: list[dict[str, Any]] = field(default_factory=list)
     pending: bool = False
 
 
@@ -56,7 +56,7 @@ class Control:
                 f"read the daemon's log in {self.condor.configuration().value('LOG')} on the node",
                 daemons=states(ad),
             )
-        return Outcome(ad, self.condor.running_vms(ad))
+        return Outcome(ad, self.condor.running_jobs(ad))
 
     def reconfig(self) -> Outcome:
         """Let the daemons read their configuration. Raises ModuleError if one of them died of it."""
@@ -94,7 +94,7 @@ class Control:
         return self.ready()
 
     def restart(self, scope: Sequence[str]) -> Outcome:
-        """Restart the daemons in *scope* (MASTER: all), the startd only when its VMs have ended."""
+        """Restart the daemons in *scope* (MASTER: all), the startd only when its jobs have ended."""
         before = require_master(self.condor.master())
         everything = "MASTER" in scope
         startd = "STARTD" in pids(before) and (everything or "STARTD" in scope)
@@ -113,7 +113,7 @@ class Control:
         return self.ready()
 
     def drain(self) -> Outcome:
-        """Take the node out of the pool: no new job, and the startd off when its VMs have ended."""
+        """Take the node out of the pool: no new job, and the startd off when its jobs have ended."""
         before = require_master(self.condor.master())
         if "STARTD" not in pids(before):
             return Outcome(before)
@@ -124,7 +124,7 @@ class Control:
             if "STARTD" not in pids(ad):
                 return Outcome(ad)
             if time.monotonic() >= deadline:
-                return Outcome(ad, self._vms(ad), pending=True)
+                return Outcome(ad, self._jobs(ad), pending=True)
             time.sleep(1)
 
     def resume(self) -> Outcome:
@@ -133,8 +133,8 @@ class Control:
         leaving = [name for name in pids(before) if leaves(before, name)]
         for daemon in [*held(before), *leaving]:
             self.condor.administer("condor_on", f"-{daemon.lower()}")
-        if "STARTD" in leaving and (vms := self._vms(before)):
-            return Outcome(before, vms, pending=True)  # which may run for days yet
+        if "STARTD" in leaving and (jobs := self._jobs(before)):
+            return Outcome(before, jobs, pending=True)  # which may run for days yet
         return self._waiting(before, leaving) or self.ready()
 
     @property
@@ -142,29 +142,29 @@ class Control:
         return "-fast" if self.force else "-graceful"
 
     def _emptied(self) -> Outcome | None:
-        """Switch the startd off for a restart of everything; the Outcome only if VMs outlast the timeout.
+        """Switch the startd off for a restart of everything; the Outcome only if jobs outlast the timeout.
 
         Then the startd alone restarts once they have ended, and the rest is for the next run.
         """
         return self.resume() if self.drain().pending else None
 
     def _restart_peacefully(self, before: dict[str, Any]) -> Outcome | None:
-        """Restart the startd once its VMs have ended; the Outcome only if they still run after the timeout."""
+        """Restart the startd once its jobs have ended; the Outcome only if they still run after the timeout."""
         self.condor.administer("condor_restart", "-peaceful", "-startd")
         return self._waiting(before, ["STARTD"])
 
     def _waiting(self, before: dict[str, Any], daemons: Sequence[str]) -> Outcome | None:
-        """Wait until *daemons* run anew; the Outcome only if VMs keep them from it for longer than the timeout."""
+        """Wait until *daemons* run anew; the Outcome only if jobs keep them from it for longer than the timeout."""
         if not self._wait_for_new(pids(before), daemons, self.timeout):
             return None
         ad = self.condor.master()
-        vms = self._vms(ad)
-        return Outcome(ad, vms, pending=True) if vms else None
+        jobs = self._jobs(ad)
+        return Outcome(ad, jobs, pending=True) if jobs else None
 
-    def _vms(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
-        """The running VMs, from a startd that may be exiting just now."""
+    def _jobs(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
+        """The running jobs, from a startd that may be exiting just now."""
         try:
-            return self.condor.running_vms(ad)
+            return self.condor.running_jobs(ad)
         except CommandError:
             if self.condor.master().get("STARTD_PID") == ad.get("STARTD_PID"):
                 raise

@@ -210,14 +210,14 @@ class Condor:
         """The slots of the startd at *address*, asked directly: a far or dead collector does not matter."""
         return parse_json(self.tool("condor_status", "-direct", address, "-json", "-attributes", attributes))
 
-    def running_vms(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
-        """The VM-universe jobs on this node; none if *ad* (the master's) says that no startd runs.
+    def running_jobs(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
+        """The jobs on this node, of whatever universe; none if *ad* (the master's) says that no startd runs.
 
         A startd without an address in it has only just been started and has taken no job yet.
         """
         if "STARTD_Addr" not in ad or not (ad.get("STARTD") == "Alive" or leaves(ad)):
             return []
-        return [vm_of(slot) for slot in self.slots(str(ad["STARTD_Addr"])) if is_vm(slot)]
+        return [job_of(slot) for slot in self.slots(str(ad["STARTD_Addr"])) if has_job(slot)]
 
 
 def master_process(proc: str = "/proc") -> bool:
@@ -244,14 +244,20 @@ def leaves(ad: dict[str, Any], daemon: str = "STARTD") -> bool:
     return str(ad.get(daemon)).startswith("Shutdown")
 
 
+def has_job(slot: dict[str, Any]) -> bool:
+    """Whether a job runs in this slot."""
+    return slot.get("State") in ("Claimed", "Preempting") and "JobUniverse" in slot
+
+
 def is_vm(slot: dict[str, Any]) -> bool:
     """Whether a virtual machine runs in this slot."""
-    return bool(slot.get("State") in ("Claimed", "Preempting") and slot.get("JobUniverse") == Universe.VM)
+    return has_job(slot) and slot.get("JobUniverse") == Universe.VM
 
 
-def vm_of(slot: dict[str, Any]) -> dict[str, Any]:
-    """What people need to know of a running VM."""
+def job_of(slot: dict[str, Any]) -> dict[str, Any]:
+    """What people need to know of a running job."""
     return {
+        "vm": is_vm(slot),
         "slot": slot.get("Name"),
         "job": slot.get("JobId"),
         "owner": slot.get("RemoteOwner"),

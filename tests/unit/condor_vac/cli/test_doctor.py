@@ -25,6 +25,7 @@ from condor_vac.worker.checks.table import CHECKS
 
 OWNER = getpass.getuser()
 SUBNET = "192.168.86.0/24"
+LATER = "/etc/condor/config.d/99-site.config"
 KNOBS = {
     "VM_TYPE": "kvm",
     "VM_NETWORKING": "True",
@@ -150,7 +151,7 @@ class Pretended:
             "exportfs": (0, ""),
             "condor_config_val -dump": (0, "# a comment\n" + "".join(f"{k} = {v}\n" for k, v in self.knobs.items())),
             **{f"condor_config_val -startd {k}": (0, f"{v}\n") for k, v in self.knobs.items()},
-            "condor_config_val -verbose": (0, "X = x\n # at: /etc/condor/config.d/99-site.config, line 3\n # raw: X = x\n"),
+            "condor_config_val -verbose": (0, f"X = x\n # at: {LATER}, line 3\n # raw: X = x\n"),
             "condor_version": (0, "$CondorVersion: 23.9.6 2024-08-08 $\n"),
             "condor_who": (0, "".join(f'{k} = "{v}"\n' for k, v in {**self.master, "STARTD_PID": "7"}.items())),
             "condor_status": (0, json.dumps([self.slot])),

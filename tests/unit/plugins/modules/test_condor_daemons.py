@@ -92,13 +92,14 @@ def test_a_master_that_no_service_runs_is_restarted_by_its_own_command(
     assert not [line for line in condor_node.log if line.startswith("systemctl")]
 
 
-def test_running_vms_outlive_a_restart(condor_node: CondorNode) -> None:
+def test_running_jobs_outlive_a_restart(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(1), running_vm(2, universe=5), running_vm(3)]
     result = run(daemons(condor_node), {"state": "restarted", "timeout": 20}, tools=Tools(condor_node))
     assert (result["changed"], result["pending"]) == (True, True)
-    assert [(vm["slot"], vm["job"], vm["owner"]) for vm in result["vms"]] == [
-        ("slot1_1@box.lab", "1.0", "vac@lab"),
-        ("slot1_3@box.lab", "3.0", "vac@lab"),
+    assert [(job["slot"], job["job"], job["owner"], job["vm"]) for job in result["jobs"]] == [
+        ("slot1_1@box.lab", "1.0", "vac@lab", True),
+        ("slot1_2@box.lab", "2.0", "vac@lab", False),
+        ("slot1_3@box.lab", "3.0", "vac@lab", True),
     ]
     assert len(condor_node.vms) == 3
     assert condor_node.log == ["restart -peaceful -startd"]
@@ -108,7 +109,7 @@ def test_a_restart_waits_until_vms_have_ended(condor_node: CondorNode) -> None:
     condor_node.vms, condor_node.vm_seconds = [running_vm(1)], 15
     old = condor_node.pids["STARTD"]
     result = run(daemons(condor_node), {"state": "restarted", "timeout": 60}, tools=Tools(condor_node))
-    assert (result["pending"], result["vms"], result["ready"]) == (False, [], True)
+    assert (result["pending"], result["jobs"], result["ready"]) == (False, [], True)
     assert condor_node.pids["STARTD"] != old
 
 
@@ -155,7 +156,7 @@ def test_a_vm_that_comes_before_a_restart_of_everything_is_waited_for(
     result = run(
         daemons(condor_node), {"state": "restarted", "daemons": ["master"], "timeout": 20}, tools=Tools(condor_node)
     )
-    assert (result["pending"], [vm["job"] for vm in result["vms"]]) == (True, ["1.0"])
+    assert (result["pending"], [vm["job"] for vm in result["jobs"]]) == (True, ["1.0"])
     assert condor_node.log == ["off -peaceful -startd", "on -startd"]
     condor_node.vms = []
     condor_node.sleep(1)
@@ -173,10 +174,10 @@ def test_drained_and_ready_again(condor_node: CondorNode) -> None:
 def test_a_drain_reports_what_still_runs(condor_node: CondorNode) -> None:
     condor_node.vms = [running_vm(4)]
     result = run(daemons(condor_node), {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
-    assert (result["pending"], [vm["job"] for vm in result["vms"]]) == (True, ["4.0"])
+    assert (result["pending"], [vm["job"] for vm in result["jobs"]]) == (True, ["4.0"])
     condor_node.vm_seconds = 5
     result = run(daemons(condor_node), {"state": "drained", "timeout": 10}, tools=Tools(condor_node))
-    assert (result["pending"], result["vms"]) == (False, [])
+    assert (result["pending"], result["jobs"]) == (False, [])
 
 
 def test_drained_is_off_only_when_the_vms_have_ended(condor_node: CondorNode) -> None:
@@ -190,7 +191,7 @@ def test_a_drain_that_still_waits_can_be_turned_into_a_restart_only(condor_node:
     run(daemons(condor_node), {"state": "drained", "timeout": 5}, tools=Tools(condor_node))
     old = condor_node.pids["STARTD"]
     back = run(daemons(condor_node), {"state": "ready", "timeout": 5}, tools=Tools(condor_node))
-    assert (back["changed"], back["pending"], len(back["vms"])) == (True, True, 1)
+    assert (back["changed"], back["pending"], len(back["jobs"])) == (True, True, 1)
     condor_node.vms = []
     results = four_calls(daemons(condor_node), {"state": "ready", "timeout": 30}, Tools(condor_node))
     assert (results[1]["daemons"]["STARTD"], results[1]["pending"]) == ("Alive", False)
@@ -204,7 +205,7 @@ def test_a_restart_that_waits_for_vms_is_not_asked_for_again(condor_node: Condor
     log = list(condor_node.log)
     for state in ("applied", "ready"):
         again = run(daemons(condor_node), {"state": state, "timeout": 5}, tools=Tools(condor_node))
-        assert (again["changed"], again["pending"], len(again["vms"])) == (False, True, 1)
+        assert (again["changed"], again["pending"], len(again["jobs"])) == (False, True, 1)
     assert (first["changed"], first["pending"], condor_node.log) == (True, True, log)
     condor_node.vms = []
     condor_node.sleep(1)
