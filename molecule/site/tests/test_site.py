@@ -32,7 +32,6 @@ vm_memory = 64
 vm_disk = /var/lib/condor_vac/images/guest.iso:hda:r:raw
 +RequiresVac = True
 +HookKeyword = "{keyword}"
-log = /tmp/{user}.log
 queue
 """
 
@@ -134,8 +133,8 @@ def test_the_sites_start_holds_for_both(box: Box) -> None:
 
 def test_a_vm_of_somebody_else_and_one_without_our_hooks_stay_out(box: Box) -> None:
     for user, keyword in (("batch", "VAC"), ("vac", "NONE")):
-        box.put(f"/tmp/{user}.sub", STRANGE.format(keyword=keyword, user=user).encode())
-        box.run(f"runuser -u {user} -- condor_submit -terse /tmp/{user}.sub")
+        box.put(f"/srv/{user}.sub", STRANGE.format(keyword=keyword).encode())
+        box.run(f"runuser -u {user} -- condor_submit -terse /srv/{user}.sub")
     mine = "VacMachinetype =?= undefined && VacBatch =?= undefined"
     until("two of them wait", lambda: len(vms(box, f"JobStatus == 1 && {mine}")) == 2)
     # The negotiator has looked at them: it matches them, and the node refuses, or it matches them not at all.
