@@ -57,6 +57,13 @@ options:
     type: list
     elements: str
     default: []
+  removable:
+    description:
+      - Names of machinetypes whose factory may go although O(machinetypes) is empty, or more than half of those that
+        have a factory would go; V(all) stands for any. An inventory that was not loaded looks like one without any.
+      - If it is not given nothing is refused.
+    type: list
+    elements: str
   payload:
     description:
       - Filled in by the action plugin. Leave it out of the task.
@@ -168,6 +175,7 @@ class Machinetypes:
         return result
 
     def _deploy(self, wanted: dict[str, Any], result: dict[str, Any]) -> None:
+        self._refuse_accident(set(wanted))
         checker = Checker(self.module, self.command, self.directory)
         node = checker.sizes(wanted)
         made = self._directories(wanted)
@@ -186,6 +194,22 @@ class Machinetypes:
         ]
         result["unwanted"] = sorted(set(self._present()) - set(wanted))
         result["largest_node"] = node
+
+    def _refuse_accident(self, wanted: set[str]) -> None:
+        """Raise ModuleError where an inventory that is not whole is likelier than one that gave so much up."""
+        removable = self.module.params["removable"]
+        lost = set(self._present()) - wanted
+        if removable is None or "all" in removable or not lost - set(removable):
+            return
+        # Not those that have been drained before, whose last VMs still run.
+        running = {str(job["VacFactory"]) for job in Queue(self.module).factories()} & set(self._present())
+        gone = sorted(running - wanted)
+        if set(gone) - set(removable) and (not wanted or 2 * len(gone) > len(running)):
+            raise ModuleError(
+                f"vacuum_machinetypes: {len(gone)} of {len(running)} machinetypes with a factory are missing"
+                f" ({', '.join(gone)}), and would be drained",
+                f"correct the inventory, or confirm it by vacuum_remove_machinetypes: [{', '.join(gone)}]",
+            )
 
     def _directories(self, wanted: dict[str, Any]) -> list[str]:
         """Make the directories of files and factories; the paths that were not as they should be."""
@@ -310,6 +334,7 @@ ARGUMENTS: dict[str, Any] = {
     "directory": {"type": "path", "default": MACHINETYPES_DIRECTORY},
     "state_directory": {"type": "path", "default": STATE_DIRECTORY},
     "retire": {"type": "list", "elements": "str", "default": []},
+    "removable": {"type": "list", "elements": "str"},
     "payload": {"type": "str", "no_log": True},
 }
 

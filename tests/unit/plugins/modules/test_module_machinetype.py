@@ -278,3 +278,39 @@ def test_a_payload_of_ones_own_is_refused(ap: AccessPoint) -> None:
     result = run(machinetype, {**ap.arguments(), "payload": "x"}, tools=ap.tools)
     assert result["failed"]
     assert "leave it out" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "removable", "refused"),
+    [
+        ([], [], True),
+        ([], ["a"], True),
+        ([], ["a", "b", "c"], False),
+        ([], ["all"], False),
+        ([], None, False),
+        (["a"], [], True),
+        (["a"], ["b", "c"], False),
+        (["new"], [], True),
+        (["a", "b"], [], False),
+        (["a", "b", "c", "new"], [], False),
+    ],
+)
+def test_an_inventory_that_is_not_whole_drains_nothing(
+    ap: AccessPoint, monkeypatch: pytest.MonkeyPatch, wanted: list[str], removable: list[str] | None, refused: bool
+) -> None:
+    run(machinetype, ap.arguments(dict.fromkeys("abcd", ({},))), tools=ap.tools)
+    # d was drained before; somebody's own job calls itself a factory of what is none.
+    jobs = [{"VacFactory": name, "JobStatus": RUNNING} for name in ("a", "b", "c", "x", "y", "z")]
+    monkeypatch.setattr(ap, "condor_q", lambda *_: (0, json.dumps(jobs), ""))
+    before = sorted(path.name for path in ap.directory.iterdir())
+    given = ap.arguments(dict.fromkeys(wanted, ({},)), removable=removable)
+    for check in (True, False):
+        result = run(machinetype, given, check=check, tools=ap.tools)
+        assert result.get("failed", False) == refused
+        if refused:
+            missing = [name for name in "abc" if name not in wanted]
+            assert (
+                f"{len(missing)} of 3 machinetypes with a factory are missing ({', '.join(missing)})" in result["msg"]
+            )
+            assert f"vacuum_remove_machinetypes: [{', '.join(missing)}]" in result["msg"]
+            assert sorted(path.name for path in ap.directory.iterdir()) == before
