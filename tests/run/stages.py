@@ -91,6 +91,7 @@ CHECK = (
     Stage("syntax", ("tests/syntax",)),
     Stage("yamllint", ("yamllint", "--strict", ".")),
     Stage("imports", ("tests/imports",)),
+    Stage("dead-code", ("tests/dead_code",)),
     Stage("ruff", ("ruff", "check", ".")),
     Stage("format", ("ruff", "format", "--check", ".")),
     Stage("spelling", ("tests/spelling",)),

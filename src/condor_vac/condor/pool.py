@@ -122,17 +122,9 @@ class Pool:
         """Remove those jobs for which ``only_if`` holds at that moment; how many were. Raises PoolError."""
         return self._act("Remove", ids, reason, only_if)
 
-    def hold(self, ids: Sequence[str], reason: str) -> int:
-        """Hold jobs; how many were. Raises PoolError."""
-        return self._act("Hold", ids, reason, "True")
-
     def release(self, ids: Sequence[str], reason: str) -> int:
         """Release held jobs; how many were. Raises PoolError."""
         return self._act("Release", ids, reason, "True")
-
-    def vacate(self, ids: Sequence[str], reason: str) -> int:
-        """Stop running jobs and let them start again; how many were. Raises PoolError."""
-        return self._act("Vacate", ids, reason, "True")
 
     def remove_for_good(self, ids: Sequence[str], reason: str) -> int:
         """Forget removed jobs whose host cannot be told (condor_rm -forcex); how many. Raises PoolError."""

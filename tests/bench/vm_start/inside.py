@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 LIBEXEC = "/usr/local/libexec"
-INPUTS = ("root.pub", "user_data", "lab.json")
 
 
 def run(argv: list[str], stdin: str) -> tuple[float, str]:

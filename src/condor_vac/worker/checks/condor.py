@@ -31,7 +31,7 @@ _WITHOUT_EXIT_HOOK = (25, 4)
 
 
 def configuration(node: Node) -> list[Finding]:
-    """Row 5: the variables that the VM universe and the hooks need, as HTCondor itself reads its files."""
+    """HTCondor's configuration files set what the VM universe and the hooks need."""
     found = []
     for name, (pattern, why) in EXPECTED.items():
         value = node.knobs.get(name.lower())
@@ -80,7 +80,7 @@ def daemons(node: Node) -> list[Finding]:
 
 
 def running_configuration(node: Node) -> list[Finding]:
-    """Row 7: the running startd has taken up what the files say."""
+    """The running startd uses the configuration that is in the files."""
     if not node.slot:
         raise VacError("the startd has no slot")
     found = []
@@ -93,7 +93,7 @@ def running_configuration(node: Node) -> list[Finding]:
 
 
 def vm_universe(node: Node) -> list[Finding]:
-    """Row 9: the startd offers the VM universe; if not, why, in its own words."""
+    """The startd offers the VM universe; if not, the finding quotes its reason."""
     ad = node.slot
     if ad.get("HasVM") is True and str(ad.get("VM_Type")) == "kvm" and not ad.get("VMOfflineReason"):
         return _memory(node, ad)
@@ -122,7 +122,7 @@ def _last_words(node: Node) -> str:
 
 
 def pool(node: Node) -> list[Finding]:
-    """Row 9: ``condor_status -vm`` shows the node, so jobs can be matched to it."""
+    """``condor_status -vm`` shows the node, so jobs can be matched to it."""
     name = str(node.slot.get("Machine"))
     constraint = f'HasVM =?= True && Machine == "{name}"'
     if startd.ads("condor_status", "-json", "-attributes", "Name,Machine", "-constraint", constraint):

@@ -26,7 +26,7 @@ _PROGRAMS = (
 
 
 def processor(node: Node) -> list[Finding]:
-    """Row 1 of the set-up list: the processor can virtualise, all of it."""
+    """Every processor can virtualize (flag svm or vmx), or VMs may be emulated."""
     trouble = kvm_device.processor_trouble(node.root)
     if trouble is not None:
         return [_unless_emulated(node, trouble)]
@@ -83,7 +83,7 @@ def confinement(node: Node) -> list[Finding]:
 
 
 def programs(node: Node) -> list[Finding]:
-    """Row 2: what the node's own programs call is installed."""
+    """Every tool that the node's programs call is installed."""
     sbin = [node.knobs[name] for name in ("sbin", "libexec", "bin") if name in node.knobs]
     found = []
     for names, purpose in _PROGRAMS:
@@ -93,7 +93,7 @@ def programs(node: Node) -> list[Finding]:
 
 
 def libvirt_service(node: Node) -> list[Finding]:
-    """Row 3: libvirt runs now and after a reboot."""
+    """libvirt runs now and after a reboot."""
     return unit_findings(node, node.libvirt_unit)
 
 

@@ -84,7 +84,7 @@ def packet_filter(node: Node) -> list[Finding]:
 
 
 def forwarding_now(node: Node) -> list[Finding]:
-    """Row 4: the kernel forwards IPv4."""
+    """The kernel forwards IPv4."""
     value = node.text(f"/proc/sys/{FORWARDING}").strip()
     return [] if value == "1" else [Finding(f"net.ipv4.ip_forward is {value or 'not there'}", CONVERGE)]
 

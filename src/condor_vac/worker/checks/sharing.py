@@ -24,7 +24,7 @@ _ANY = {"0.0.0.0", "*", "[::]", "::"}  # noqa: S104 - compared with, never bound
 
 
 def nfs_service(node: Node) -> list[Finding]:
-    """Row 3: the NFS server runs now and after a reboot, with rpcbind where version 3 needs it."""
+    """The NFS server runs now and after a reboot, with rpcbind where version 3 needs it."""
     if "nfs" not in node.settings.sharing:
         return []
     found = unit_findings(node, "nfs-server.service")
@@ -78,7 +78,7 @@ def leases(node: Node) -> list[Finding]:
 
 
 def sudo(node: Node) -> list[Finding]:
-    """Row 8: each owner of VM jobs may run vac_lease as root, without a password, and nothing else."""
+    """Each owner of VM jobs may run vac_lease as root, without a password, and nothing else."""
     found = []
     for owner in node.settings.owners:
         try:

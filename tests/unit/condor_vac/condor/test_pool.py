@@ -104,9 +104,7 @@ def test_whatever_fails_is_one_line_and_a_pool_error(pool: Pool, failure: Except
         lambda: pool.submit({"universe": "vm"}, 1),
         lambda: pool.remove(["1.0"], "why"),
         lambda: pool.remove_for_good(["1.0"], "why"),
-        lambda: pool.hold(["1.0"], "why"),
         lambda: pool.release(["1.0"], "why"),
-        lambda: pool.vacate(["1.0"], "why"),
         lambda: pool.edit(["1.0"], "A", "1"),
     )
     for call in calls:
@@ -148,7 +146,7 @@ def test_what_names_no_job_never_becomes_a_constraint(pool: Pool, ids: list[str]
     with pytest.raises(PoolError):
         by_id(ids)
     if ids:
-        for act in (pool.remove, pool.hold, pool.release, pool.vacate):
+        for act in (pool.remove, pool.remove_for_good, pool.release):
             with pytest.raises(PoolError):
                 act(ids, "why")
     else:

@@ -206,9 +206,8 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path, host: tuple[st
             proxy.load(host[0], str(key))
 
 
-def test_a_waiting_vms_proxy_is_renewed_in_time(
-    tmp_path: Path, authority: Authority, host: tuple[str, str], own_umask: None
-) -> None:
+@pytest.mark.usefixtures("own_umask")
+def test_a_waiting_vms_proxy_is_renewed_in_time(tmp_path: Path, authority: Authority, host: tuple[str, str]) -> None:
     m = kind(host, max_wallclock_seconds=7200)
     credential = proxy.of_machinetype(m)
     assert credential is not None

@@ -15,6 +15,7 @@ from tests.unit.plugins.harness import Plugin, four_calls, run
 
 SWITCH = "net/ipv4/ip_forward"
 V4 = {SWITCH: "0", "net/ipv4/conf/all/forwarding": "0", "net/ipv4/conf/default/forwarding": "0"}
+NOBODY = sysctl.Assignment("no file", 0, SWITCH, "unset")
 V6 = {"net/ipv6/conf/all/forwarding": "0", "net/ipv6/conf/default/forwarding": "0"}
 
 
@@ -35,6 +36,12 @@ def at(root: Path) -> Plugin:
 def put(root: Path, path: str, text: str) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(text)
+
+
+def effective(root: Path, key: str) -> sysctl.Assignment:
+    """The assignment that sets *key* at boot: the last by name, else the last glob; NOBODY where no file does."""
+    matching = [entry for entry in sysctl.boot_assignments(str(root)) if entry.applies_to(key)]
+    return ([entry for entry in matching if not entry.is_glob()] or matching or [NOBODY])[-1]
 
 
 def values(root: Path, keys: dict[str, str]) -> set[str]:
@@ -95,8 +102,7 @@ def test_a_later_file_is_outranked(root: Path, name: str, directory: str) -> Non
     assert result["conflicts"] == []
     assert [entry["path"] for entry in result["overridden"]] == [str(root / directory / name)]
     assert [path.name for path in (root / "etc/sysctl.d").glob("*-condor_vac-*")] == [Path(result["file"]).name]
-    winner = sysctl.effective(sysctl.boot_assignments(str(root)), "net/ipv4/conf/default/forwarding")
-    assert winner is not None
+    winner = effective(root, "net/ipv4/conf/default/forwarding")
     assert winner.path == result["file"]
     assert not run(at(root), {})["changed"]
 
@@ -170,10 +176,8 @@ def test_interfaces_are_set_by_name(root: Path) -> None:
     put(root, "proc/sys/net/ipv4/conf/vac0/forwarding", "0\n")
     results = four_calls(at(root), {"interfaces": ["vac0", "vac1.7"]})
     assert (root / "proc/sys/net/ipv4/conf/vac0/forwarding").read_text().strip() == "1"
-    entries = sysctl.boot_assignments(str(root))
     for name in ("vac0", "vac1.7"):
-        winner = sysctl.effective(entries, f"net/ipv4/conf/{name}/forwarding")
-        assert winner is not None
+        winner = effective(root, f"net/ipv4/conf/{name}/forwarding")
         assert winner.path == results[0]["file"]
 
 
@@ -215,8 +219,7 @@ OBSERVED: list[tuple[dict[str, str], str | None]] = [
 def test_who_wins_at_boot(root: Path, paths: dict[str, str], expected: str | None) -> None:
     for path, text in paths.items():
         put(root, path if "/" in path else f"etc/sysctl.d/{path}", text)
-    winner = sysctl.effective(sysctl.boot_assignments(str(root)), SWITCH)
-    assert (winner.value if winner else "unset") == expected
+    assert effective(root, SWITCH).value == expected
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 LEASE = "/usr/local/libexec/vac_lease"
 CLI = "/usr/local/bin/condor_vac"
-INTERPRETER = "/usr/bin/python3"
 
 
 def package(version: str, **extra: str) -> dict[str, bytes]:

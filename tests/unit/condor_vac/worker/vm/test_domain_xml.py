@@ -149,7 +149,7 @@ def test_vnc_on_loopback_if_asked(node: Node, job: JobAd, lease: Lease) -> None:
 
 
 def test_bridge_is_the_leases_network_too(node: Node, job: JobAd, lease: Lease) -> None:
-    root = built(job._replace(networking_type="bridge", bridge="br0"), lease, node)
+    root = built(job._replace(bridge="br0"), lease, node)
     assert at(root, "devices/interface", "type") == ["network"]
 
 

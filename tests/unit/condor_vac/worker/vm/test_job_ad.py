@@ -65,20 +65,11 @@ def test_the_seeds_ad_is_understood_unchanged() -> None:
         "owner": "vac",
         "user": "vac@pool.example.org",
         "domain": "vac_pool.example.org_7.3",
-        "cmd": "VM-ATLAS",
-        "iwd": "/var/lib/condor/execute/dir_4711",
-        "global_job_id": "ap.example.org#7.3#1700000000",
-        "vm_type": "kvm",
         "processors": 1,
         "memory_mb": 3000,
         "request_cpus": 1,
-        "request_memory_mb": 3000,
         "cpus_provisioned": None,
-        "memory_provisioned_mb": None,
-        "disk_provisioned_kb": None,
-        "disk_usage_kb": 20000,
         "vcpus": 1,
-        "vm_memory_mb": 3000,
         "disks": (
             {
                 "file": "ucernvm-prod.1.18-2.cernvm.x86_64.iso",
@@ -88,7 +79,6 @@ def test_the_seeds_ad_is_understood_unchanged() -> None:
             },
         ),
         "networking": True,
-        "networking_type": "nat",
         "mac": None,
         "bridge": None,
         "vnc": False,
@@ -98,7 +88,6 @@ def test_the_seeds_ad_is_understood_unchanged() -> None:
         "space": None,
         "machinetype": None,
         "machinetype_file": None,
-        "requires_vac": False,
         "want_io_proxy": True,
         "no_output_vm": False,
     }
@@ -106,7 +95,6 @@ def test_the_seeds_ad_is_understood_unchanged() -> None:
 
 def test_our_own_attributes() -> None:
     job = parse(
-        RequiresVac="True",
         VacMachinetype='"lhcb-8"',
         VacMachinetypeFile='"lhcb-8.json"',
         VacSpace='"vac.example.org"',
@@ -114,15 +102,14 @@ def test_our_own_attributes() -> None:
         RequestCpus="8",
         CpusProvisioned="8",
         MemoryProvisioned="16384",
-        DiskProvisioned="123456",
         JobVMMemory="16384",
         JobVMVNCConsole="true",
         VM_WORKING_DIR='"/var/lib/condor/execute/dir_4711"',
         VMPARAM_VM_NAME='"vac_pool.example.org_7.3"',
     )
-    assert (job.requires_vac, job.machinetype, job.machinetype_file) == (True, "lhcb-8", "lhcb-8.json")
+    assert (job.machinetype, job.machinetype_file) == ("lhcb-8", "lhcb-8.json")
     assert (job.space, job.processors, job.memory_mb) == ("vac.example.org", 8, 16384)
-    assert (job.disk_provisioned_kb, job.vnc, job.working_dir) == (123456, True, job.iwd)
+    assert (job.vnc, job.working_dir) == (True, "/var/lib/condor/execute/dir_4711")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +228,6 @@ WRONG: list[tuple[str, str | None, str]] = [
     ("VacSpace", '"a b"', "must be"),
     ("VacMachinetype", '"../x"', "must be"),
     ("VacMachinetypeFile", '"/etc/passwd"', "must be a file name"),
-    ("RequiresVac", "1", "must be true or false"),
 ]
 
 
@@ -283,8 +269,9 @@ def test_an_empty_ad_lacks_what_a_job_has(whole: str) -> None:
 
 
 def test_quotes_in_a_value_do_not_end_it() -> None:
-    job = parse(Cmd=r'"x\" ; ClusterId = 9"')
-    assert (job.cmd, job.cluster) == ('x" ; ClusterId = 9', 7)
+    with pytest.raises(VacError) as error_info:
+        parse(VacSpace=r'"x\" ; ClusterId = 9"')
+    assert str(error_info.value).endswith("""; it is 'x" ; ClusterId = 9'""")
 
 
 def test_an_ad_without_end_is_refused() -> None:
