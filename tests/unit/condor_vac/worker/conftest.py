@@ -269,3 +269,20 @@ def lease_files(node: Node) -> list[Any]:
     """The lease files as JSON."""
     directory = Path(node.store.directory)
     return [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
+
+
+class Time:
+    """CLOCK_BOOTTIME as the test wants it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    fake = Time()
+    monkeypatch.setattr(lease_store, "boottime", fake)
+    return fake
