@@ -48,6 +48,12 @@ def test_alike(one: str, other: str, alike: bool) -> None:
     assert a_letter_apart(other, one) is alike
 
 
+def test_no_file_is_long() -> None:
+    files = [path for place in ("src", "plugins", "tests") for path in (ROOT / place).rglob("*.py")]
+    assert PACKAGE / "__main__.py" in files
+    assert [str(path) for path in files if len(path.read_text("utf-8").splitlines()) > 400] == []
+
+
 def test_there_are_few_rooms() -> None:
     assert len(names(PACKAGE)) <= 13
     assert PACKAGE / "worker" / "lease" in ROOMS

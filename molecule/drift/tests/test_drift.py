@@ -111,7 +111,7 @@ BREAKS = {
         "chmod 0600 /var/lib/condor_vac/images/*.iso",
         "images",
         "has mode 0600",
-        "Keep the images that VMs boot (in worker_image_dir)",
+        "Install the images that VMs boot (in worker_image_dir)",
     ),
     "configuration edited": Break(
         f"echo 'VM_MAX_NUMBER = 4' >> {FRAGMENT}",
@@ -124,11 +124,11 @@ BREAKS = {
         "true",
         "configuration",
         "START is False",
-        "Let HTCondor take its configuration up (running VMs live on)",
+        "Have HTCondor load its configuration (running VMs continue)",
     ),
 }
 # What a converge changes of itself while it repairs: libvirt looks for a hook that is new when it starts.
-ALSO = {"Let libvirt find its first hook, which it looks for when it starts (running VMs live on)"}
+ALSO = {"Restart libvirt for its first hook, which it reads only when it starts (running VMs continue)"}
 
 
 def site(variables: Mapping[str, Any] | None = None, *words: str) -> plays.Play:
@@ -155,7 +155,7 @@ def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box:
     state = box.until("the VM works", lambda now: any(working(one, now) for one in of_clusters(now, job)), WAIT_SECONDS)
     domain = of_clusters(state, job)[0]["domain"]
     before = process_of(box, domain)
-    for what, words in {"drain": "VMs still run", "undrain": "the drain waits for"}.items():
+    for what, words in {"drain": "still run", "undrain": "the drain cannot be cancelled"}.items():
         play = plays.run_in_scenario(plays.DRAIN, {"vacuum_drain": what, **DRAIN}, "--limit", "worker_node")
         assert play.status == 0, play.output
         assert words in " ".join(play.output.split()), play.output

@@ -27,12 +27,12 @@ COMMANDS = {
     "render-user-data": ("condor_vac.cli.render_user_data", "what user data a VM would get, byte for byte"),
     "machinetype": ("condor_vac.cli.machinetype", "check machinetype files"),
     "pipe": ("condor_vac.cli.pipe", "the machinetypes that a vacuum pipe offers"),
-    "import": ("condor_vac.cli.importer", "machinetypes from Vac's configuration or a submit file of the seed"),
+    "import": ("condor_vac.cli.importer", "machinetypes from Vac's configuration or a submit file of HTCondorVMs"),
     "image": ("condor_vac.cli.image", "the images of this worker node: fetch, check, list, remove"),
     "proxy": ("condor_vac.cli.proxy", "check that a machinetype's proxies can be made, or make one"),
     "outcome": ("condor_vac.cli.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.cli.mjf_check", "machine/job features conformance of a directory or URL"),
-    "shutdowntime": ("condor_vac.cli.shutdowntime", "plan a shutdown of this worker node, and tell its VMs"),
+    "shutdowntime": ("condor_vac.cli.shutdowntime", "plan a shutdown of this worker node, and announce it to its VMs"),
     "doctor": ("condor_vac.cli.doctor", "check this worker node, step by step"),
 }
 

@@ -101,7 +101,7 @@ def _bases(location: str) -> dict[str, str]:
         return inside
     found = {where: location for where in _WHERES if _has_keys(reader, location, where)}
     if len(found) != 1:
-        raise UsageError(f"{location}: neither machine nor job features are there; give their directory or URL")
+        raise UsageError(f"{location}: no machine or job features found; give their directory or URL")
     return found
 
 
@@ -164,9 +164,9 @@ def _read_url(base: str, key: str) -> str | None:
             return None
         raise UnreadableError(f"{url}: HTTP status {error.code}; it must be 200, or 404 for no key") from error
     except (OSError, ValueError) as error:
-        raise VacError(f"{url}: cannot read: {error}; is the address right, and asked from the VM?") from error
+        raise VacError(f"{url}: cannot read: {error}; check the address, and run this on the VM") from error
     if len(data) > _VALUE_LIMIT:
-        raise UnreadableError(f"{url}: more than {_VALUE_LIMIT} bytes; this is no feature")
+        raise UnreadableError(f"{url}: more than {_VALUE_LIMIT} bytes; this is not a feature")
     return _text(data)
 
 

@@ -69,7 +69,7 @@ def describe(view: survey.View, now: float) -> dict[str, Any]:
         "ended": dict(Counter(_code(job) for job in view.jobs if job.state == JobStatus.COMPLETED)),
         "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None,
         "max_machines": view.machinetype.max_machines if view.machinetype else None,
-        "problems": [*view.problems, *([f"its last cycle was {late} ago"] if late else [])],
+        "problems": [*view.problems, *([f"its last cycle was {late} ago; see its factory.log"] if late else [])],
     }
 
 
@@ -84,7 +84,7 @@ def _print(report: dict[str, dict[str, Any]]) -> None:
         for line in [*(last["reasons"] or [] if last else []), *entry["problems"]]:
             print(f"{name}: {one_line(line)}")
     if not report:
-        print("no machinetype: neither a file nor a job")
+        print("no machinetypes: no file and no job in the queue")
 
 
 def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:

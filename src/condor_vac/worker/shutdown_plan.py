@@ -38,7 +38,7 @@ def plan(when: int) -> None:
 
 
 def cancel() -> None:
-    """Call the planned shutdown off, if there is one. Raises VacError."""
+    """Cancel the planned shutdown, if there is one. Raises VacError."""
     path = f"{RUN_DIRECTORY}/{NAME}"
     try:
         os.unlink(path)

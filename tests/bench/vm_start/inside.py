@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs on the worker node inside a job of the VMs' owner, with a real starter, sudo and exportfs.
 
-``inside.py VMS IMAGE`` prepares, describes and ends so many VMs by the seed's scripts and by ours, in turns and
+``inside.py VMS IMAGE`` prepares, describes and ends so many VMs by HTCondorVMs' scripts and by ours, in turns and
 without starting them, and prints one JSON object: for each side a list of {prepare, xml, exit (seconds),
 written, image (bytes)}.
 """

@@ -110,7 +110,7 @@ def test_a_state_that_is_lost_is_had_again_from_queue_and_history(site: Site) ->
     (site.kept / "state.json").write_text("{damaged")
     site.once()
     assert of(site.jobs(), IDLE) == before
-    assert "put aside" in site.log()
+    assert "renamed to" in site.log()
     assert site.last()["observed"]["ended"] == {"no_work": 1}
 
 
@@ -233,7 +233,7 @@ def test_ten_thousand_foreign_jobs_change_nothing(pool: Pool) -> None:
 
 def test_a_sites_own_submit_file(site: Site) -> None:
     (site.outside / "vm-test.sub").write_text(
-        "# as the seed's\nuniverse = vm\nvm_type = kvm\nexecutable = VM-TEST\nlog = vm-test.log\n"
+        "# as HTCondorVMs'\nuniverse = vm\nvm_type = kvm\nexecutable = VM-TEST\nlog = vm-test.log\n"
         "vm_memory = 1024\nvm_vcpus = 1\nvm_networking = true\nvm_networking_type = nat\n"
         "vm_disk = /images/test.iso:hda:r:raw\nshould_transfer_files = YES\nwhen_to_transfer_output = ON_EXIT\n"
         "transfer_input_files = user_data\nrequirements = (TARGET.Nowhere =?= True) && \\\n  True\n"

@@ -139,7 +139,7 @@ def test_a_second_factory_stands_by(site: Site) -> None:
     wait_until(lambda: len(site.jobs()) == 5, "first submission")
     second = site.once()
     assert second.returncode == 75
-    assert "standing by" in site.log()
+    assert "/lock: waiting a minute" in site.log()
 
 
 def test_two_factory_jobs_with_different_directories(site: Site) -> None:

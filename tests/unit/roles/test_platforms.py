@@ -115,7 +115,7 @@ def test_an_unknown_platform_is_refused_unless_the_site_names_its_packages(monke
     monkeypatch.setitem(PLATFORMS, "suse", facts("SLES", "15.6", "Suse"))
     (said,) = resolve("suse", "{{ worker_refusals }}")
     assert resolve("suse", "{{ worker_os_libvirt_service }}") == "libvirtd.service"
-    assert said.startswith("worker_packages: Suse is not known to this role")
+    assert said.startswith("worker_packages: Suse is not a platform that this role knows")
     assert resolve("suse", "{{ worker_refusals }}", worker_packages=["mine"]) == []
 
 

@@ -51,7 +51,7 @@ def libvirt(node: Node) -> list[Finding]:
     try:
         root = parse(node.virsh("domcapabilities", "--virttype", kind))
     except tools.ToolError as error:
-        remedy = f"systemctl restart {node.libvirt_unit} (running VMs live on)"
+        remedy = f"systemctl restart {node.libvirt_unit} (running VMs continue)"
         return [Finding(f"libvirt offers no {name}: {error}", remedy)]
     if root.findtext("domain") != kind:
         remedy = "install qemu-kvm (Debian: qemu-system-x86) and restart libvirt"
@@ -77,7 +77,7 @@ def confinement(node: Node) -> list[Finding]:
         return []
     models = {element.text for element in parse(node.virsh("capabilities")).iter("model") if element.text}
     if kind not in models:
-        remedy = f"install {kind}'s user-space tools and restart {node.libvirt_unit} (running VMs live on)"
+        remedy = f"install {kind}'s user-space tools and restart {node.libvirt_unit} (running VMs continue)"
         return [Finding(f"{kind} is on, but libvirt does not confine VMs by it", remedy)]
     return []
 
@@ -111,7 +111,7 @@ def parse(xml: str) -> ET.Element:
     try:
         return ET.fromstring(xml)  # noqa: S314 - it comes from root's own libvirt
     except ET.ParseError as error:
-        raise VacError(f"libvirt's answer is no XML: {error}") from error
+        raise VacError(f"libvirt's answer is not XML: {error}") from error
 
 
 PREFLIGHT = (

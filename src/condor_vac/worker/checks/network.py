@@ -90,7 +90,7 @@ def forwarding_now(node: Node) -> list[Finding]:
 
 
 def forwarding_at_boot(node: Node) -> list[Finding]:
-    """A boot turns forwarding on: the last file that says something about it says 1.
+    """A boot turns forwarding on: the last file that sets it has 1.
 
     systemd itself lists the files in the order in which they count (sysctl.d(5)).
     """

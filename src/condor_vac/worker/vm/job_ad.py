@@ -33,7 +33,7 @@ class Disk(NamedTuple):
 
     @property
     def cdrom(self) -> bool:
-        """Whether it is an ISO image, which HTCondor's own script and the seed give to the VM as a CD."""
+        """Whether it is an ISO image, which HTCondor's own script and HTCondorVMs give to the VM as a CD."""
         return self.file.lower().endswith(".iso")
 
     def entry(self) -> str:
@@ -42,7 +42,7 @@ class Disk(NamedTuple):
 
 
 class JobAd(NamedTuple):
-    """What a VM job says, checked. ``None`` stands for what the ad leaves out.
+    """A VM job's ad, checked. ``None`` stands for what the ad leaves out.
 
     Memory in MiB and disk in KiB, as HTCondor has them. ``processors`` and ``memory_mb`` are what the VM was
     asked to have, but never more than the slot gives. ``domain`` is the name that vm-gahp gives the VM and
@@ -91,7 +91,6 @@ def from_ad(ad: Ad) -> JobAd:
     vcpus = _get(ad, "JobVM_VCPUS", count)
     request_cpus = _get(ad, "RequestCpus", count)
     asked = vcpus or request_cpus or 1
-    _check_what_htcondor_acts_on(ad)
     job = JobAd(
         cluster=cluster,
         proc=proc,
@@ -117,6 +116,7 @@ def from_ad(ad: Ad) -> JobAd:
         want_io_proxy=_flag(ad, "WantIOProxy"),
         no_output_vm=_flag(ad, "VMPARAM_No_Output_VM"),
     )
+    _check_what_htcondor_acts_on(ad)
     if _get(ad, "VMPARAM_VM_NAME", f.line()) not in {None, job.domain}:
         raise VacError(f"{ad.source}: VMPARAM_VM_NAME: must be {job.domain}, as HTCondor names this VM; remove it")
     return job
@@ -126,7 +126,7 @@ def parse_disks(value: Any) -> tuple[Disk, ...]:
     """The disks of a vm_disk value, ``FILE:DEVICE:MODE[:FORMAT],…``; the format is raw where it is left out.
 
     Never guessed from the contents: a guest could write a header there that names another file. Raises
-    ValueError saying what is wrong.
+    ValueError with what is wrong.
     """
     if not isinstance(value, str) or len(value) > 16384:
         raise ValueError("must be text such as /images/vm.iso:hda:r:raw")

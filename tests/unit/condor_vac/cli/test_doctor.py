@@ -226,7 +226,7 @@ def test_kvm_device_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     assert "no /dev/kvm" in host.kvm(Node(str(tmp_path)))[0].what
     (tmp_path / "dev/kvm").write_text("")
-    assert "is a file and no device" in host.kvm(Node(str(tmp_path)))[0].what
+    assert "is a file, not a device" in host.kvm(Node(str(tmp_path)))[0].what
 
 
 def test_sysctl_files_as_systemd_lists_them() -> None:

@@ -16,7 +16,7 @@ from tests.unit.condor_vac.cli.pretended_node import (
     Pretended,
 )
 
-PLAIN = "/dev/kvm is a file and no device"
+PLAIN = "/dev/kvm is a file, not a device"
 NO_FLAG = "no processor has the flag svm or vmx"
 
 

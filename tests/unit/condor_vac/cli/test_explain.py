@@ -99,7 +99,7 @@ def test_a_healthy_machinetype(site: Site) -> None:
     code, said = site.explain()
     assert code == 0
     assert "No work for 600 s." in said
-    assert "2 slots would take 50.0" in said
+    assert "2 slots would accept 50.0" in said
     assert "1 no_work (300)" in said
 
 
@@ -291,24 +291,24 @@ def too_small(site: Site) -> None:
     ("change", "said", "remedy"),
     [
         (held, "40.0 is held: via condor_hold", "condor_release 40.0"),
-        (no_factory, "no factory in the queue", "vacuum.htcondor.site"),
+        (no_factory, "no factory of this machinetype is in the queue", "vacuum.htcondor.site"),
         (two_factories, "2 factories", "condor_rm 41.0"),
         (not_started, "40.0 is idle", "START_SCHEDULER_UNIVERSE"),
         (silent, "last cycle was 66m ago", "factory.log"),
         (failing, "QDate", "tries again"),
-        (undecided, "not decided", "factory.log"),
+        (undecided, "no decision yet", "factory.log"),
         (damaged, "not a state file", "correct it"),
-        (no_file, "no file", "correct it"),
+        (no_file, "file is missing", "correct it"),
         (broken_file, "missing", "correct it"),
-        (full, "max_machines is 1", "raise max_machines"),
-        (switched_off, "max_machines is 0", "raise max_machines"),
-        (held_vms, "3 VMs are held: no image", "condor_release"),
+        (full, "max_machines (1) is reached", "raise max_machines"),
+        (switched_off, "max_machines (0) is reached", "raise max_machines"),
+        (held_vms, "3 VMs held: no image", "condor_release"),
         (wrong_ad, "QDate", "correct it"),
         (collector_down, "slots failed", "collector"),
         (no_slots, "none of 0 slots has HasVM", "condor_vac doctor"),
-        (offline, "wn7 runs no VMs: Error in virDomainCreateXML", "condor_vac doctor on wn7"),
+        (offline, "wn7 offers no VMs: Error in virDomainCreateXML", "condor_vac doctor on wn7"),
         (no_match, "meets the requirements of 50.0", "-better-analyze 50.0"),
-        (refused, "none of them accepts it (START)", "-better-analyze:reverse"),
+        (refused, "START accepts it on none", "-better-analyze:reverse"),
         (stale_ledger, "VM_AvailNum >= 1 (most: 0)", "VM_MAX_NUMBER = 0"),
         (too_small, "Cpus >= 16 (most: 8)", "smaller than the machinetype"),
     ],

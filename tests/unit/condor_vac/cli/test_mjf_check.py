@@ -174,7 +174,7 @@ def test_a_base_with_one_of_the_two_lacks_the_other(tmp_path: Path, capsys: pyte
         (["{base}/absent"], "not a directory"),
         (["{base}/jobfeatures/job_id"], "not a directory"),
         (["ftp://example.org/machinefeatures"], "must be a directory or an http or https URL"),
-        (["{base}/empty"], "neither machine nor job features are there"),
+        (["{base}/empty"], "no machine or job features found"),
         (["{base}", "{base}/jobfeatures"], "was given already"),
     ],
 )

@@ -19,6 +19,7 @@ from condor_vac.base.errors import UsageError, VacError
 from condor_vac.cli import dispatch
 from condor_vac.factory import cycle as factory_cycle
 from condor_vac.factory import process, scheduler_job
+from condor_vac.policy.observation import Decision, Observation
 from tests.integration.factory.greedy import Policy as Greedy
 from tests.unit.condor_vac.standins import StandInPool, ad, factory_ad, machinetype
 
@@ -111,7 +112,7 @@ def test_one_cycle(site: Site) -> None:
     site.pool.failing.add("jobs")
     assert site.run(once=True) == 1
     assert site.pool.submitted() == 4
-    assert "ERROR submit 0: nothing is submitted: jobs failed" in site.log()
+    assert "ERROR submit 0: submitting nothing: jobs failed" in site.log()
 
 
 def test_a_second_factory_stands_by(site: Site) -> None:
@@ -121,7 +122,7 @@ def test_a_second_factory_stands_by(site: Site) -> None:
         assert site.run(signals) == process.EXIT_STANDBY
         assert signals.slept == [process.RESTART_SECONDS]
     assert not site.pool.done
-    assert "standing by" in site.log()
+    assert "/lock: waiting a minute" in site.log()
     assert site.run(once=True) == 0, "the lock goes with its process"
 
 
@@ -185,7 +186,7 @@ def test_a_changed_machinetype_is_taken_a_broken_one_is_said(site: Site) -> None
     signals: Any = sleep
     assert site.run(signals) == 0
     for said, text in zip(told, ("", "not valid JSON", "cannot change", "cannot change", "cannot read", "")):
-        assert (text in said) if text else ("going on with the machinetype read before" not in said)
+        assert (text in said) if text else ("using the last good machinetype" not in said)
     assert json.loads((site.state / "gridpp.json").read_text())["memory_mb"] == 3000, "what VMs carry"
 
 
@@ -207,6 +208,23 @@ def test_the_log_tells_changes_only_and_is_rotated(site: Site) -> None:
     logs = sorted(path.name for path in site.state.glob("factory.log*"))
     assert logs == ["factory.log", *(f"factory.log.{number}" for number in range(1, process.LOG_FILES + 1))]
     assert all(path.stat().st_size <= 400 for path in site.state.glob("factory.log*"))
+
+
+def test_singular_and_plural_do_not_make_a_new_line(site: Site) -> None:
+    """The last sentence does differ by more than figures."""
+    reasons = iter(["2 VMs idle for 30 s, 1 works", "1 VM idle for 60 s, 1 works", "1 VM idle, none works"])
+
+    class Resting(Greedy):
+        def decide(self, seen: Observation) -> Decision:
+            return Decision(0, (), (), (next(reasons),))
+
+    site.patch.setattr(factory_cycle, "Policy", Resting)
+    site.run(Signals(None, None))
+    lines = [line for line in site.log().splitlines() if "submit 0" in line]
+    assert [line.partition("submit 0: ")[2] for line in lines] == [
+        "2 VMs idle for 30 s, 1 works",
+        "1 VM idle, none works",
+    ]
 
 
 def test_a_dry_run_prints_its_plan_and_leaves_no_trace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The factory's file: what is written is read, and what is damaged is refused and put aside."""
+"""The factory's file: what is written is read, and what is damaged is refused and renamed."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path, host: tuple[st
     if good:
         proxy.load(host[0], str(key))
     else:
-        with pytest.raises(VacError, match="everybody on this machine can read the key; chmod o-r"):
+        with pytest.raises(VacError, match="every user of this machine can read the key; chmod o-r"):
             proxy.load(host[0], str(key))
 
 

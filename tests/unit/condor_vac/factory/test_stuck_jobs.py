@@ -12,9 +12,9 @@ from condor_vac.factory.stuck_jobs import (
     FORGET,
     HELD_SECONDS,
     LEASE_SLACK_SECONDS,
-    LET_GO,
     MAX_STARTS,
     OVERTIME_SECONDS,
+    RELEASE,
     REMOVE,
     STALE_SECONDS,
     verdicts,
@@ -51,7 +51,7 @@ def ago(seconds: float) -> int:
         (RUNNING, {"JobCurrentStartDate": None}, 7200 + OVERTIME_SECONDS, REMOVE),
         (RUNNING, {"JobDisconnectedDate": None}, SILENCE, REMOVE),
         (REMOVED, {"EnteredCurrentStatus": None}, SILENCE, FORGET),
-        (COMPLETED, {"EnteredCurrentStatus": None}, 3600 + STALE_SECONDS, LET_GO),
+        (COMPLETED, {"EnteredCurrentStatus": None}, 3600 + STALE_SECONDS, RELEASE),
     ],
 )
 def test_each_timeout(state: int, attributes: dict[str, Any], limit: int, action: str) -> None:

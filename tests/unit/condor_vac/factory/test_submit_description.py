@@ -18,7 +18,7 @@ from condor_vac.factory.submit_description import classad_string
 from tests.unit.condor_vac.standins import machinetype
 
 SEED = """\
-# as the seed's vm-atlas.sub
+# as HTCondorVMs' vm-atlas.sub
 universe    = vm
 vm_type     = kvm
 executable  = VM-ATLAS

@@ -194,7 +194,7 @@ def test_outcomes(code: int | None, runtime: int, kind: str, abort: bool) -> Non
     assert (end.kind, end.abort, end.ended, end.host) == (kind, abort, NOW - 50, "wn1.example.org")
 
 
-def test_the_seeds_hook_leaves_only_a_code() -> None:
+def test_htcondorvms_hook_leaves_only_a_code() -> None:
     end = seen(ad("1.0", COMPLETED, ShutdownCode=300)).ended[0]
     assert (end.kind, end.ended) == ("no_work", NOW - 100)
 

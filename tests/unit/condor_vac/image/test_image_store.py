@@ -285,7 +285,7 @@ def test_a_damaged_version_is_fetched_again(store: Store, server: WebServer) -> 
     assert contents(store) == image(26)
 
 
-def test_a_file_of_the_seed_is_taken_over(store: Store, tmp_path: Path) -> None:
+def test_a_file_of_htcondorvms_is_taken_over(store: Store, tmp_path: Path) -> None:
     os.makedirs(store.directory)
     Path(store.directory, "vm.iso").write_bytes(b"put here by hand")
     with open(f"{store.directory}/vm.iso", "rb") as running:

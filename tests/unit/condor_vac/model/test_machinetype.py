@@ -143,7 +143,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"image": "/a b.iso"}, "image: must be an absolute path"),
     ({"image": "/a.iso\n"}, "image: must be an absolute path"),
     ({"image": "/a/$(x).iso"}, "image: must be an absolute path"),
-    ({"image": "/a/image"}, "image_format: missing"),
+    ({"image": "/a/image"}, "image_format: cannot be derived"),
     ({"image_format": "vmdk"}, "image_format: must be one of"),
     ({"processors": 0}, "processors: must be a whole number from 1"),
     ({"processors": True}, "processors: must be a whole number"),

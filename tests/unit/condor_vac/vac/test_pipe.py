@@ -124,7 +124,7 @@ def test_shares_count_within_the_pipe(shares: tuple[Any, Any], expected: list[fl
         ({"user_data": "a\nb"}, "user_data", "not the name of a file"),
         ({"user_data_option_x": {"a": 1}}, "user_data_option_x", "neither text nor a number"),
         ({"user_data_option_x": "y" * 70000}, "user_data_option_x", "neither text nor a number"),
-        ({"backoff_seconds": "soon"}, "backoff_seconds", "is no whole number"),
+        ({"backoff_seconds": "soon"}, "backoff_seconds", "is not a whole number"),
         ({"\x1b[2Jx": 1}, "\\x1b[2Jx", "a pipe cannot set it"),
     ],
 )
@@ -162,7 +162,7 @@ def test_what_is_no_vm_is_left_out(model: str) -> None:
 def test_http_becomes_https() -> None:
     found = expand(vac3({**PROD, "user_data": "http://vo.example/u"}))
     assert found.machinetypes["gridpp-prod"]["user_data"] == "https://vo.example/u"
-    assert "https is asked for instead" in " ".join(found.notes)
+    assert "using https instead" in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, "x", None, 1e9, {}])

@@ -157,11 +157,11 @@ def test_sizes(tmp_path: Path, commands: dict[str, str], memory: int, processors
 @pytest.mark.parametrize(
     ("commands", "said"),
     [
-        ({"vm_memory": "2 GB"}, "vm_memory: not carried over: '2 GB' is no whole number; set memory_mb"),
-        ({"vm_vcpus": "$(CPUS)"}, "vm_vcpus: not carried over: '$(CPUS)' is no whole number; set processors"),
+        ({"vm_memory": "2 GB"}, "vm_memory: not converted: '2 GB' is not a whole number; set memory_mb"),
+        ({"vm_vcpus": "$(CPUS)"}, "vm_vcpus: not converted: '$(CPUS)' is not a whole number; set processors"),
         (
             {"vm_memory": "\u0662\u0660"},
-            "vm_memory: not carried over: '\\u0662\\u0660' is no whole number; set memory_mb",
+            "vm_memory: not converted: '\\u0662\\u0660' is not a whole number; set memory_mb",
         ),
     ],
 )
@@ -245,14 +245,14 @@ def test_what_a_machinetype_cannot_have_is_said(tmp_path: Path, name: str, value
     least, _ = imported(tmp_path, text())
     keys, notes = imported(tmp_path, text(**{name: value}))
     assert keys == least
-    shown = f"{name.replace('plus__', '+').lower()} = {value[:80]}: not carried over: {why}"
+    shown = f"{name.replace('plus__', '+').lower()} = {value[:80]}: not converted: {why}"
     assert notes == [shown, *DEFAULT_NOTES]
 
 
 def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_path: Path) -> None:
     files = '"user_data, cernvm4.iso,root.pub, extra.txt ,/etc/site/key.pem"'
     _, notes = imported(tmp_path, text(plus__PublicKey='"root.pub"', transfer_input_files=files))
-    left = "is not carried over; user_data_files put files into user data"
+    left = "is not converted; user_data_files put files into user data"
     assert notes == [f"transfer_input_files: {name} {left}" for name in ("extra.txt", "key.pem")] + DEFAULT_NOTES
 
 

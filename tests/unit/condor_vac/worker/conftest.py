@@ -237,7 +237,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
 
 @pytest.fixture
 def job() -> JobAd:
-    """A VM job as the prepare hook leaves it, with the seed's disks."""
+    """A VM job as the prepare hook leaves it, with HTCondorVMs' disks."""
     return JobAd(
         cluster=7,
         proc=0,

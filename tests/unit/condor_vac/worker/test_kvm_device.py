@@ -118,7 +118,7 @@ def test_a_file_in_the_devices_place_is_never_kvm(root: Path, monkeypatch: pytes
     kernel = Kernel(monkeypatch)
     found = kvm_device.trouble(str(root))
     assert found is not None
-    assert found.what == "/dev/kvm is a file and no device"
+    assert found.what == "/dev/kvm is a file, not a device"
     assert "/etc/tmpfiles.d/vac_kvm.conf" in found.remedy
     assert kernel.made == []
 

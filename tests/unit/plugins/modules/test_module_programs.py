@@ -270,7 +270,7 @@ def test_an_archive_other_than_announced_is_refused(node: Path) -> None:
 def test_a_version_cannot_leave_the_store(node: Path, version: str) -> None:
     given = arguments()
     given["program"]["version"] = version
-    assert "is no version" in run(at(node), given, tools=Tools(python))["msg"]
+    assert "is not a valid version" in run(at(node), given, tools=Tools(python))["msg"]
 
 
 def test_called_without_the_action_plugin_it_says_so(node: Path) -> None:

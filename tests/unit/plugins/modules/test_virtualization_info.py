@@ -262,7 +262,7 @@ def test_a_file_in_the_devices_place_is_no_device(
     result = look(root, monkeypatch, processors=cpuinfo("AuthenticAMD", "svm"), libvirt=answer, emulation=emulation)
     assert summary(result) == [("device", severity)]
     assert result["device"]["present"] is False
-    assert "/dev/kvm is a file and no device" in result["findings"][0]["message"]
+    assert "/dev/kvm is a file, not a device" in result["findings"][0]["message"]
     assert "/etc/tmpfiles.d" in result["findings"][0]["remedy"]
 
 

@@ -76,7 +76,7 @@ def test_libvirts_hook_never_fails(node: Node, monkeypatch: pytest.MonkeyPatch) 
     node.starter.answer = ""
     said: list[str] = []
     monkeypatch.setattr(libvirt_hook, "Store", lambda: node.store)
-    monkeypatch.setattr(libvirt_hook, "apart", lambda work, _seconds: work())
+    monkeypatch.setattr(libvirt_hook, "detached", lambda work, _seconds: work())
     monkeypatch.setattr(syslog, "syslog", lambda *words: said.append(str(words[-1])))
     for arguments in ([lease.domain, "release", "end", "shutdown"], [], ["x"], ["a", "b", "c", "d", "e"]):
         monkeypatch.setattr(sys, "argv", ["condor_vac", *arguments])
@@ -96,7 +96,7 @@ def test_libvirt_waits_for_a_short_end(tmp_path: Path) -> None:
         time.sleep(0.3)
         done.touch()
 
-    libvirt_hook.apart(work, 60)
+    libvirt_hook.detached(work, 60)
     assert done.exists()
 
 
@@ -129,7 +129,7 @@ def test_what_goes_on_keeps_no_stream_open(tmp_path: Path) -> None:
         "def work():\n"
         "    text = open(sys.argv[1]).read()\n"
         "    open(sys.argv[2], 'w').write(text)\n"
-        "libvirt_hook.apart(work, 0.1)"
+        "libvirt_hook.detached(work, 0.1)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(libvirt_hook.__file__).parents[3])}
     argv = [sys.executable, "-c", code, str(gate), str(over)]
@@ -143,7 +143,7 @@ def test_a_fault_of_the_program_is_in_the_systems_log(tmp_path: Path) -> None:
     code = (
         "import syslog, sys; from condor_vac.worker.programs import libvirt_hook;"
         "syslog.syslog = lambda level, text: open(sys.argv[1], 'a').write(text + '\\n');"
-        "libvirt_hook.apart(lambda: 1 / 0, 60)"
+        "libvirt_hook.detached(lambda: 1 / 0, 60)"
     )
     log = tmp_path / "log"
     environment = {**os.environ, "PYTHONPATH": str(Path(libvirt_hook.__file__).parents[3])}

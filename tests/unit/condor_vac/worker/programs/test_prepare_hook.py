@@ -83,7 +83,7 @@ def call(node: Node, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
 @pytest.fixture
 def sandbox(node: Node) -> str:
-    """A sandbox with what the seed's job transfers."""
+    """A sandbox with what HTCondorVMs' job transfers."""
     path = node.sandbox(1)
     for name, data in (("root.pub", KEY), ("user_data.MpGU", USER_DATA), ("ucernvm-prod.iso", b"\0" * 4096)):
         Path(path, name).write_bytes(data)
@@ -97,7 +97,7 @@ def extract(image: str, name: str, to: Path) -> bytes:
     return (to / "out").read_bytes()
 
 
-def test_a_seeds_job_unchanged(call: Callable[..., Any], node: Node, sandbox: str, tmp_path: Path) -> None:
+def test_an_htcondorvms_job_unchanged(call: Callable[..., Any], node: Node, sandbox: str, tmp_path: Path) -> None:
     code, printed = call(sandbox)
     assert code == 0
     assert list(printed) == ["VMPARAM_vm_Disk"]

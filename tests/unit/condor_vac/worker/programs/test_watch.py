@@ -281,7 +281,7 @@ def test_what_libvirts_hook_wrote_meanwhile_stays(node: Node, clock: Time) -> No
     seen = node.store.all()[0]
     node.store.update(lease.uuid, Lease.with_end)
     clock.now += 100
-    watching._look_at(seen, Domain(lease.domain, 1, 1.0, 1))
+    watching._check(seen, Domain(lease.domain, 1, 1.0, 1))
     assert lease_files(node)[0]["ended"] is not None
     assert lease_files(node)[0]["stopping"]["cause"] == "wallclock"
 

@@ -103,7 +103,7 @@ def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
     assert root.findtext("seclabel/label") == f"+{lease.uid}:+{lease.gid}"
 
 
-BROKEN = kvm_device.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "look at dmesg for kvm")
+BROKEN = kvm_device.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "check dmesg for kvm")
 
 
 @pytest.mark.parametrize(("mode", "gid"), [(0o660, 77), (0o666, None), (0o600, 77), (0o664, 77)])
@@ -130,7 +130,7 @@ def test_without_kvm_a_vm_is_emulated_only_where_it_may_be(node: Node) -> None:
     with pytest.raises(VacError) as raised:
         Host.here(emulation=False)
     assert str(raised.value) == (
-        "KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; look at dmesg for kvm"
+        "KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; check dmesg for kvm"
     )
     assert not isinstance(raised.value, UsageError), "the node is to blame, and the job is as good as before"
 
@@ -287,5 +287,5 @@ def test_the_script_refuses_a_vm_without_kvm_unless_it_may_be_emulated(
     else:
         assert root.findtext("os/type") == (
             "condor_vac: KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; "
-            "look at dmesg for kvm"
+            "check dmesg for kvm"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job ads by HTCondor's own parser: the seed's ad, ours, and what a submitter may try."""
+"""Job ads by HTCondor's own parser: HTCondorVMs' ad, ours, and what a submitter may try."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from condor_vac.condor import classads
 from condor_vac.worker.vm import job_ad
 from condor_vac.worker.vm.job_ad import Disk, JobAd
 
-# As condor_submit makes it from the seed's vm-atlas.sub, and as the starter changes Iwd.
+# As condor_submit makes it from HTCondorVMs' vm-atlas.sub, and as the starter changes Iwd.
 SEED: dict[str, str] = {
     "ClusterId": "7",
     "ProcId": "3",
@@ -48,7 +48,7 @@ SEED: dict[str, str] = {
 
 
 def text(**changes: str | None) -> str:
-    """The seed's ad in old syntax with some attributes changed, added or (None) left out."""
+    """HTCondorVMs' ad in old syntax with some attributes changed, added or (None) left out."""
     ad = {**SEED, **changes}
     return "".join(f"{name} = {value}\n" for name, value in ad.items() if value is not None)
 
@@ -57,7 +57,7 @@ def parse(**changes: str | None) -> JobAd:
     return job_ad.parse(text(**changes))
 
 
-def test_the_seeds_ad_is_understood_unchanged() -> None:
+def test_htcondorvms_ad_is_understood_unchanged() -> None:
     ad = parse()
     assert {**ad._asdict(), "disks": tuple(disk._asdict() for disk in ad.disks)} == {
         "cluster": 7,

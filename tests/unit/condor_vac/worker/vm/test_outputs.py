@@ -129,7 +129,7 @@ def test_an_outputs_directory_that_is_a_link_leads_nowhere(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seed", [True, False])
-def test_the_logs_that_a_seeds_job_wants_are_there_whatever_the_vm_did(tmp_path: Path, guest: Path, seed: bool) -> None:
+def test_the_logs_that_an_htcondorvms_job_wants_always_exist(tmp_path: Path, guest: Path, seed: bool) -> None:
     (guest / "vm-pilot.log").write_text("log")
     if seed:
         (tmp_path / "machineoutputs").symlink_to("joboutputs")

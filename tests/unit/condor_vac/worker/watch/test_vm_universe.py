@@ -57,7 +57,7 @@ def test_a_vm_universe_that_is_there_or_was_taken_away_otherwise_stays_as_it_is(
     assert node.called("condor_update_machine_ad") == []
 
 
-NO_KVM = kvm_device.Trouble('/dev/kvm makes no virtual CPU: "no"', "look at dmesg for kvm")
+NO_KVM = kvm_device.Trouble('/dev/kvm makes no virtual CPU: "no"', "check dmesg for kvm")
 TAKEN = "condor_vac: KVM does not work: /dev/kvm makes no virtual CPU: "
 
 
@@ -73,7 +73,7 @@ def test_without_kvm_the_startd_offers_no_vms_and_has_the_reason(
     assert look(node) == []
     told = node.called("condor_update_machine_ad")
     assert told == ["HasVM = false", f'VMOfflineReason = "{TAKEN}\\"no\\""']
-    assert 'makes no virtual CPU: "no"; look at dmesg for kvm' in capsys.readouterr().out
+    assert 'makes no virtual CPU: "no"): the startd now offers no VMs; check dmesg for kvm' in capsys.readouterr().out
 
 
 def test_without_kvm_what_is_taken_away_already_stays_so_and_kvm_brings_it_back(node: Node, clock: Time) -> None:
@@ -130,7 +130,7 @@ def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Nod
     [
         ("condor_who", "exit 1", "condor_who: exit code 1"),
         ("condor_status", "exit 1", "condor_status: exit code 1"),
-        ("condor_status", "echo nonsense", "condor_status: its answer is no JSON"),
+        ("condor_status", "echo nonsense", "condor_status: its answer is not JSON"),
     ],
 )
 def test_an_htcondor_that_does_not_answer_is_told_and_no_fault_of_the_watch(
@@ -139,7 +139,7 @@ def test_an_htcondor_that_does_not_answer_is_told_and_no_fault_of_the_watch(
     slots(node)
     (node.base / "bin" / tool).write_text(f"#!/bin/sh\n{script}\n")
     assert look(node) == []
-    assert f"whether the startd offers VMs: {said}" in capsys.readouterr().out
+    assert f"cannot read whether the startd offers VMs ({said}" in capsys.readouterr().out
     assert node.called("condor_update_machine_ad") == []
 
 
