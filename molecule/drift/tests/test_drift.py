@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What drifts is named by `verify` and put right by one run, and no run ends a VM.
+"""What drifts is named by `verify` and fixed by one run, and no run ends a VM.
 
 A stopped NFS server needs a kernel of its own: the scenario ``machine`` has it.
 """
@@ -20,7 +20,7 @@ from tests.lab import plays
 WAIT_SECONDS = 700
 # The VM waits for a task for longer than the runs of playbooks take, and gets one at the end.
 WAITS = {"idle_seconds": "6000"}
-# The playbook waits for no VM, and the VM is not told to end before its work is done.
+# The playbook waits for no VM, and does not ask the VM to end before its work is done.
 DRAIN = {"vacuum_drain_wait": 1, "vacuum_drain_notice": 7200}
 FRAGMENT = "/etc/condor/config.d/50-vm-universe.config"
 FOREIGN_RULE = "/etc/sudoers.d/90-site"
@@ -137,7 +137,7 @@ def site(variables: Mapping[str, Any] | None = None, *words: str) -> plays.Play:
 
 
 def verify(tmp: Path) -> tuple[plays.Play, dict[str, str]]:
-    """What `verify` says: the play, and what it found, in one text for each check that has a finding."""
+    """What `verify` prints: the play, and what it found, in one text for each check that has a finding."""
     report = tmp / "report.json"
     play = plays.run_in_scenario(plays.VERIFY, {"vacuum_verify_json": str(report)})
     (node,) = json.loads(report.read_text()).values()

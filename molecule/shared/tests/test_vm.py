@@ -59,7 +59,7 @@ def test_the_features_came(access_point: Any, vm: dict[str, Any]) -> None:
 def test_nothing_of_an_ended_vm_is_left_on_the_node(worker: Any, vm: dict[str, Any]) -> None:
     ended = f"{vm['Owner']}_{vm['ClusterId']}.{vm['ProcId']}"
     deadline = time.monotonic() + CLEAN_SECONDS
-    # The job's ad tells the code before the node has been tidied.
+    # The job's ad has the code before the node has been cleaned up.
     while ended in (left := worker.check_output("/usr/local/libexec/vac_lease list && virsh list --all --name")):
         assert time.monotonic() < deadline, left
         time.sleep(2)

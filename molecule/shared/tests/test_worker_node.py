@@ -108,7 +108,7 @@ def test_the_owner_may_run_vac_lease_and_nothing_else(worker: Any) -> None:
     assert worker.run("runuser -u nobody -- sudo -n /usr/local/libexec/vac_lease list").rc != 0
 
 
-def test_the_startd_says_that_kvm_is_supported(worker: Any) -> None:
+def test_the_startd_reports_kvm(worker: Any) -> None:
     assert worker.run("grep -F \"VMType('kvm') is supported\" $(condor_config_val STARTD_LOG)").rc == 0
 
 

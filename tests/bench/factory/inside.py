@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside the pool, as the VMs' owner: our factory's cycles or HTCondorVMs', told by a JSON object on stdin.
+"""Runs inside the pool, as the VMs' owner: our factory's cycles or HTCondorVMs', as a JSON object on stdin requests.
 
 Answers ``{"wall": s, "client": s of CPU}`` for all the repetitions together. Our factory is one long-lived
 process, so its start is not in the figure of a cycle; HTCondorVMs' processes begin with each query.
@@ -48,7 +48,7 @@ def main() -> None:
 def ours(order: dict[str, Any]) -> Callable[[], object]:
     """Whole cycles: query, check, decide, rules, state file. The machinetype's caps are full."""
     m = machinetype.load(order["machinetype"])
-    cycle = Cycle(Pool(), order["directory"], say=lambda _: None)
+    cycle = Cycle(Pool(), order["directory"], log=lambda _: None)
     cycle.load()
     _good(cycle.run(m))
     return lambda: _good(cycle.run(m))

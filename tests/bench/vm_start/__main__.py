@@ -106,7 +106,7 @@ def measure(machine: Machine) -> dict[str, list[dict[str, float]]]:
 
 
 def clean(machine: Machine) -> None:
-    """Leave the machine as it was."""
+    """Leave the machine unchanged."""
     machine.run(f"rm -rf {RULE} {PLACE}; exportfs -f; [ ! -c /dev/kvm ] || chmod o-rw /dev/kvm")
 
 
@@ -142,7 +142,7 @@ def _cell(one: dict[str, float], name: str) -> str:
 
 
 def main() -> int:
-    """Measure, print, and say whether ours takes no longer."""
+    """Measure, print, and return whether ours takes no longer."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.vm_start", description="What a VM costs a node.")
     parser.add_argument("machine", nargs="?", default="box")
     parser.add_argument("--vms", type=int, default=10)

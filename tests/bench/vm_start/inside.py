@@ -82,7 +82,7 @@ def blocks(sandbox: str) -> int:
 
 
 def life(sandbox: str, number: int, image: str, programs: dict[str, list[str]], outputs: str) -> dict[str, float]:
-    """One VM by one side's programs; leaves the sandbox as it was."""
+    """One VM by one side's programs; leaves the sandbox unchanged."""
     seed = outputs == "machineoutputs"
     before = set(os.listdir(sandbox))
     copied = 0

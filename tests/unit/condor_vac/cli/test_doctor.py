@@ -211,7 +211,7 @@ def test_whatever_a_tool_answers_is_a_report(node: Pretended, pattern: str, answ
     report = doctor.examine(Node(str(node.base)), [check for check in CHECKS if check.name != "KVM"])
     json.dumps(report)
     assert all(item["what"].isprintable() for entry in report["checks"] for item in entry["findings"])
-    assert not report["good"], "an answer that says nothing is no good answer"
+    assert not report["good"], "an empty answer is not a good answer"
 
 
 def test_no_tool_at_all_is_a_report_of_findings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +303,7 @@ def _finding(what: str, remedy: str) -> Finding:
     return Finding(what, remedy)
 
 
-def test_users_are_told_to_be_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_users_get_advice_to_be_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert dispatch.main(["doctor"]) == 2
     assert "root" in capsys.readouterr().err

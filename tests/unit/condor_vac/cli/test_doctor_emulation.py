@@ -43,7 +43,7 @@ def domain_capabilities(node: Pretended, offered: str) -> None:
         node.answers[f"--virttype {kind}"] = answer
 
 
-def test_without_kvm_a_node_that_may_emulate_is_well_and_says_so(node: Pretended) -> None:
+def test_without_kvm_a_node_that_may_emulate_is_well_and_reports_it(node: Pretended) -> None:
     without_kvm(node, emulation=True)
     domain_capabilities(node, "qemu")
     found = preflight(node)
@@ -65,7 +65,7 @@ def test_without_kvm_a_node_that_must_not_emulate_has_findings(node: Pretended) 
 
 @pytest.mark.parametrize("emulation", [False, True])
 @pytest.mark.parametrize("flags", [["", ""], ["svm", "svm"]])
-def test_a_device_that_makes_no_virtual_cpu_counts_whatever_the_flag_says(
+def test_a_device_that_makes_no_virtual_cpu_counts_whatever_the_flag_is(
     node: Pretended, flags: list[str], emulation: bool
 ) -> None:
     without_kvm(node, emulation)

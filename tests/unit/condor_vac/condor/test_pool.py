@@ -161,7 +161,7 @@ def test_a_constraint_names_its_jobs_and_keeps_its_guard() -> None:
     )
 
 
-def test_an_edit_that_matches_nothing_any_more_is_no_failure(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_that_matches_nothing_any_more_is_not_a_failure(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     Schedd.answer = RuntimeError("Unable to edit jobs matching constraint")
     monkeypatch.setattr(pool, "jobs", lambda *_words, **_named: [])
     pool.edit(["1.0"], "A", "1", "JobStatus == 1")
@@ -181,7 +181,7 @@ def test_a_submission_is_whole_or_an_error(pool: Pool, count: int, procs: int, g
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_no_vm_is_no_submission(pool: Pool, count: int) -> None:
+def test_zero_vms_are_not_submitted(pool: Pool, count: int) -> None:
     with pytest.raises(PoolError):
         pool.submit({}, count)
     assert not Schedd.calls
@@ -194,7 +194,7 @@ def test_reasons_are_given_as_each_generation_takes_them(pool: Pool) -> None:
     assert reason == (("why", None) if pool.bindings == "htcondor2" else "why")
 
 
-def test_without_bindings_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bindings_it_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("htcondor2", "htcondor"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PoolError, match="python3-condor"):

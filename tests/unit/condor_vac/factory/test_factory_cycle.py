@@ -94,7 +94,7 @@ def test_one_wrong_ad_among_many_stops_submission(tmp_path: Path, wrong: dict[st
 
 
 @pytest.mark.parametrize(
-    ("ads", "said"),
+    ("ads", "printed"),
     [
         ([], "lacks this factory's job 40.0"),
         ([ad("1.0")], "lacks this factory's job 40.0"),
@@ -103,10 +103,10 @@ def test_one_wrong_ad_among_many_stops_submission(tmp_path: Path, wrong: dict[st
         ([factory_ad("40.0", JobStatus="running")], "JobStatus"),
     ],
 )
-def test_an_answer_that_cannot_be_whole_or_a_second_factory(tmp_path: Path, ads: Sequence[Any], said: str) -> None:
+def test_an_answer_that_cannot_be_whole_or_a_second_factory(tmp_path: Path, ads: Sequence[Any], printed: str) -> None:
     pool = StandInPool(ads)
     last = cycle(pool, tmp_path).run(M)
-    assert said in last["error"]
+    assert printed in last["error"]
     assert not pool.done
 
 
@@ -242,7 +242,7 @@ def test_without_a_state_the_history_is_asked_and_may_fail(tmp_path: Path, capsy
     assert "using the queue alone" in capsys.readouterr().out
 
 
-def test_a_damaged_state_is_put_aside_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_state_is_renamed_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "state.json").write_text("{")
     assert cycle(with_factory(), tmp_path).run(M)["submit"] == 4
     assert "renamed to" in capsys.readouterr().out
@@ -262,7 +262,7 @@ def test_a_full_disk_stops_submission(tmp_path: Path, monkeypatch: pytest.Monkey
     assert pool.submitted() == 0
 
 
-def test_rules_are_carried_out_with_a_guard_and_said(tmp_path: Path) -> None:
+def test_rules_are_applied_with_a_guard_and_reported(tmp_path: Path) -> None:
     old = int(NOW) - 10**6
     pool = with_factory(
         ad("50.0", HELD, HoldReasonCode=19, EnteredCurrentStatus=old),
@@ -282,7 +282,7 @@ def test_rules_are_carried_out_with_a_guard_and_said(tmp_path: Path) -> None:
         assert job in reasons
 
 
-def test_hosts_to_avoid_are_told_once_to_those_that_wait(tmp_path: Path) -> None:
+def test_hosts_to_avoid_are_written_once_into_idle_jobs(tmp_path: Path) -> None:
     fizzle = ad("49.0", COMPLETED, JobCurrentStartDate=int(NOW) - 150, RemoteHost="slot1@bad.example.org")
     pool = with_factory(fizzle, ad("50.0"), ad("50.1", RUNNING))
     factory = cycle(pool, tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a cycle tells its policy, and what of it survives a restart."""
+"""What a cycle shows its policy, and what of it survives a restart."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def with_factory(*ads: dict[str, Any]) -> StandInPool:
 
 
 @pytest.mark.parametrize("kept", [{"something": "else"}, {"asked": None}, {"asked": []}, {"asked": "x"}])
-def test_a_state_that_the_policy_cannot_read_is_no_end(
+def test_a_state_that_the_policy_cannot_read_does_not_end_the_factory(
     tmp_path: Path, kept: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     factory_state.save(str(tmp_path), factory_state.State(policy=kept))
@@ -55,22 +55,22 @@ def test_a_state_that_the_policy_cannot_read_is_no_end(
 
 
 class Listener(Greedy):
-    """Remembers what each policy that was made is told."""
+    """Remembers what each policy that was made observes."""
 
     made: ClassVar[list[Listener]] = []
 
     def __init__(self, *words: Any) -> None:
         super().__init__(*words)
-        self.told: list[Any] = []
+        self.recorded: list[Any] = []
         self.made.append(self)
 
     def decide(self, seen: Any) -> Decision:
-        self.told.append(seen)
+        self.recorded.append(seen)
         return super().decide(seen)
 
 
 class Counting(Greedy):
-    """Its state tells how often it has decided."""
+    """Its state counts its decisions."""
 
     def decide(self, seen: Any) -> Decision:
         super().decide(seen)
@@ -91,13 +91,11 @@ def test_what_the_policy_learns_without_a_submission_survives_a_restart(
 
 
 def ends(seen: Any) -> list[str]:
-    """The ids of the ends that an observation tells."""
+    """The ids of the ends in an observation."""
     return sorted(end.id for end in seen.ended)
 
 
-def test_one_policy_decides_on_and_a_new_one_is_told_the_last_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_policy_continues_and_a_new_one_gets_the_last_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(factory_cycle, "Policy", Listener)
     Listener.made.clear()
     pool = with_factory(ad("50.0", COMPLETED))
@@ -108,10 +106,10 @@ def test_one_policy_decides_on_and_a_new_one_is_told_the_last_day(
     pool.ads = [factory_ad(), ad("50.1", COMPLETED, VacBatch=pool.done[0][2]["+VacBatch"].strip('"'))]
     factory.run(M)
     policy = Listener.made[-1]
-    assert [ends(seen) for seen in policy.told] == [["49.0", "50.0"], ["50.1"]], "the history once, then the queue"
+    assert [ends(seen) for seen in policy.recorded] == [["49.0", "50.0"], ["50.1"]], "the history once, then the queue"
     factory.run(machinetype(max_machines=6, max_idle=3))
     assert Listener.made[-1] is not policy, "other limits"
-    assert ends(Listener.made[-1].told[0]) == ["49.0", "50.0", "50.1"]
+    assert ends(Listener.made[-1].recorded[0]) == ["49.0", "50.0", "50.1"]
 
 
 def test_a_policy_whose_vms_did_not_come_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,5 +124,5 @@ def test_a_policy_whose_vms_did_not_come_is_made_anew(tmp_path: Path, monkeypatc
     assert factory.run(M)["error"]
     pool.failing.clear()
     assert factory.run(M)["submit"] == 2
-    assert [len(policy.told) for policy in Listener.made] == [2, 1]
+    assert [len(policy.recorded) for policy in Listener.made] == [2, 1]
     assert Listener.made[-1].state() == {"asked": 6}, "not 8"

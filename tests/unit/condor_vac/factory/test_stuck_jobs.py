@@ -65,7 +65,7 @@ def test_held_by_a_person_is_left_alone_however_long(age: int) -> None:
     assert judged(HELD, HoldReasonCode=1, EnteredCurrentStatus=ago(age)) is None
 
 
-def test_held_after_its_end_goes_at_once_whoever_holds_it() -> None:
+def test_a_job_held_after_its_end_is_removed_at_once() -> None:
     ended = {"VacEnded": ago(5), "ShutdownCode": 200, "JobCurrentStartDate": ago(4000), "EnteredCurrentStatus": ago(1)}
     assert judged(HELD, HoldReasonCode=1, **ended) == REMOVE
     assert judged(HELD, HoldReasonCode=12, **ended) == REMOVE

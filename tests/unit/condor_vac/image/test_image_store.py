@@ -60,7 +60,7 @@ def test_jobs_can_read_images_whatever_roots_umask(store: Store, tmp_path: Path,
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
 
 
-def test_a_mode_that_somebody_changed_is_put_right(store: Store, tmp_path: Path) -> None:
+def test_a_changed_mode_is_fixed(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "vm.iso"
     source.write_bytes(image(5))
     wanted = Wanted("vm.iso", str(source), sha256(image(5)))
@@ -96,7 +96,7 @@ def test_an_image_that_is_not_pinned_follows_its_source(store: Store, server: We
     assert left_over(store) == []
 
 
-def test_the_same_contents_without_validators_are_no_change(store: Store, server: WebServer) -> None:
+def test_the_same_contents_without_validators_are_not_a_change(store: Store, server: WebServer) -> None:
     server.routes["/a.iso"] = reply(image(5))
     wanted = Wanted("vm.iso", server.url + "/a.iso")
     put(store, wanted)
@@ -105,7 +105,7 @@ def test_the_same_contents_without_validators_are_no_change(store: Store, server
     assert os.stat(f"{store.directory}/vm.iso").st_ino == inode
 
 
-def test_check_mode_says_what_happens_and_keeps_nothing(store: Store, server: WebServer) -> None:
+def test_check_mode_reports_the_change_and_stores_nothing(store: Store, server: WebServer) -> None:
     wanted = Wanted("vm.iso", server.url + "/a.iso")
     assert put(store, wanted, apply=False).changed
     assert not os.path.exists(store.directory)
@@ -136,7 +136,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "404": (lambda _: reply(image(8), "404 Not Found"), "404"),
     "500": (lambda _: reply(image(8), "500 Oops"), "500"),
     "206": (lambda _: reply(image(8), "206 Partial Content"), "206"),
-    "304 that nobody asked for": (lambda _: reply(b"", "304 Not Modified"), "304"),
+    "304 that was not requested": (lambda _: reply(b"", "304 Not Modified"), "304"),
     "redirect loop": (lambda _: redirect("/a.iso"), "redirects"),
     "redirect to a file": (lambda _: redirect("file:///etc/passwd"), "https"),
     "redirect to http": (lambda _: redirect("http://images.example.org/vm.iso"), "https"),
@@ -150,13 +150,13 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_server_changes_nothing(store: Store, server: WebServer, tmp_path: Path, kind: str) -> None:
-    route, said = HOSTILE[kind]
+    route, printed = HOSTILE[kind]
     (tmp_path / "old.iso").write_bytes(image(9))
     put(store, Wanted("vm.iso", str(tmp_path / "old.iso")))
     server.routes["/a.iso"] = route(server)
     wanted = Wanted("vm.iso", server.url + "/a.iso", sha256(image(8)))
     seconds = 1.0 if kind == "slow" else 60.0
-    with pytest.raises(VacError, match=said) as caught:
+    with pytest.raises(VacError, match=printed) as caught:
         put(store, wanted, bounds=Bounds(4 << 20, seconds))
     assert "\n" not in str(caught.value)
     assert contents(store) == image(9)
@@ -165,7 +165,7 @@ def test_a_hostile_server_changes_nothing(store: Store, server: WebServer, tmp_p
 
 
 @pytest.mark.parametrize("name", ["../vm.iso", "a/b", "", ".", "..", ".hidden", "a b", "a\nb", "x" * 101])
-def test_a_name_that_is_no_file_name_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_not_a_file_name_is_refused(store: Store, tmp_path: Path, name: str) -> None:
     (tmp_path / "src.iso").write_bytes(image(10))
     with pytest.raises(UsageError, match="image name"):
         put(store, Wanted(name, str(tmp_path / "src.iso")))
@@ -305,7 +305,7 @@ def test_an_overlay_names_the_version(store: Store, tmp_path: Path) -> None:
 
 
 def test_an_answer_to_a_changed_question_does_not_count(store: Store, server: WebServer, tmp_path: Path) -> None:
-    """The validators of one URL say nothing of another."""
+    """The validators of one URL do not count for another."""
     server.routes["/a.iso"] = page(image(36), etag='"same"')
     server.routes["/b.iso"] = page(image(37), etag='"same"')
     put(store, Wanted("vm.iso", server.url + "/a.iso"))

@@ -282,7 +282,7 @@ def test_load_reads_the_file_and_names_it_in_errors(tmp_path: Path) -> None:
         load(str(tmp_path / "absent.json"))
 
 
-def test_command_says_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(MINIMAL))
     bad.write_text(json.dumps({**MINIMAL, "max_idel": 3}))

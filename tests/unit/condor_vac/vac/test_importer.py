@@ -157,12 +157,12 @@ def test_what_is_not_converted_is_reported(tmp_path: Path, name: str, words: str
     assert any(note.startswith(words) for note in load(tmp_path, VAC).notes[name])
 
 
-def test_a_pipe_has_only_what_the_site_says(tmp_path: Path) -> None:
+def test_a_pipe_has_only_what_the_site_sets(tmp_path: Path) -> None:
     pipe = load(tmp_path, VAC).pipes["gridpp"]
     assert pipe["url"] == "https://vo.example/gridpp.pipe"
     assert pipe["target_share"] == 1.0
     assert pipe["user_data_options"]["dirac_site"] == "VAC.Site.example"
-    assert not {"kind", "image", "processors", "memory_mb"} & set(pipe), "the pipe's to say"
+    assert not {"kind", "image", "processors", "memory_mb"} & set(pipe), "left to the pipe"
 
 
 def test_later_files_win_as_in_vac(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_the_yaml_is_what_the_role_takes(
     loaded: dict[str, Any] = yaml.safe_load(printed)
     assert loaded["vacuum_machinetypes"] == data["machinetypes"]
     for keys in loaded["vacuum_machinetypes"].values():
-        # Needs its certificate's place as well, as the note says.
+        # Needs its certificate's place as well, as the note explains.
         keys.pop("user_data_proxy", None)
     for found, keys in inventory.checked(loaded["vacuum_machinetypes"]).items():
         document = inventory.document(keys, found, "/d", "/i", {"owner": "vac"})

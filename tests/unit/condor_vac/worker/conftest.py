@@ -150,7 +150,7 @@ class Node:
     def mend(self, tool: str) -> None:
         (self.base / f"{tool}.fail").unlink()
 
-    def told(self) -> dict[str, str]:
+    def recorded(self) -> dict[str, str]:
         """What was set in the job's ad."""
         return dict(self.starter.asked)
 
@@ -159,7 +159,7 @@ class Node:
         return log.read_text().splitlines() if log.exists() else []
 
     def run_domains(self, *found: libvirt.Domain) -> None:
-        """What virsh says runs."""
+        """What virsh lists as running."""
         blocks = [
             f"Domain: '{item.name}'\n  state.state={item.state}\n  state.reason=1\n"
             f"  vcpu.current={item.processors}\n  vcpu.maximum={item.processors}\n"
@@ -169,7 +169,7 @@ class Node:
         (self.base / "domstats").write_text("\n".join(blocks))
 
     def describe_domain(self, name: str, uuid: str, serial: str) -> None:
-        """What virsh dumpxml says of a domain that logs its console to the file ``serial``."""
+        """What virsh dumpxml prints for a domain that logs its console to the file ``serial``."""
         text = f"<domain><uuid>{uuid}</uuid><devices><serial type='file'><source path='{serial}'/></serial>"
         (self.base / "dumpxml" / name).write_text(f"{text}</devices></domain>")
 

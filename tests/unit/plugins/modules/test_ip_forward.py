@@ -165,7 +165,7 @@ def test_services_that_switch_it_off_are_named(root: Path, paths: dict[str, str]
     assert conflicts[0]["line"] >= 1
 
 
-def test_a_disabled_ufw_is_no_conflict(root: Path) -> None:
+def test_a_disabled_ufw_is_not_a_conflict(root: Path) -> None:
     put(root, "etc/ufw/ufw.conf", "ENABLED=no\n")
     put(root, "etc/ufw/sysctl.conf", "net/ipv4/ip_forward=0\n")
     assert run(at(root), {})["conflicts"] == []
@@ -182,7 +182,7 @@ def test_interfaces_are_set_by_name(root: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", "x" * 16, "a/b"])
-def test_what_is_no_interface_is_refused(root: Path, name: str) -> None:
+def test_what_is_not_an_interface_is_refused(root: Path, name: str) -> None:
     result = run(at(root), {"interfaces": [name]})
     assert result["failed"]
     assert "interfaces" in result["msg"]

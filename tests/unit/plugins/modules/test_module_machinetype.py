@@ -144,7 +144,7 @@ def test_secrets_are_in_no_result(ap: AccessPoint) -> None:
     shown = json.dumps([first, second])
     assert "sesame" not in shown
     assert "(hidden, changed)" in shown
-    assert '\\"memory_mb\\": 4096' in shown, "what is no secret is shown"
+    assert '\\"memory_mb\\": 4096' in shown, "what is not a secret is shown"
     assert second["changed_machinetypes"] == ["atlas", "gridpp"]
     encoded = base64.b64encode(b"open-sesame-3").decode()
     assert encoded not in shown

@@ -117,7 +117,7 @@ def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> Non
     assert not (node / FRAGMENT[1:]).exists()
 
 
-def test_each_fault_is_put_right_and_nothing_else_is_touched(node: Path) -> None:
+def test_each_fault_is_fixed_and_nothing_else_is_changed(node: Path) -> None:
     tools = Manager()
     call(node, tools)
     tools.calls.clear()

@@ -49,7 +49,7 @@ def test_the_exit_hook_does_what_libvirts_could_not(
     found = started(node)
     Path(found.console).write_text("login:")
     assert leave(found, reason) == 0
-    assert node.told()["VacCause"] == f'"{cause}"'
+    assert node.recorded()["VacCause"] == f'"{cause}"'
     assert lease_files(node) == []
     assert Path(found.sandbox, "console.log").read_text() == "login:"
     assert leave(found, reason) == 0
@@ -63,16 +63,16 @@ def test_the_exit_hook_leaves_a_vm_alone_that_may_be_starting(
     disk = Path(found.sandbox, "context.iso")
     disk.write_bytes(b"iso")
     assert leave(found, reason) == 0
-    assert (node.told(), len(lease_files(node)), disk.read_bytes()) == ({}, 1, b"iso")
+    assert (node.recorded(), len(lease_files(node)), disk.read_bytes()) == ({}, 1, b"iso")
 
 
 def test_the_exit_hook_after_libvirts_finds_nothing_to_do(node: Node, leave: Callable[[Lease, str], int]) -> None:
     found = started(node)
     Path(found.console).write_text("login:")
     event(node, found.domain, "release", "end", "shutdown")
-    told = list(node.starter.asked)
+    recorded = list(node.starter.asked)
     assert leave(found, "exit") == 0
-    assert node.starter.asked == told
+    assert node.starter.asked == recorded
     assert Path(found.sandbox, "console.log").read_text() == "login:"
 
 
@@ -86,7 +86,7 @@ def test_the_exit_hook_leaves_the_lease_of_a_vm_that_still_runs(
     assert len(lease_files(node)) == 1
 
 
-def test_the_exit_hook_asks_nobody_where_no_lease_names_its_sandbox(
+def test_the_exit_hook_does_nothing_where_no_lease_names_its_sandbox(
     node: Node, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Lease, str], int]
 ) -> None:
     found = started(node)
@@ -100,7 +100,7 @@ def test_the_exit_hook_asks_nobody_where_no_lease_names_its_sandbox(
     assert leave(found, "exit") == 0
 
 
-def test_the_exit_hook_says_which_leases_it_cannot_read(
+def test_the_exit_hook_names_leases_that_it_cannot_read(
     node: Node, leave: Callable[[Lease, str], int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = started(node)
@@ -117,14 +117,14 @@ def test_an_end_for_another_reason_is_refused(node: Node, request_: dict[str, st
     asked = {key: value.replace("@", found.sandbox) for key, value in request_.items()}
     with pytest.raises(UsageError, match="exit, remove, hold, evict"):
         EndRequest.from_mapping(asked)
-    assert (node.told(), len(lease_files(node))) == ({}, 1)
+    assert (node.recorded(), len(lease_files(node))) == ({}, 1)
 
 
 def test_another_users_vm_is_not_ended(node: Node) -> None:
     found = started(node)
     asked = EndRequest(found.sandbox, "exit")
     assert report_end_and_release(asked, Caller(UID + 5, GID), node.settings, node.store) is None
-    assert (node.told(), len(lease_files(node))) == ({}, 1)
+    assert (node.recorded(), len(lease_files(node))) == ({}, 1)
 
 
 def test_the_exit_hook_finds_only_the_lease_of_its_own_sandbox(node: Node, leave: Callable[[Lease, str], int]) -> None:

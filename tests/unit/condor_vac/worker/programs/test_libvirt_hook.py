@@ -34,14 +34,14 @@ def test_libvirts_hook_notes_start_and_end(node: Node) -> None:
     event(node, lease.domain, "stopped", "end")
     assert len(lease_files(node)) == 1
     event(node, lease.domain, "release", "end", "shutdown")
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     assert lease_files(node) == []
     assert node.exported() == []
     event(node, lease.domain, "release", "end", "shutdown")
     assert node.called("virsh") == []
 
 
-def test_the_console_is_there_to_go_back_even_if_the_ad_cannot_be_told(node: Node) -> None:
+def test_the_console_is_returned_even_if_the_ad_cannot_be_changed(node: Node) -> None:
     lease = started(node)
     Path(lease.console).write_text("kernel up\n")
     node.starter.answer = ""
@@ -74,14 +74,14 @@ def test_domains_of_others_are_left_alone(node: Node) -> None:
 def test_libvirts_hook_never_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = started(node)
     node.starter.answer = ""
-    said: list[str] = []
+    printed: list[str] = []
     monkeypatch.setattr(libvirt_hook, "Store", lambda: node.store)
     monkeypatch.setattr(libvirt_hook, "detached", lambda work, _seconds: work())
-    monkeypatch.setattr(syslog, "syslog", lambda *words: said.append(str(words[-1])))
+    monkeypatch.setattr(syslog, "syslog", lambda *words: printed.append(str(words[-1])))
     for arguments in ([lease.domain, "release", "end", "shutdown"], [], ["x"], ["a", "b", "c", "d", "e"]):
         monkeypatch.setattr(sys, "argv", ["condor_vac", *arguments])
         assert libvirt_hook.main() == 0
-    assert len(said) == 1
+    assert len(printed) == 1
     assert len(lease_files(node)) == 1
     node.starter.answer = "0"
     monkeypatch.setattr(sys, "argv", ["condor_vac", lease.domain, "release", "end", "shutdown"])
@@ -101,7 +101,7 @@ def test_libvirt_waits_for_a_short_end(tmp_path: Path) -> None:
 
 
 def test_libvirt_is_not_held_while_the_starter_waits_for_it(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The starter answers only once the hook is over, and is told all the same."""
+    """The starter answers only once the hook is over, and still gets the end."""
     lease = started(node)
     node.output(lease, "shutdown_message", b"200 ok")
     node.starter.answer = None
@@ -109,13 +109,13 @@ def test_libvirt_is_not_held_while_the_starter_waits_for_it(node: Node, monkeypa
     monkeypatch.setattr(libvirt_hook, "HELD_SECONDS", 0.3)
     monkeypatch.setattr(sys, "argv", ["condor_vac", lease.domain, "release", "end", "shutdown"])
     assert libvirt_hook.main() == 0
-    assert node.told() == {}
+    assert node.recorded() == {}
     node.starter.answer = "0"
     node.starter.silent.set()
     end = time.monotonic() + HANGS
     while lease_files(node) and time.monotonic() < end:
         time.sleep(0.05)
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     assert lease_files(node) == []
 
 

@@ -248,6 +248,6 @@ def test_a_planned_shutdown_is_among_the_features(call: Callable[..., Any], node
     assert Path(sandbox, "machinefeatures", "shutdowntime").read_text() == "4000000000"
 
 
-def test_the_message_is_one_literal_whatever_the_ad_says(call: Callable[..., Any], node: Node, sandbox: str) -> None:
+def test_the_message_is_one_literal_for_every_ad(call: Callable[..., Any], node: Node, sandbox: str) -> None:
     _, printed = call(sandbox, UserData='"\\\n] ShutdownCode = 200')
     assert list(printed) == ["HookStatusCode", "HookStatusMessage"]

@@ -33,12 +33,12 @@ def domain(node: Node, lease: Lease, cpu: float = 1.0, state: int = 1) -> None:
 
 
 def actions(node: Node) -> list[str]:
-    """What libvirt was told to do, without the questions."""
+    """The changes that libvirt was asked for, without the queries."""
     words = [line.split() for line in node.called("virsh")]
     return [line[3] for line in words if line[3] in {"shutdown", "destroy"}]
 
 
-def test_a_vm_that_works_is_told_of_and_left_alone(node: Node, clock: Time) -> None:
+def test_a_working_vm_is_published_and_not_touched(node: Node, clock: Time) -> None:
     lease = running(node, clock, heartbeat_file="heartbeat", heartbeat_seconds=600)
     for step in range(40):
         clock.now += 30
@@ -46,10 +46,10 @@ def test_a_vm_that_works_is_told_of_and_left_alone(node: Node, clock: Time) -> N
         node.output(lease, "heartbeat", str(step).encode())
         assert look(node) == []
     assert actions(node) == []
-    told = node.told()
-    assert told["VacCpuFraction"] == "0.9"
-    assert int(told["VacHeartbeat"]) <= int(told["VacEvidenceTime"])
-    assert told["VacStarted"] == "1"
+    recorded = node.recorded()
+    assert recorded["VacCpuFraction"] == "0.9"
+    assert int(recorded["VacHeartbeat"]) <= int(recorded["VacEvidenceTime"])
+    assert recorded["VacStarted"] == "1"
     updates = [name for name, _ in node.starter.asked].count("VacEvidenceTime")
     assert 2 <= updates <= 5
 
@@ -109,7 +109,7 @@ def test_without_an_answer_of_libvirt_nothing_is_touched(node: Node, clock: Time
     assert actions(node) == []
 
 
-def test_an_end_that_nobody_noticed(node: Node, clock: Time) -> None:
+def test_an_end_that_no_hook_noticed(node: Node, clock: Time) -> None:
     lease = running(node, clock)
     look(node)
     node.run_domains()
@@ -117,15 +117,15 @@ def test_an_end_that_nobody_noticed(node: Node, clock: Time) -> None:
     for _ in range(2):
         clock.now += 30
         assert look(node) == []
-        assert node.told().get("ShutdownCode") is None
+        assert node.recorded().get("ShutdownCode") is None
     clock.now += 30
     assert look(node) == []
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     assert lease_files(node) == []
     assert node.exported() == []
 
 
-def test_an_end_whose_job_could_not_be_told_is_tried_again(node: Node, clock: Time) -> None:
+def test_an_end_that_could_not_be_recorded_is_tried_again(node: Node, clock: Time) -> None:
     lease = running(node, clock)
     look(node)
     node.run_domains()
@@ -152,7 +152,7 @@ def test_a_vm_that_is_saved_or_not_yet_there_is_left_alone(node: Node, clock: Ti
     assert len(lease_files(node)) == 1
 
 
-def test_a_vm_without_its_sandbox_is_destroyed_and_its_lease_taken_back(node: Node, clock: Time) -> None:
+def test_a_vm_without_its_sandbox_is_destroyed_and_its_lease_released(node: Node, clock: Time) -> None:
     lease = running(node, clock)
     Path(lease.console).write_text("boot")
     shutil.rmtree(lease.sandbox)
@@ -213,7 +213,7 @@ def test_only_a_domain_of_ours_without_a_lease_is_destroyed(
     assert actions(node) == (["destroy"] if destroyed else [])
 
 
-def test_one_vms_trouble_keeps_no_other_from_being_looked_at(node: Node, clock: Time) -> None:
+def test_an_error_with_one_vm_does_not_stop_the_check_of_others(node: Node, clock: Time) -> None:
     bad = running(node, clock, sandbox=node.sandbox(1), domain="vac_lab_1.0", heartbeat_file="heartbeat")
     good = running(node, clock, sandbox=node.sandbox(2), domain="vac_lab_2.0", max_wallclock_seconds=60)
     node.run_domains(Domain(bad.domain, 1, 1.0, 1), Domain(good.domain, 1, 1.0, 1))

@@ -118,7 +118,7 @@ def test_kvm_is_used_where_it_works(
 
 
 class Status(NamedTuple):
-    """What os.stat says of a device."""
+    """What os.stat returns for a device."""
 
     st_mode: int
     st_gid: int
@@ -136,7 +136,7 @@ def test_without_kvm_a_vm_is_emulated_only_where_it_may_be(node: Node) -> None:
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(0, []), (200, [str(200 << 20)] * 2)])
-def test_disks_are_as_fast_as_the_site_says(
+def test_disks_are_as_fast_as_the_site_sets(
     node: Node, job: JobAd, lease: Lease, limit: int, expected: list[str]
 ) -> None:
     text = domain_xml.build(job, lease, node.settings._replace(disk_mb_per_second=limit), KVM)
@@ -174,7 +174,7 @@ def link(node: Node, lease: Lease, target: str) -> str:
     "file",
     ["/etc/shadow", "/etc/passwd", "/dev/null", "/proc/self/mem", "@SANDBOX@/../../../x", "@SANDBOX@", "missing"],
 )
-def test_files_elsewhere_are_refused(node: Node, job: JobAd, lease: Lease, file: str) -> None:
+def test_files_outside_the_allowed_directories_are_refused(node: Node, job: JobAd, lease: Lease, file: str) -> None:
     disk = Disk(file.replace("@SANDBOX@", lease.sandbox), "vdc", False, "raw")
     with pytest.raises(VacError, match="vm_disk"):
         built(job._replace(disks=(disk,)), lease, node)
@@ -219,7 +219,7 @@ def test_backing_file_of_qcow2(node: Node, job: JobAd, lease: Lease, backing: st
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image at all, really", b"QFI\xfb" + b"\xff" * 40])
-def test_what_is_no_qcow2_is_refused(node: Node, job: JobAd, lease: Lease, data: bytes) -> None:
+def test_what_is_not_a_qcow2_is_refused(node: Node, job: JobAd, lease: Lease, data: bytes) -> None:
     Path(lease.sandbox, "d.qcow2").write_bytes(data)
     with pytest.raises(VacError, match="qcow2"):
         built(job._replace(disks=(Disk("d.qcow2", "vda", True, "qcow2"),)), lease, node)

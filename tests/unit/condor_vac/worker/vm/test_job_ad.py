@@ -247,10 +247,10 @@ def test_bare_ownership_of_attributes_is_case_insensitive() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["this is no attribute", "A = = 1", 'A = "open', "= 5", "[A = 1]", "A\x00B = 1"],
+    ["this is not an attribute", "A = = 1", 'A = "open', "= 5", "[A = 1]", "A\x00B = 1"],
 )
 def test_an_ad_with_a_line_that_htcondor_cannot_read_is_refused_whole(line: str) -> None:
-    """The bindings alone would drop it and all that follows, and nobody would know."""
+    """The bindings alone would drop it and all that follows, without an error."""
     lines = text().splitlines()
     for position in (0, len(lines) // 2, len(lines)):
         broken = "\n".join([*lines[:position], line, *lines[position:]])
@@ -258,7 +258,7 @@ def test_an_ad_with_a_line_that_htcondor_cannot_read_is_refused_whole(line: str)
             job_ad.parse(broken)
 
 
-def test_blank_lines_and_comments_are_no_attributes() -> None:
+def test_blank_lines_and_comments_are_not_attributes() -> None:
     assert job_ad.parse(f"\n# comment\n{text()}\n\n").cluster == 7
 
 

@@ -80,7 +80,7 @@ def test_of_a_flood_200_files_go_back_the_message_and_logs_first(tmp_path: Path,
 def test_the_message_and_logs_are_found_wherever_they_are_in_a_flood(
     tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory has no order: they may come after all that are looked at."""
+    """A directory has no order: they may come after all that are read."""
     monkeypatch.setattr(outputs, "_MOST_LOOKED_AT", 0)
     for name in ("other.log", "shutdown_message", "vm-pilot.log", "vm-bootstrap.log"):
         (guest / name).write_text(name)

@@ -20,12 +20,12 @@ ONLINE = ["HasVM = true"]
 
 
 def slots(node: Node, **changes: Any) -> None:
-    """What the startd says of its slots."""
+    """What the startd publishes about its slots."""
     (node.base / "slots").write_text(json.dumps([{**OFFLINE, **changes}, {"HasVM": True}]))
 
 
 def last_look(node: Node, seconds: float) -> None:
-    """The watch looked at the VM universe so long ago."""
+    """The watch checked the VM universe so long ago."""
     when = time.time() - seconds
     os.utime(f"{node.store.run_directory}/vm_universe_looked", (when, when))
 
@@ -71,8 +71,8 @@ def test_without_kvm_the_startd_offers_no_vms_and_has_the_reason(
     node.kvm_trouble = NO_KVM
     slots(node, **changes)
     assert look(node) == []
-    told = node.called("condor_update_machine_ad")
-    assert told == ["HasVM = false", f'VMOfflineReason = "{TAKEN}\\"no\\""']
+    recorded = node.called("condor_update_machine_ad")
+    assert recorded == ["HasVM = false", f'VMOfflineReason = "{TAKEN}\\"no\\""']
     assert 'makes no virtual CPU: "no"): the startd now offers no VMs; check dmesg for kvm' in capsys.readouterr().out
 
 
@@ -87,15 +87,15 @@ def test_without_kvm_what_is_taken_away_already_stays_so_and_kvm_brings_it_back(
     assert node.called("condor_update_machine_ad") == ONLINE
 
 
-@pytest.mark.parametrize(("offered", "told"), [(True, []), (False, ONLINE)])
+@pytest.mark.parametrize(("offered", "recorded"), [(True, []), (False, ONLINE)])
 def test_without_kvm_a_node_that_may_emulate_offers_vms(
-    node: Node, clock: Time, offered: bool, told: list[str]
+    node: Node, clock: Time, offered: bool, recorded: list[str]
 ) -> None:
     node.kvm_trouble = NO_KVM
     node.settings = node.settings._replace(emulation=True)
     slots(node, HasVM=offered)
     assert look(node) == []
-    assert node.called("condor_update_machine_ad") == told
+    assert node.called("condor_update_machine_ad") == recorded
 
 
 def test_without_kvm_what_an_administrator_took_away_keeps_its_reason(node: Node, clock: Time) -> None:
@@ -106,14 +106,14 @@ def test_without_kvm_what_an_administrator_took_away_keeps_its_reason(node: Node
 
 
 @pytest.mark.parametrize(("seconds", "looks"), [(0, 1), (280, 1), (310, 2), (-3600, 2)])
-def test_the_vm_universe_is_looked_at_now_and_then(node: Node, clock: Time, seconds: float, looks: int) -> None:
+def test_the_vm_universe_is_checked_every_five_minutes(node: Node, clock: Time, seconds: float, looks: int) -> None:
     look(node)
     last_look(node, seconds)
     look(node)
     assert len(node.called("condor_who")) == looks
 
 
-def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Node, clock: Time) -> None:
+def test_a_vm_universe_that_does_not_return_is_reported_and_tried_again(node: Node, clock: Time) -> None:
     slots(node)
     node.fail("condor_update_machine_ad")
     assert "Unable to update machine ad" in look(node)[0]
@@ -126,20 +126,20 @@ def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Nod
 
 
 @pytest.mark.parametrize(
-    ("tool", "script", "said"),
+    ("tool", "script", "printed"),
     [
         ("condor_who", "exit 1", "condor_who: exit code 1"),
         ("condor_status", "exit 1", "condor_status: exit code 1"),
         ("condor_status", "echo nonsense", "condor_status: its answer is not JSON"),
     ],
 )
-def test_an_htcondor_that_does_not_answer_is_told_and_no_fault_of_the_watch(
-    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], tool: str, script: str, said: str
+def test_an_htcondor_that_does_not_answer_is_logged_and_not_an_error(
+    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], tool: str, script: str, printed: str
 ) -> None:
     slots(node)
     (node.base / "bin" / tool).write_text(f"#!/bin/sh\n{script}\n")
     assert look(node) == []
-    assert f"cannot read whether the startd offers VMs ({said}" in capsys.readouterr().out
+    assert f"cannot read whether the startd offers VMs ({printed}" in capsys.readouterr().out
     assert node.called("condor_update_machine_ad") == []
 
 
