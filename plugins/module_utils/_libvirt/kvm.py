@@ -81,7 +81,7 @@ def probe_device(path: str = KVM_DEVICE) -> Device:
     """Open the device, make a virtual machine with one virtual CPU, and throw both away."""
     try:
         if not stat.S_ISCHR(os.stat(path).st_mode):
-            return Device(present=False, error="a file and no device")
+            return Device(present=False, error="a file, not a device")
     except FileNotFoundError:
         return Device(present=False)
     handles: list[int] = []

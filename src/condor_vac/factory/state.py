@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one file a factory keeps: what it cannot read from the queue again, and its last decision for people to
+"""The one file a factory keeps: what the queue cannot tell it again, and its last decision for people to
 read.
 
 It is written whole before and after each submission (``pending``), so that a factory killed at any moment
 knows on its return whether those VMs exist. Without the file the factory works from the queue alone; a
-damaged one is renamed, not guessed at. ``condor_vac status`` and ``explain`` read it too.
+damaged one is put aside, not guessed at. ``condor_vac status`` and ``explain`` read it too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class State:
     """``policy``: the policy's own state, None at first. ``worked``: runs that have shown work (still in
     the queue).
 
-    ``avoid``: hosts that the queue's idle VMs avoid. ``last``: the last cycle, see
+    ``avoid``: hosts that the queue's idle VMs keep off. ``last``: the last cycle, see
     ``condor_vac.factory.cycle``.
     """
 

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from condor_vac.base.errors import UsageError
 
 IDLE, RUNNING, HELD, REMOVED = "idle", "running", "held", "removed"
-STATES = (IDLE, RUNNING, HELD, REMOVED)
 
 # How a VM can end. The first nine are condor_vac.model.outcome's kinds; the last three are ends without any outcome.
 SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE = "success", "host_request", "no_work", "banned", "site"
