@@ -2,7 +2,7 @@
 """``condor_vac doctor``: checks every step of the worker node's set-up, on the node itself.
 
 ``--json``: ``{"host": NAME, "good": bool, "checks": [{"step", "check", "ok", "findings": [{"what",
-"remedy"}], "notes": [{"what", "remedy"}]}]}``. Notes are to be known, and nothing wrong. Exit 0 if all is well, 1
+"remedy"}], "notes": [{"what", "remedy"}]}]}``. A note is not a fault. Exit 0 if all is well, 1
 with a finding, 2 for bad usage. Changes nothing. Text of other programs is printed as printable characters on one
 line.
 """

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why no VM of a machinetype starts, from the factory down to the slots.
 
-"!" is what keeps VMs from starting, "->" what to do about it, "-" what is as it should be; the factory's
+"!" is what prevents VMs from starting, "->" is what to do about it, "-" is information; the factory's
 own reasons are among these.
 
 --json: {"machinetype": NAME, "findings": [{"what", "remedy"}], "notes": [sentence]}
 
-Exit code: 0 nothing keeps VMs from starting, 1 a finding, 2 bad usage.
+Exit code: 0 nothing prevents VMs from starting, 1 a finding, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print why nothing starts; 0 if nothing was found that keeps VMs from starting."""
+    """Print why nothing starts; 0 if nothing was found that prevents VMs from starting."""
     pool = Pool(args.bindings)
     view = survey.survey(args, pool, args.machinetype)[0]
     found = explain(view, pool, survey.now())

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``condor_vac image``: the images of this worker node.
 
-``put`` has an image as asked for, ``refresh`` asks the servers of those that are not pinned by a digest,
-``keep`` removes the others, ``list`` shows what there is and ``verify`` reads a CernVM signature. All but the
+``put`` installs an image, ``refresh`` asks the servers of images that are not pinned by a digest,
+``keep`` removes all others, ``list`` shows the images and ``verify`` checks a CernVM signature. All but the
 last need root, as does the Ansible module vm_image, which calls this.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac mjf-check``: do these machine and job features conform to the note, as consumers will read them?
+"""``condor_vac mjf-check``: check that machine and job features conform to the note (HSF-TN-2016-02).
 
 Each location is a directory or an http(s) URL: machinefeatures or jobfeatures itself, or what holds both (a
 VM's /etc, a sandbox, http://169.254.169.253). Exit code 1 when there is an ERROR (with --strict a WARNING too).

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every machinetype's factory, its VMs by state, how the last ones ended, and what the factory decided and why.
 
-IDLE wait for a slot, RUNNING includes WORKS (those that show work), MAX is max_machines, ENDED counts
+IDLE VMs wait for a slot, RUNNING includes WORKS (VMs that show work), MAX is max_machines, ENDED counts
 shutdown codes of the VMs that are still in the queue after their end (an hour).
 
 --json: {"time": Unix s, "machinetypes": {NAME: {factory, factory_job, idle, running, works, held,
 ended: {CODE or "none": number}, last: {time, submit, error, reasons, numbers}, max_machines, problems}}}
 
-Exit code: 0 all is well, 1 a machinetype has a problem or no factory that acts, 2 bad usage.
+Exit code: 0 all is well, 1 a machinetype has a problem or no running factory, 2 bad usage.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The planned shutdown of this worker node: one Unix time in a file of /run/condor_vac.
 
-A reboot empties that directory: then the shutdown is over. ``condor_vac shutdowntime`` plans it and calls it off.
+A reboot empties that directory: then the shutdown is over. ``condor_vac shutdowntime`` plans and cancels it.
 """
 
 from __future__ import annotations
@@ -45,4 +45,4 @@ def cancel() -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise VacError(f"{path}: {error.strerror}; call a shutdown off as root") from error
+        raise VacError(f"{path}: {error.strerror}; cancel the shutdown as root") from error

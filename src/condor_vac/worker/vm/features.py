@@ -111,7 +111,7 @@ def set_key(directory: str | int, key: str, value: str) -> None:
 
 
 def remove_key(directory: str | int, key: str) -> None:
-    """Take one dynamic key away, for example when a drain is called off; one that is gone is fine."""
+    """Take one dynamic key away, for example when a drain is cancelled; a missing key is not an error."""
     _check_key(key)
     with _opened(directory) as dir_fd:
         try:
