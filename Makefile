@@ -43,14 +43,14 @@ prepare: apt
 demo: prepare ## a pool of three machines: watch VMs appear, work, and stop appearing (KEEP=1 leaves them up)
 	@$(PYTHON) -m tests.demo $(if $(KEEP),--keep)
 
-check: ## a minute without root or network: ruff, mypy, imports, yamllint, syntax, fast unit tests, three scenarios, spelling, headers
+check: ## a minute without root or network: ruff, mypy, imports, dead code, yamllint, syntax, fast unit tests, three scenarios, spelling, headers
 	@[ -e $(STAMP) ] && [ -e $(LINK) ] || { echo "make check: the Python environment $(VENV) is missing or out of date: run 'make venv'" >&2; exit 2; }
 	@$(PYTHON) -m tests.run --check $(STAGES)
 
 test: prepare ## every test (ONLY="unit lint": some stages; ALL=1: also those that are not for every run)
 	@$(PYTHON) -m tests.run $(if $(ALL),--all) $(STAGES)
 
-lint: prepare ## ruff, mypy, imports, shellcheck, yamllint, ansible-lint, documentation pages, galaxy-importer, spelling, headers, READMEs
+lint: prepare ## ruff, mypy, imports, dead code, shellcheck, yamllint, ansible-lint, documentation pages, galaxy-importer, spelling, headers, READMEs
 	@tests/lint
 
 unit: prepare ## unit tests

@@ -55,7 +55,7 @@ def _normal(name: str) -> str:
 def merge(resolved: Mapping[Version, Pins], full: Sequence[Version]) -> list[str]:
     """Lines of a constraints file, one for each version of a package, with markers where Pythons differ.
 
-    A Python that is not in *full* has only a part of the packages: about the others it says nothing.
+    A Python that is not in *full* has only a part of the packages: it does not affect the others.
     """
     lines = []
     for name in sorted({name for pins in resolved.values() for name in pins}):

@@ -193,7 +193,7 @@ def of_key(name: str, options: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def schema(options: Mapping[str, dict[str, Any]]) -> str:
-    """The schema of an inventory file with machinetypes; other variables of the file are not looked at."""
+    """The schema of an inventory file with machinetypes; other variables of the file are not checked."""
     machinetypes = {
         "description": "Name (lower-case letters, digits and -) to machinetype.",
         "anyOf": [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A pytest plugin: a test that skips fails, unless ``tests/allowed_skips.txt`` allows it.
 
-A skipped test counts as a pass to whoever reads an exit code. Each line of the list is ``PATH: REASON``, a glob for
+A skipped test counts as a pass in the exit code. Each line of the list is ``PATH: REASON``, a glob for
 the test file's path from the checkout and a regular expression that matches the whole reason. The reports are
 changed where they are made, so that xdist, ``--lf``, ``-x`` and JUnit files see a failure like any other. Tests
 that are expected to fail (xfail) are left alone.
@@ -90,5 +90,5 @@ def _judge(report: pytest.TestReport | pytest.CollectReport, node: pytest.Item |
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     # pytest has (path, line, "Skipped: reason") for a skip.
-    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return said.removeprefix("Skipped: ")
+    printed = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return printed.removeprefix("Skipped: ")

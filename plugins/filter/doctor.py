@@ -17,7 +17,7 @@ COLUMNS = ("NODE", "STEP", "CHECK", "RESULT")
 def doctor_report(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Host → the doctor's report, of each host's registered result.
 
-    A host that was not reached, or on which the doctor does not run, has a report with one finding that says so.
+    A host that was not reached, or on which the doctor does not run, has a report with that one finding.
     """
     return {host: _report(host, result) for host, result in sorted(results.items())}
 
@@ -34,7 +34,7 @@ def doctor_table(report: Mapping[str, Mapping[str, Any]], *, everything: bool = 
 def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """What the doctor printed, if it is a report; else why it is none."""
     if result.get("unreachable"):
-        return _none(host, f"not reached: {result.get('msg', '')}", "look whether it is up and lets you in by SSH")
+        return _none(host, f"not reached: {result.get('msg', '')}", "check that it is up and reachable by SSH")
     try:
         found: dict[str, Any] = json.loads(result.get("stdout") or "")
         checks = [
@@ -49,7 +49,7 @@ def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:
             for check in found["checks"]
         ]
     except (ValueError, TypeError, KeyError):
-        words = result.get("stderr") or result.get("msg") or result.get("stdout") or "it said nothing"
+        words = result.get("stderr") or result.get("msg") or result.get("stdout") or "no output"
         return _none(host, f"condor_vac doctor does not run: {words}", "run the site playbook for this node")
     return {"host": host, "good": all(check["ok"] for check in checks), "checks": checks}
 

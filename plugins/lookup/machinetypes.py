@@ -10,10 +10,10 @@ short_description: A site's machinetypes, with those that experiments publish in
 version_added: 0.1.0
 description:
   - Returns the machinetypes of an inventory together with those of its vacuum pipes, which are read on the controller.
-  - A pipe's machinetypes are called PREFIX-suffix. What the inventory says of a machinetype of that name wins over the
-    settings of its pipe, and these over what the pipe says.
-  - A copy of each pipe is kept on the controller. It is used while it is fresh by the pipe's own word, and while the
-    pipe's server does not answer, as long as C(last_good_seconds) of the pipe says. Without one the lookup fails, since
+  - A pipe's machinetypes are called PREFIX-suffix. The inventory's settings of a machinetype of that name win over the
+    settings of its pipe, and these over the pipe's own values.
+  - A copy of each pipe is saved on the controller. It is used while it is fresh (C(cache_seconds)), and while the
+    pipe's server does not answer, for at most C(last_good_seconds) of the pipe. Without one the lookup fails, because
     machinetypes that seem to be gone would be drained.
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)
@@ -126,7 +126,7 @@ def _offered(prefix: str, pipe: object, cache: Path, variables: Mapping[str, Any
     shown = json.loads(answer.stdout)
     if shown["problem"]:
         display.warning(
-            f"vacuum_pipes.{prefix}: a copy of {shown['age']:.0f} s ago serves: {one_line(shown['problem'])}"
+            f"vacuum_pipes.{prefix}: using a copy of {shown['age']:.0f} s ago: {one_line(shown['problem'])}"
         )
     for note in shown["notes"]:
         display.vv(f"vacuum_pipes.{prefix}: {note}")

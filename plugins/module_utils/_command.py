@@ -69,7 +69,7 @@ class Command:
     ) -> Result:
         """Run *argv* and return its Result.
 
-        *ok* are the exit codes that are no error; None accepts all. *timeout* is in seconds. Raises
+        *ok* are the exit codes that are not errors; None accepts all. *timeout* is in seconds. Raises
         ToolMissing if the program cannot be started, CommandError for any other exit code or no end in time.
         """
         words = [str(word) for word in argv]

@@ -13,7 +13,7 @@ description:
     C(condor_config_val).
   - Finds syntax errors, names that no part of HTCondor uses (with the name that was probably meant), values
     that do not fit a variable's type, and policy expressions that do not parse, on which a daemon would exit.
-  - Shows the difference variable by variable, as HTCondor expands them, and tells whether a reconfig is
+  - Shows the difference variable by variable, as HTCondor expands them, and reports whether a reconfig is
     enough or which daemons need a restart, and why.
   - What the running daemons have not taken up yet is remembered on the node, until
     M(vacuum.htcondor.condor_daemons) with O(vacuum.htcondor.condor_daemons#module:state=applied) or somebody
@@ -238,7 +238,7 @@ class CondorConfig:
         }
 
     def _applies(self, pending: condor_pending.Pending) -> bool:
-        """Whether the daemons are to be told now."""
+        """Whether the daemons must load the change now."""
         wanted = {"none": (), "reconfig": ("reconfig",), "restart": ("reconfig", "restart")}
         return pending.action in wanted[self.params["apply"]]
 
@@ -258,7 +258,7 @@ class CondorConfig:
         return left
 
     def _roll_back(self, changes: list[Change], error: ModuleError, ad: dict[str, Any]) -> None:
-        """Put the files back as they were, and let the daemons read them; *error* then says so."""
+        """Restore the files, and let the daemons read them; *error* then reports it."""
         for change in changes:
             self._restore(change)
         error.facts["rolled_back"] = True
@@ -324,7 +324,7 @@ def _mode(text: str) -> int:
     try:
         return int(text, 8)
     except ValueError:
-        raise ModuleError(f"{text!r} is no file mode", "write it like '0644'") from None
+        raise ModuleError(f"{text!r} is not a file mode", "write it like '0644'") from None
 
 
 def _content(value: Any) -> bytes | None:

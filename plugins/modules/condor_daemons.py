@@ -11,7 +11,7 @@ description:
   - Reconfigures, restarts, drains or starts the HTCondor daemons of a node through its condor_master, and waits
     until they have done what was asked for.
   - A running virtual machine is never ended, unless O(force=true). The startd is asked to stop peacefully - it
-    takes no new job, waits for its virtual machines however long they take, and then restarts. Meanwhile the
+    accepts no new job, waits for its virtual machines however long they take, and then restarts. Meanwhile the
     task returns with RV(pending=true) and the virtual machines that still run, once O(timeout) is over.
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)

@@ -146,7 +146,7 @@ def _refuse_other(text: str, wanted: tokens.Wanted) -> tokens.Claims:
     claims = tokens.read(text, "token")
     fault = wanted.fault(claims, now)
     if fault:
-        raise InvalidContent(f"the token for this machine does not serve, {fault}", "create it for this machine")
+        raise InvalidContent(f"the token for this machine is not usable, {fault}", "create it for this machine")
     if claims.issued > now + tokens.SKEW:
         raise InvalidContent(
             f"the token was signed {claims.issued - now} s in this machine's future",

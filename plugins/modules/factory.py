@@ -11,9 +11,9 @@ description:
   - Keeps the one job in HTCondor's scheduler universe that makes the virtual machines of a machinetype.
   - The job is submitted anew only if its program, its owner or its own description changed. A running factory notices
     by itself that its machinetype or submit file changed, and goes by the new one from its next cycle.
-  - Virtual machines that run are not touched; those that have not started are taken back when a factory is held,
+  - Virtual machines that run are not touched; those that have not started are removed when a factory is held,
     restarted or removed, and made anew by the next one.
-  - In check mode on a node that has no programs or no such machinetype yet, the job is predicted and not looked at.
+  - In check mode on a node that has no programs or no such machinetype yet, the job is predicted, not read.
 requirements:
   - HTCondor with a schedd, and the programs that M(vacuum.htcondor.programs) installs with its entry points V(cli) and
     V(factory)
@@ -29,7 +29,7 @@ options:
     type: path
   name:
     description:
-      - Name of the machinetype. The default is what O(machinetype) says.
+      - Name of the machinetype. The default is the name in O(machinetype).
     type: str
   names:
     description:
@@ -40,7 +40,7 @@ options:
   exclusive:
     description:
       - Remove the factories of all machinetypes but O(names), and their virtual machines that do not run. This drains
-        what is no longer in an inventory. The factories of O(names) are left as they are.
+        what is no longer in an inventory. The factories of O(names) are not changed.
     type: bool
     default: false
   state:
@@ -227,7 +227,7 @@ class Factory:
 
 
 class _Seen:
-    """A factory's job as it was found."""
+    """A factory's job as it is in the queue."""
 
     def __init__(self, ad: Ad) -> None:
         self.status = STATUS_WORDS.get(ad["JobStatus"], "unknown")
@@ -277,7 +277,7 @@ class FactoryModule:
         """Remove the factories and waiting VMs of all machinetypes but those named."""
         keep = set(self.module.params["names"])
         names = {str(job["VacFactory"]) for job in self.queue.factories()} | set(self.queue.waiting())
-        # A job's ad is its user's: what cannot be a machinetype's name is not one, and none of ours.
+        # A job's ad is its user's: what cannot be a machinetype's name is not one, so the job is not a factory.
         gone = sorted(name for name in names - keep if re.fullmatch(MACHINETYPE_NAME, name))
         results = [Factory(self.module, self.queue, name, {}, self.poll_seconds).ensure("absent") for name in gone]
         return {
@@ -315,7 +315,7 @@ def _predicted(name: str, absent: str) -> Ad:
         "name": name,
         "job": None,
         "status": "none",
-        "actions": [f"submit (not looked at: {absent} does not exist yet)"],
+        "actions": [f"submit (not checked: {absent} does not exist yet)"],
         "diff": {"before": "factory: none\n", "after": "factory: running\n"},
     }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Forward packets now and after every boot, whatever other files and services say."""
+"""Forward packets now and after every boot, whatever other files and services set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ description:
     (C(net.ipv4.ip_forward) and C(net.ipv4.conf.all.forwarding)), and a third time as the value that a new
     bridge gets (C(net.ipv4.conf.default.forwarding)); a setting by name also beats every glob of other files.
   - Reads the other files as C(systemd-sysctl) does (directories, equal names, order, both spellings, globs,
-    exclusions) and names each line that says otherwise.
+    exclusions) and names each line that sets another value.
   - A file that would be read after this module's own makes the module choose a name that sorts later. No file
     of others is ever changed.
 attributes:
@@ -52,7 +52,7 @@ options:
     default: []
   conflicts:
     description:
-      - What to do when something else would switch forwarding off although this module's file says on.
+      - What to do when something else would switch forwarding off although this module's file switches it on.
       - V(report) lists it in RV(conflicts) and warns.
       - V(fail) also lets the task fail before anything is changed.
     type: str
@@ -77,7 +77,7 @@ EXAMPLES = r"""
   vacuum.htcondor.ip_forward:
     conflicts: fail
 
-- name: Leave forwarding to whoever else sets it
+- name: Leave forwarding to another program that sets it
   vacuum.htcondor.ip_forward:
     state: absent
 """
@@ -112,7 +112,7 @@ conflicts:
       type: str
       sample: net/ipv4/ip_forward
     value:
-      description: What it says.
+      description: Its value.
       type: str
       sample: "0"
     reader:
@@ -121,7 +121,7 @@ conflicts:
       sample: sysctl --system
 overridden:
   description:
-    - Lines that say otherwise but lose against this module's file. The elements are as in RV(conflicts).
+    - Lines that set another value but lose against this module's file. The elements are as in RV(conflicts).
   returned: success
   type: list
   elements: dict
@@ -142,7 +142,7 @@ KEYS = {
     "ipv4": ["net/ipv4/ip_forward", "net/ipv4/conf/all/forwarding", "net/ipv4/conf/default/forwarding"],
     "ipv6": ["net/ipv6/conf/all/forwarding", "net/ipv6/conf/default/forwarding"],
 }
-# Names are compared byte by byte: nobody's file sorts after this many z by accident.
+# Names are compared byte by byte: no other file sorts after this many z by accident.
 MOST_Z = 20
 INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,14}")
 
@@ -234,7 +234,7 @@ class IpForward:
         return "\n".join(lines) + "\n"
 
     def _switch_on(self) -> dict[str, dict[str, str]]:
-        """Write 1 where the kernel says 0; all is read first, since one write changes several values."""
+        """Write 1 where the kernel has 0; all is read first, since one write changes several values."""
         paths = {key: os.path.join(self.root, "proc/sys", key) for key in self._wanted()}
         found = [key for key, path in paths.items() if key in KEYS[self.family] or os.path.exists(path)]
         before = {key: _read(paths[key]) for key in found}

@@ -16,7 +16,7 @@ description:
   - The table of addresses is computed from O(subnet). The host has its first address. The machine with number
     N has the Nth, and a MAC of V(52:54:00:76) and the last two bytes of its address.
   - The difference is taken between descriptions that libvirt itself has read and written, so what libvirt
-    adds or spells otherwise is no change.
+    adds or spells otherwise is not a change.
   - DHCP entries are changed while the network runs. Anything else needs a restart of the network, which the
     module refuses while virtual machines are attached, before it has changed anything.
   - A DHCP server that has died is started again without touching the network.
@@ -292,7 +292,7 @@ class LibvirtNetwork:
         return text, lambda: self.virsh.update_network(self.name, verb, section, entry)
 
     def _serves(self) -> bool:
-        """Whether the network's dnsmasq lives; one of a libvirt elsewhere cannot be seen from this node."""
+        """Whether the network's dnsmasq lives; one of a libvirt on another host cannot be seen from this node."""
         return self.module.params["uri"] != SYSTEM or bridge.dhcp_server_lives(self.name, self.root)
 
     def _revive(self, xml: str) -> None:
@@ -338,7 +338,7 @@ class LibvirtNetwork:
             action()
 
     def _running_diff(self, before: str, xml: str) -> list[dict[str, str]]:
-        """Where the running network is neither as it was configured nor as it is wanted."""
+        """Where the running network differs from its configuration and from what is wanted."""
         live = vm_network.canonical(self.state.live)
         if not live or live in {before, xml}:
             return []

@@ -32,7 +32,7 @@ options:
     type: dict
   defaults:
     description:
-      - Settings that hold where a machinetype does not say otherwise, for example C(owner) and C(space).
+      - Settings that hold where a machinetype does not set its own, for example C(owner) and C(space).
     type: dict
   image_dir:
     description:
@@ -53,7 +53,7 @@ options:
     description:
       - Names of machinetypes to take away. Their factories must be gone (M(vacuum.htcondor.factory) with
         O(vacuum.htcondor.factory#module:state=absent), which removes VMs that do not run as well).
-      - As long as VMs of it run, which go on to their end, the files stay, and RV(retired) says how many there are.
+      - While VMs of it run, which continue to their end, the files stay, and RV(retired) has their number.
     type: list
     elements: str
     default: []
@@ -112,7 +112,7 @@ unwanted:
   returned: when O(machinetypes) is given
   sample: [old]
 largest_node:
-  description: The most memory (MiB) and processors of a node in the pool, V(null) if the collector did not say.
+  description: The most memory (MiB) and processors of a node in the pool, V(null) if the collector does not know it.
   type: dict
   returned: when O(machinetypes) is given
   sample: {memory_mb: 64216, processors: 16}
@@ -227,7 +227,7 @@ class Machinetypes:
             if not self.module.check_mode:
                 name = document["name"]
                 raise ModuleError(
-                    f"vacuum_machinetypes.{name}.owner: there is no user {owner} on the access point",
+                    f"vacuum_machinetypes.{name}.owner: no user {owner} on the access point",
                     "create the user first",
                 ) from None
             self.module.warn(f"there is no user {owner} yet")
@@ -259,11 +259,11 @@ class Machinetypes:
         result["retired"] = {}
         for name in names:
             if not re.fullmatch(MACHINETYPE_NAME, name):
-                raise ModuleError(f"retire: {name!r} is no machinetype's name", MACHINETYPE_NAME_REMEDY)
+                raise ModuleError(f"retire: {name!r} is not a valid machinetype name", MACHINETYPE_NAME_REMEDY)
             if name in factories and not self.module.check_mode:
                 raise ModuleError(
                     f"retire: the factory of {name} is still in the queue",
-                    "use vacuum.htcondor.factory with state absent before",
+                    "first use vacuum.htcondor.factory with state absent",
                 )
             left = queue.left(name)
             gone = left == 0

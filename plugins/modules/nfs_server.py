@@ -13,12 +13,12 @@ description:
   - Configures the kernel's NFS server for the versions that virtual machines need, on the given addresses only,
     and keeps it running and enabled.
   - Compares with what the kernel really serves (C(/proc/fs/nfsd/versions) and the sockets that listen on port 2049),
-    so a server that was started otherwise is put right although its files are.
+    so a server that was started with other options is fixed although its files are right.
   - Exports are not made here. They come and go with leases. Those that exist when the server has to restart are
     made again, since its unit drops all that are not in C(/etc/exports).
   - With O(listen), a drop-in lets systemd start the server again until the addresses are there. The bridge of the
     virtual machines comes up some time after libvirt.
-  - mountd and rpcbind, which NFS 3 needs, listen on all addresses whatever O(listen) says. Only clients with an
+  - mountd and rpcbind, which NFS 3 needs, listen on all addresses whatever O(listen) is. Only clients with an
     export get an answer from mountd.
 requirements:
   - The NFS server's package (Debian C(nfs-kernel-server), Enterprise Linux C(nfs-utils)) and systemd
@@ -62,7 +62,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Serve NFS to the virtual machines, and to nobody else
+- name: Serve NFS to the virtual machines only
   vacuum.htcondor.nfs_server:
     listen: [192.168.86.1]
 
@@ -207,7 +207,7 @@ class NfsServer:
         )
 
     def _refuse_override(self) -> None:
-        """Raises ModuleError if a file that is read after this module's says otherwise."""
+        """Raises ModuleError if a file that is read after this module's sets another value."""
         wanted = {f"vers{version}": version in self.versions for version in ("3", "4")}
         for path, line, key, value in nfsd.settings_after(self.conf):
             if (key == "host" and self.listen) or (key in wanted and nfsd.is_yes(value) != wanted[key]):

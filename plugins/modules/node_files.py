@@ -74,7 +74,7 @@ options:
     elements: str
     default: []
   record:
-    description: Where the record is kept.
+    description: The path of the record.
     type: path
     default: /etc/condor_vac/files.json
 """
@@ -205,7 +205,7 @@ class NodeFiles:
             self._do(f"create {path}", lambda: os.makedirs(path, DIRECTORY_MODE))
             return
         if not stat.S_ISDIR(status.st_mode):
-            raise FileError(f"{path} is no directory", "move it away")
+            raise FileError(f"{path} is not a directory", "move it away")
         owner = 0 if self.owner else status.st_uid
         if stat.S_IMODE(status.st_mode) != DIRECTORY_MODE or status.st_uid != owner:
             self._do(f"chmod 0755 {path}", lambda: os.chmod(path, DIRECTORY_MODE))
@@ -218,9 +218,9 @@ class NodeFiles:
         except FileNotFoundError:
             if self.module.check_mode:
                 return
-            raise FileError(f"{path} is not there", "install the package that makes it") from None
+            raise FileError(f"{path} does not exist", "install the package that makes it") from None
         if not stat.S_ISDIR(status.st_mode):
-            raise FileError(f"{path} is no directory", "move it away")
+            raise FileError(f"{path} is not a directory", "move it away")
         if stat.S_IMODE(status.st_mode) != mode:
             self._do(f"chmod {mode:04o} {path}", lambda: os.chmod(path, mode))
 
@@ -270,13 +270,13 @@ class NodeFiles:
 
 def _absolute(path: str) -> str:
     if not path.startswith("/") or os.path.normpath(path) != path:
-        raise ModuleError(f"{path!r} is no absolute path", "write it like /etc/condor_vac/worker.json")
+        raise ModuleError(f"{path!r} is not an absolute path", "write it like /etc/condor_vac/worker.json")
     return path
 
 
 def _octal(path: str, text: Any) -> int:
     if not isinstance(text, str) or re.fullmatch("0?[0-7]{3}", text) is None:
-        raise ModuleError(f"modes: {path}: {text!r} is no octal mode", 'write it like "0751"')
+        raise ModuleError(f"modes: {path}: {text!r} is not an octal mode", 'write it like "0751"')
     return int(text, 8)
 
 

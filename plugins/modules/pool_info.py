@@ -25,7 +25,7 @@ options:
   machines:
     description:
       - Full host names of machines that should offer the VM universe. With O(scope=node) the node itself.
-      - Those that do not are in RV(unable), and RV(msg) says why.
+      - Those that do not are in RV(unable), and RV(msg) has the reason.
     type: list
     elements: str
     default: []

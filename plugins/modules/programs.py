@@ -13,7 +13,7 @@ description:
     started with.
   - Installs the entry points that HTCondor, libvirt and people call (job hooks, XML script, lease helper,
     factory, command line).
-  - The previous version is kept, so that O(state=rollback) can return to it.
+  - The previous version stays installed, so that O(state=rollback) can return to it.
   - Refuses what HTCondor refuses at run time, a hook in a world-writable directory or on a file system
     mounted noexec, and what it does not notice, a directory that belongs to another user than root.
   - The programs are sent to the node only if they are not there yet; files changed on the node are repaired.
@@ -77,7 +77,7 @@ EXAMPLES = r"""
     entry_points: [worker, cli]
   register: programs
 
-- name: Let libvirt find its first hook script (running VMs live on)
+- name: Let libvirt find its first hook script (running VMs continue)
   ansible.builtin.service:
     name: libvirtd
     state: restarted
@@ -175,7 +175,7 @@ class Programs:
 
     def run(self) -> dict[str, Any]:
         """Bring about the state; the result for exit_json."""
-        os.umask(0o022)  # jobs' users read these programs, and nobody else writes them, whatever root's umask is
+        os.umask(0o022)  # jobs' users read these programs, and only root writes them, whatever root's umask is
         if self.params["state"] == "absent":
             return self._absent()
         points = entry_points.select(self.params["entry_points"], self.root)

@@ -15,7 +15,7 @@ description:
     the old one.
   - Commands are literal. Wildcards are refused, since in arguments they also match white space and slashes.
     So are programs that others than root can replace.
-  - Reads all of the node's sudoers files and names the rules elsewhere that give the same users more, or that
+  - Reads all of the node's sudoers files and names the rules in other files that give the same users more, or that
     take the permission away again.
 requirements:
   - sudo (or sudo-rs) with visudo
@@ -71,7 +71,7 @@ options:
     default: true
   conflicts:
     description:
-      - What to do when rules elsewhere widen or contradict this one.
+      - What to do when rules in other files widen or contradict this one.
       - V(report) lists them in RV(conflicts) and warns.
       - V(fail) also lets the task fail before anything is changed.
     type: str
@@ -107,7 +107,7 @@ file:
   type: str
   sample: /etc/sudoers.d/condor_vac
 conflicts:
-  description: Lines elsewhere that matter for the same users.
+  description: Lines of other files that matter for the same users.
   returned: always
   type: list
   elements: dict
@@ -161,7 +161,7 @@ COMMAND = re.compile(r"/[^\x00-\x20\x7f*?\[\]!#\"']+(?: \"\"|(?: [^\x00-\x20\x7f
 
 
 class SudoersRule:
-    """The rule's file, and what the other files say about the same users."""
+    """The rule's file, and the other files' rules for the same users."""
 
     def __init__(self, module: AnsibleModule, root: str = "/", owner: str | None = "root") -> None:
         self.module = module
@@ -200,10 +200,10 @@ class SudoersRule:
         accounts = [*self.options["users"], *self.options["groups"]]
         if not accounts or not self.options["commands"]:
             remedy = "give users or groups, and commands, or state: absent"
-            raise ModuleError("users, groups, commands: nobody or nothing is allowed", remedy)
+            raise ModuleError("users, groups, commands: one of the lists is empty", remedy)
         for name in [*accounts, self.options["runas"]]:
             if not ACCOUNT.fullmatch(name):
-                raise ModuleError(f"{name!r} is no account for a rule", USER_NAME_REMEDY)
+                raise ModuleError(f"{name!r} is not a valid account", USER_NAME_REMEDY)
         for command in self.options["commands"]:
             if not COMMAND.fullmatch(command):
                 remedy = "give an absolute path and literal arguments, without wildcards and quotes"
@@ -255,7 +255,7 @@ class SudoersRule:
             try:
                 account = pwd.getpwnam(user)
             except KeyError:
-                self.module.warn(f"there is no user {user} yet: its groups are not looked at")
+                self.module.warn(f"there is no user {user} yet: its groups are not checked")
                 continue
             names.add(f"#{account.pw_uid}")
             for gid in os.getgrouplist(user, account.pw_gid):
@@ -303,7 +303,7 @@ def _finding(path: str, line: int, kind: str, text: str) -> dict[str, Any]:
 
 
 def _covers(theirs: str, mine: str) -> bool:
-    """Whether a command of another rule includes one of ours: the same, all, its directory, any arguments."""
+    """Whether a command of another rule includes one of this rule: the same, all, its directory, any arguments."""
     program = mine.split(maxsplit=1)[0]
     folder = os.path.dirname(program) + "/"
     return theirs in {"ALL", mine, program, folder}
@@ -333,7 +333,7 @@ def _check_program(root: str, program: str) -> None:
         if status.st_uid != 0 or (status.st_mode & 0o022 and not sticky):
             raise FileError(
                 f"{place} can be changed by others than root (mode {stat.S_IMODE(status.st_mode):04o})",
-                "whoever changes it becomes root by this rule: chown root and chmod go-w it",
+                "its writers become root by this rule: chown root and chmod go-w it",
             )
 
 

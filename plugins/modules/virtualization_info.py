@@ -72,7 +72,7 @@ findings:
   elements: dict
   contains:
     check:
-      description: What was looked at.
+      description: What was checked.
       type: str
       sample: flags
     severity:
@@ -152,7 +152,7 @@ nested:
   returned: success
   type: bool
 libvirt:
-  description: What libvirt says.
+  description: What libvirt reports.
   returned: success
   type: dict
   contains:
@@ -283,7 +283,7 @@ class VirtualizationInfo:
             self._keeps_from_kvm("device", f"/dev/kvm does not open ({device.error})", "run this task with become")
         elif not device.creates_vcpu:
             what = "a virtual CPU" if device.creates_vm else "a virtual machine"
-            remedy = "stop other hypervisors (VirtualBox, VMware), and look at dmesg for kvm"
+            remedy = "stop other hypervisors (VirtualBox, VMware), and check dmesg for kvm"
             self._keeps_from_kvm("device", f"/dev/kvm does not make {what} ({device.error})", remedy)
 
     def _judge_libvirt(self, libvirt: dict[str, Any]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vm_image
-short_description: Images that virtual machines boot, kept on a worker node
+short_description: Images that virtual machines boot, stored on a worker node
 version_added: 0.1.0
 description:
   - Keeps an image in the node's image directory, fetched from a web server, or copied from the controller or from
     a file of the node.
   - An image replaces the one before only when it is whole and has the digest and the signature that are asked for;
-    whatever goes wrong leaves what is there as it was.
+    any error leaves what is there unchanged.
   - Each version is a file that never changes, and O(name) a link to the present one. VMs that run keep the version
     they started with; it is removed when the last of them has ended.
   - A file on the controller is sent only to a node that lacks it.
@@ -119,7 +119,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 image:
-  description: The image that is there now; V(null) in check mode where only a fetch could tell, and if there is none.
+  description: The image that is there now; V(null) in check mode where only a fetch can show it, and if there is none.
   type: dict
   returned: with O(state=present), except with O(exclusive=true)
   contains:

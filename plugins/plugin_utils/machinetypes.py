@@ -23,7 +23,7 @@ VARIABLE = "vacuum_machinetypes"
 SPECS = Path(__file__).resolve().parents[2] / "roles" / "factory" / "meta" / "argument_specs.yml"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
-# Keys that say what the site does for a machinetype, of which its VMs and its factory know nothing.
+# Keys for what the site does for a machinetype; its VMs and its factory do not have them.
 SITE_KEYS = frozenset({"image_checksum", "image_signing_dn", "image_ca", "target_share"})
 # Keys that name a file on the controller; the access point keeps it under the machinetype's name with this suffix.
 FILE_KEYS = {"user_data": "user_data", "root_public_key": "pub", "submit_file": "sub"}

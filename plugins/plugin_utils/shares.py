@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# HTCondor's own for a user (DEFAULT_PRIO_FACTOR): no group of ours has less.
+# HTCondor's own for a user (DEFAULT_PRIO_FACTOR): no group of the role has less.
 PRIO_FACTOR = 1000.0
 # What can be a part of a configuration variable's name, GROUP_QUOTA_DYNAMIC_<group>.
 _GROUP = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
@@ -26,7 +26,7 @@ def quotas(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Group → its part of its parent (of the pool, for a top group), parents before their children.
 
     A machinetype with a group and no share counts as a share of 1; those of one group are added up. Raises
-    ValueError (``NAME.KEY: remedy``) for what is no share, or no name for a group.
+    ValueError (``NAME.KEY: remedy``) for an invalid share or group name.
     """
     shares: dict[str, float] = {}
     for name, machinetype in machinetypes.items():

@@ -70,7 +70,7 @@ def test_the_vm_start_bench_reports() -> None:
     one = {"prepare": 0.5, "xml": 0.25, "exit": 0.25, "written": 2048.0, "image": 1024.0}
     half = {key: value / 2 for key, value in one.items()}
     table = vm_start.table({"seed": [one, one], "ours": [half, one]}).splitlines()
-    assert table[0] == "| | seed, 1st | ours, 1st | seed, 2th | ours, 2th | ours/seed, median |"
+    assert table[0] == "| | HTCondorVMs, 1st | ours, 1st | HTCondorVMs, 2th | ours, 2th | ours/HTCondorVMs, median |"
     assert "| sum, s | 1.00 | 0.50 | 1.00 | 1.00 | 0.75 |" in table
     assert "| written, KiB | 2 | 1 | 2 | 2 | 0.75 |" in table
 

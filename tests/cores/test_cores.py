@@ -38,7 +38,7 @@ CHECKS: list[tuple[str, dict[str, Any], bool]] = [
 
 
 def results(core: Core, place: Path, calls: list[tuple[str, dict[str, Any], bool]]) -> list[dict[str, Any]]:
-    """What modules answered, one after another; each call says whether it is in check mode."""
+    """What modules answered, one after another; each call has whether it is in check mode."""
     tasks: list[dict[str, Any]] = [
         {
             f"vacuum.htcondor.{module}": json.loads(json.dumps(arguments).replace("{place}", str(place))),

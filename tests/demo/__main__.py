@@ -30,7 +30,7 @@ CACHE = ROOT / ".cache" / "demo"
 LOG = CACHE / "demo.log"
 PICTURE = CACHE / "vms.png"
 SITE = HERE / "site.yml"
-# The demo's own lab (tests/lab): its machines get in nobody's way.
+# The demo's own lab (tests/lab): its machines do not disturb others.
 LAB_NAME = "demo"
 HEAD, NODES = "head", ("node1", "node2")
 SETTINGS = {
@@ -38,7 +38,7 @@ SETTINGS = {
     "LAB_CHECKOUT": str(ROOT),
     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
     "ANSIBLE_NOCOLOR": "1",
-    # A slow host is no fault: seconds for a connection.
+    # A slow host is not a fault: seconds for a connection.
     "ANSIBLE_TIMEOUT": "600",
 }
 LOOK_AROUND = f"""
@@ -96,7 +96,7 @@ class Demo:
 
 
 def work_for() -> dict[str, int]:
-    """For how many VMs each experiment has work, as the site's file says."""
+    """For how many VMs each experiment has work, as the site's file sets it."""
     series = yaml.safe_load(SITE.read_text("utf-8"))["lab_series"]
     return {name: int(number) for name, number, *_ in (each.split(":") for each in series)}
 

@@ -33,7 +33,7 @@ class Course:
             wanted, at_work = sum(self.work_for.values()), sample.total("at_work")
             if at_work < wanted:
                 return f"Growth: there is work for {wanted} VMs, {at_work} of them are at it."
-            return f"Growth: all {wanted} VMs for which there is work are at it; one more of each asks in vain."
+            return f"Growth: all {wanted} VMs for which there is work are at it; one more of each finds none."
         if self.phase == DECLINE:
             return "Decline: no task is followed by another one any more. VMs end, and the factories make no new ones."
         return "Over: all tasks are done, and no VM is left."
@@ -46,7 +46,7 @@ class Course:
         )
 
     def _all_over(self, sample: Sample) -> bool:
-        """Whether nothing is left to do, VMs have said so, and each factory has decided so a few times."""
+        """Whether nothing is left to do, VMs have reported it, and each factory has decided so a few times."""
         for name in self.work_for:
             each = sample.experiments[name]
             finished = not (each.left or each.at_work or each.alive) and NO_WORK in dict(each.ended)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long the demo waits without any news: in processor time, as a slow host is no fault."""
+"""How long the demo waits without any news: in processor time, because a slow host is not a fault."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from .pool import Record
 from .sample import NO_WORK, SUCCESS, Sample, made
 from .verdict import host, vm_name
 
-# Colours that people with colour blindness tell apart (Okabe and Ito), and paler ones of the same hue.
+# Colours that people with colour blindness can distinguish (Okabe and Ito), and paler ones of the same hue.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 PALE = ("#A9CBE3", "#F2C3A0", "#A3D9C9", "#EBC9DA")
 CODES = {SUCCESS: "200 success", NO_WORK: "300 no work"}
@@ -148,7 +148,7 @@ def _draw_tasks(
     values: Mapping[str, Mapping[str, Sequence[int]]],
     colours: Mapping[str, str],
 ) -> None:
-    """The tasks that wait and those that are at work; nobody but the experiment knows them."""
+    """The tasks that wait and those that are at work; only the experiment knows them."""
     _stack(panel, times, [(name, values[name]["at_work"], values[name]["left"]) for name in colours], colours)
     done = ", ".join(f"{name} {values[name]['done'][-1]}" for name in colours if values[name]["done"])
     panel.set_ylim(bottom=0)

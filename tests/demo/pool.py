@@ -33,7 +33,7 @@ Look = Mapping[str, Experiment]
 
 
 class PoolError(Exception):
-    """The pool cannot be asked; the message is one line that says why."""
+    """The pool does not answer; the message is one line with the reason."""
 
 
 class Pool:

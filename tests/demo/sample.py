@@ -79,7 +79,7 @@ class Sample:
 
     @property
     def news(self) -> tuple[object, ...]:
-        """What of it is no news if it was the same before."""
+        """What of it need not be printed if it was the same before."""
         return tuple((name, each.news) for name, each in sorted(self.experiments.items()))
 
 

@@ -31,7 +31,7 @@ _TASK = re.compile(r"^TASK \[(.*?)\]")
 
 
 class StepError(Exception):
-    """A command failed, or nothing came of it; the message says which and shows the end of its output."""
+    """A command failed, or nothing came of it; the message names it and shows the end of its output."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def ended(each: Experiment) -> str:
 
 
 def block(sample: Sample, phase: str, width: int) -> list[str]:
-    """The table that is redrawn in place: each experiment's row, below it what its factory says, and the totals."""
+    """The table that is redrawn in place: each experiment's row, below it its factory's reasons, and the totals."""
     lines = [*textwrap.wrap(phase, width), *HEADER]
     for name, each in sample.experiments.items():
         numbers = (each.left, each.at_work, each.done, each.idle, each.running, each.works)

@@ -15,7 +15,7 @@ POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has t
 POST URL/end                      the series end: what is done from now on is followed by nothing
 GET  URL/status                   counters, JSON (see Queue.status)
 A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue, before those that
-nobody has taken yet.
+no VM has taken yet.
 A light task is one that waits instead of computing.
 A series is work for one VM without an end: whenever a task of it is done, there is another one, which for a minute only
 the VM that did the last may have.
@@ -120,7 +120,7 @@ class Queue:
         return task
 
     def done(self, vm: str, identifier: str) -> None:
-        """The VM finished the task (again: no harm); its lease may have run out if nobody took it since."""
+        """The VM finished the task (again: no harm); its lease may have run out if no other VM took it since."""
         self._expire()
         task = self._tasks.get(identifier)
         if task is None:
@@ -296,7 +296,7 @@ def _json(value: object) -> tuple[str, bytes]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request. What there is to say is in its address; a body is read and forgotten."""
+    """One request. All its values are in its address; a body is read and ignored."""
 
     server: Server
     timeout = 30
@@ -318,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def serve(host: str, port: int, lease: float, tasks: Sequence[Work] = (), series: Sequence[Work] = ()) -> None:
-    """Serves until it is stopped; says the address on standard output, with the port that it got."""
+    """Serves until it is stopped; prints the address on standard output, with the port that it got."""
     with Server((host, port), lease, tasks, series) as server:
         print(f"taskqueue: http://{host}:{server.server_address[1]}", flush=True)
         server.serve_forever()

@@ -4,7 +4,7 @@
 ``root("trixie")`` builds the directory once (mmdebstrap, cached under ``.cache/chroot``). ``Pool`` runs
 condor_master in it inside private mount, network, host-name and process-id namespaces, as pid 1's child: its
 ports are its own, nothing stays mounted on the host, and ending the namespace's first process ends every
-daemon and every job. Needs root; ``missing()`` says what this machine lacks.
+daemon and every job. Needs root; ``missing()`` names what this machine lacks.
 
 As a command: ``python -m tests.integration.chroot trixie COMMAND...`` runs one command in such a pool.
 """
@@ -123,7 +123,7 @@ sys.exit(main({arguments}))
 
 
 class ChrootError(Exception):
-    """The root directory or the pool in it could not be made; the message says why."""
+    """The root directory or the pool in it could not be made; the message has the reason."""
 
 
 def missing() -> str | None:

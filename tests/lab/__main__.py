@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("kind", help="print which kind of node this host can have: container or machine")
     verbs.add_parser("prune", help="remove images that are out of date")
     verbs.add_parser("requirements", help="print the Debian packages that the host needs")
-    verbs.add_parser("check", help="say what the host lacks; exit 1 if anything")
+    verbs.add_parser("check", help="print what the host lacks; exit 1 if anything")
     return top
 
 

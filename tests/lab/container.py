@@ -134,12 +134,12 @@ def _kill(node: Node, more: dict[str, Any]) -> None:
 
 
 def evidence(node: Node) -> str:
-    """What the container last said; a systemd that gets no inotify instance ends with 255 and says nothing."""
-    said = tail(node.directory / CONSOLE, 20)
-    if said and said[-1].endswith("ended with 255"):
+    """The end of the container's console; a systemd that gets no inotify instance ends with 255 and prints nothing."""
+    printed = tail(node.directory / CONSOLE, 20)
+    if printed and printed[-1].endswith("ended with 255"):
         number = _INOTIFY.read_text("utf-8").strip()
-        said.append(f"the host's limit of inotify instances ({number}, {_INOTIFY}) may be used up: run fewer nodes")
-    return "\n".join(f"  | {line}" for line in said)
+        printed.append(f"the host's limit of inotify instances ({number}, {_INOTIFY}) may be used up: run fewer nodes")
+    return "\n".join(f"  | {line}" for line in printed)
 
 
 def check_image(image: images.Image) -> None:

@@ -60,9 +60,9 @@ def loaded(root: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def version(said: str) -> tuple[int, int]:
+def version(printed: str) -> tuple[int, int]:
     """Major and minor version in what ``qemu-system-x86_64 --version`` prints; (0, 0) if there is none."""
-    found = re.search(r"version (\d+)\.(\d+)", said)
+    found = re.search(r"version (\d+)\.(\d+)", printed)
     return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 
 

@@ -44,7 +44,7 @@ def record(path: str, *command: str) -> None:
     new.write_text(json.dumps({"pid": os.getpid(), "started": started}), "utf-8")
     new.chmod(0o644)
     new.replace(path)
-    os.execvp(command[0], command)  # noqa: S606 - it becomes what it was told to
+    os.execvp(command[0], command)  # noqa: S606 - it becomes the requested program
 
 
 def hold(spec: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def sweep(spec: dict[str, Any]) -> None:
 
 
 def remove(place: Path) -> bool:
-    """Remove a tree of cgroups without processes; tells whether it could be done."""
+    """Remove a tree of cgroups without processes; returns whether it could be done."""
     for directory, _, _ in os.walk(place, topdown=False):
         try:
             os.rmdir(directory)

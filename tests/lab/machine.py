@@ -14,7 +14,7 @@ from .state import Node, Process
 def start(node: Node, public_key: str, addresses: dict[str, str]) -> Process:
     """Boot the machine, with a new disk if it has none; returns its QEMU. Raises LabError.
 
-    It is told the nodes' names by SSH, once it is up.
+    It gets the nodes' names by SSH, once it is up.
     """
     image = images.Image(node.image)
     if not (node.directory / qemu.DISK).exists():
@@ -43,6 +43,6 @@ def offline(node: Node) -> None:
 
 
 def evidence(node: Node) -> str:
-    """What the machine and its QEMU last said."""
+    """The end of the output of the machine and its QEMU."""
     lines = tail(node.directory / "console.log", 20) + tail(node.directory / "qemu.log", 5)
     return "\n".join(f"  | {line}" for line in lines)

@@ -12,7 +12,7 @@ SEGMENT = ipaddress.ip_network("10.77.0.0/24")
 FIRST_NUMBER = 11
 LAST_NUMBER = 250
 
-# PCI slots, by which the image's networkd files (rootfs/etc/systemd/network) tell the devices apart.
+# PCI slots, by which the image's networkd files (rootfs/etc/systemd/network) identify the devices.
 CONTROL_SLOT, SEGMENT_SLOT, INTERNET_SLOT = "0x3", "0x4", "0x5"
 SEGMENT_DEVICE = "Path=pci-0000:00:04.0"
 CONTROL_NET, CONTROL_ADDRESS = "169.254.77.0/24", "169.254.77.15"
@@ -56,7 +56,7 @@ def hosts_file(name: str, nodes: Mapping[str, str]) -> str:
 
 
 def segment_unit(match: str, number: int) -> str:
-    """Return the networkd file that gives a node its address on the segment; ``match`` says which device that is.
+    """Return the networkd file that gives a node its address on the segment; ``match`` names the device.
 
     The default route leads to an address nobody has: it makes this device the one that programs
     take for the machine's own, and the outside stays unreachable.

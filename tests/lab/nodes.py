@@ -84,7 +84,7 @@ def _give_up(names: Sequence[str]) -> None:
 def boot(names: Sequence[str]) -> None:
     """Turn nodes that are off on again, with the files that they have.
 
-    They are told the nodes' names again: a power cut may have lost a file that was not yet on the disk.
+    They get the nodes' names again: a power cut may have lost a file that was not yet on the disk.
     """
     booted = []
     for name in names:
@@ -245,7 +245,7 @@ def down(names: Sequence[str]) -> list[str]:
 
 
 def down_everywhere() -> None:
-    """Stop every lab of this checkout's cache, whoever started it."""
+    """Stop every lab of this checkout's cache, also those that others started."""
     for place in sorted((cache_dir() / "labs").glob("*")):
         with in_lab(place.name):
             down([])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line that shows how long something takes and what it last said."""
+"""One line that shows how long something takes and the last line of its output."""
 
 from __future__ import annotations
 

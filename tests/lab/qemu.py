@@ -72,7 +72,7 @@ def create_disk(machine: Node, image: Image) -> None:
 
 
 def start(command: list[str], directory: Path) -> Process:
-    """Start QEMU in the background, apart from the caller's terminal, and return its process.
+    """Start QEMU in the background, detached from the caller's terminal, and return its process.
 
     Raises LabError with QEMU's own words if it ends at once.
     """

@@ -98,7 +98,7 @@ def run(wanted: Sequence[Stage], name: str, processors: float) -> int:
 
 
 def _lab_down() -> bool:
-    """Whether the lab's machines are stopped; why not is said."""
+    """Whether the lab's machines are stopped; if not, the reason is printed."""
     try:
         lab.down()
     except lab.NotDownError as error:

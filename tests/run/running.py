@@ -17,7 +17,7 @@ from tests.run.processes import Found
 from tests.run.stages import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
-# Wide enough that neither molecule nor pytest folds or cuts a line that tells why.
+# Wide enough that neither molecule nor pytest folds or cuts a line with the reason.
 COLUMNS = "400"
 LINE_WIDTH = 140
 TAIL_LINES = 150

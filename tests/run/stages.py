@@ -16,7 +16,7 @@ _TWO = ("-n", "2", "--dist", "loadgroup")
 
 @dataclass(frozen=True)
 class Stage:
-    """One command whose exit code says whether the stage passed.
+    """One command whose exit code shows whether the stage passed.
 
     It starts when the stages that it ``needs`` have passed (those that were not asked for count as passed), when no
     running stage ``holds`` one of the same names, and when there is room for its ``weight`` in processors. It is
@@ -92,6 +92,7 @@ CHECK = (
     Stage("syntax", ("tests/syntax",)),
     Stage("yamllint", ("yamllint", "--strict", ".")),
     Stage("imports", ("tests/imports",)),
+    Stage("dead-code", ("tests/dead_code",)),
     Stage("ruff", ("ruff", "check", ".")),
     Stage("format", ("ruff", "format", "--check", ".")),
     Stage("spelling", ("tests/spelling",)),

@@ -51,10 +51,10 @@ def _change(result: Result, seconds: float | None) -> str:
 
 
 def complaints(log: Path) -> list[str]:
-    """The last lines that tell of a failure, few and short: whoever sees only an output's end sees these."""
+    """The last lines about a failure, few and short, for readers who see only the end of the output."""
     lines = [_DECORATION.sub("", line) for line in log.read_text("utf-8", "replace").splitlines()]
     for pattern in _FAILURES:
-        if said := [number for number, line in enumerate(lines) if pattern.search(line)]:
+        if printed := [number for number, line in enumerate(lines) if pattern.search(line)]:
             # A message may be folded, and YAML begins a long one on the next line.
-            return [" ".join(lines[number : number + 3])[:COMPLAINT_WIDTH] for number in said[-COMPLAINTS:]]
+            return [" ".join(lines[number : number + 3])[:COMPLAINT_WIDTH] for number in printed[-COMPLAINTS:]]
     return [line for line in lines if line.strip()][-1:] or ["(no output)"]

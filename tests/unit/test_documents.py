@@ -20,7 +20,7 @@ OF_A_CHECKOUT = {"CONTRIBUTING.md"}
 
 
 def links(text: str) -> list[str]:
-    """Targets of the relative links of a document; what stands in blocks of code is no link."""
+    """Targets of the relative links of a document; text in blocks of code is not a link."""
     without_code = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     return [found for found in re.findall(r"\]\(([^)\s]+)\)", without_code) if not re.match(r"[a-z]+:", found)]
 

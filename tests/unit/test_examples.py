@@ -65,7 +65,7 @@ def test_an_example_is_what_the_role_takes_and_htcondor_reads(name: str) -> None
         assert submit["accounting_group"] == machinetype.accounting_group
 
 
-def test_the_sites_own_template_uses_no_name_in_vain() -> None:
+def test_the_sites_own_template_uses_only_names_with_values() -> None:
     template = (EXAMPLES / "files" / "cloud_init.user_data").read_bytes()
     rendered = user_data.render(
         template,

@@ -43,7 +43,7 @@ def write(repository: Path, files: dict[str, str]) -> None:
 
 
 def checked(repository: Path) -> subprocess.CompletedProcess[str]:
-    """What tests/fragments says of the repository."""
+    """What tests/fragments prints about the repository."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     argv = [repository / "tests/fragments"]
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
@@ -75,7 +75,7 @@ def test_a_change_of_what_is_shipped_needs_a_fragment(
 
 
 @pytest.mark.slow
-def test_without_a_branch_to_compare_with_it_says_so(repository: Path) -> None:
+def test_a_missing_branch_to_compare_with_is_reported(repository: Path) -> None:
     git(repository, "branch", "--delete", "--force", "main")
     write(repository, {"src/one.py": ""})
     done = checked(repository)

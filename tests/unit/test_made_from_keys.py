@@ -50,7 +50,7 @@ def test_a_change_by_hand_is_found(
 
 
 def defaults(path: Path) -> Iterator[tuple[str, str]]:
-    """Class and field of each field of a module that has a key's name and a default of its own, null apart."""
+    """Class and field of each field of a module that has a key's name and a default of its own other than null."""
     nodes = ast.walk(ast.parse(path.read_text("utf-8")))
     for found in [node for node in nodes if isinstance(node, ast.ClassDef)]:
         for field in found.body:

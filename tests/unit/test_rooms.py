@@ -48,6 +48,12 @@ def test_alike(one: str, other: str, alike: bool) -> None:
     assert a_letter_apart(other, one) is alike
 
 
+def test_no_file_is_long() -> None:
+    files = [path for place in ("src", "plugins", "tests") for path in (ROOT / place).rglob("*.py")]
+    assert PACKAGE / "__main__.py" in files
+    assert [str(path) for path in files if len(path.read_text("utf-8").splitlines()) > 400] == []
+
+
 def test_there_are_few_rooms() -> None:
     assert len(names(PACKAGE)) <= 13
     assert PACKAGE / "worker" / "lease" in ROOMS
@@ -59,7 +65,7 @@ def test_neighbours_differ_by_more_than_a_letter(room: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if room != PACKAGE], ids=lambda room: room.name)
-def test_a_room_says_what_it_is_and_imports_nothing(room: Path) -> None:
+def test_a_room_has_a_docstring_and_imports_nothing(room: Path) -> None:
     """A room's __init__.py is run at each start of a program that a VM waits for."""
     body = ast.parse((room / "__init__.py").read_text("utf-8")).body
     assert [type(statement) for statement in body] == [ast.Expr], "its docstring"

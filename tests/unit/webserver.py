@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-# Gets the connection and the request's text (lines until the blank one); what it does not send, nobody does.
+# Gets the connection and the request's text (lines until the blank one); what it does not send is not sent.
 Route = Callable[[socket.socket, str], None]
 
 
@@ -33,7 +33,7 @@ def reply(body: bytes = b"", status: str = "200 OK", **headers: str) -> Route:
 
 
 def redirect(place: str, status: str = "302 Found") -> Route:
-    """An answer that leads elsewhere."""
+    """An answer that leads to another address."""
     return reply(b"", status, Location=place)
 
 

@@ -10,7 +10,7 @@ from boxes import Box
 
 from tests.lab import plays
 
-# What a run could change on the node, as one checksum; caches, logs and what VMs do are no part of it.
+# What a run could change on the node, as one checksum; caches, logs and what VMs do are not part of it.
 STATE = """
 find /etc/condor /etc/condor_vac /etc/sudoers.d /etc/sysctl.d /etc/systemd/system /etc/nfs.conf.d /etc/libvirt/hooks \
   /usr/local/libexec /usr/local/lib/condor_vac /var/lib/condor_vac/images ! -name '*.pyc' \
@@ -58,7 +58,7 @@ def before(box: Box) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_a_bad_value_stops_the_run_before_anything_is_changed(box: Box, before: str, name: str) -> None:
     variables, words = CASES[name]
-    # The pool's own tasks, which come first and take long, have nothing to say to most of them.
+    # The pool's own tasks, which come first and take long, do not matter for most of them.
     play = plays.run_in_scenario(plays.SITE, {"vacuum_manage_pool": False, **variables}, "--limit", "worker_node")
     assert play.status == 2, play.output
     failures = play.failures()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What drifts is named by `verify` and put right by one run, and no run ends a VM.
+"""What drifts is named by `verify` and fixed by one run, and no run ends a VM.
 
 A stopped NFS server needs a kernel of its own: the scenario ``machine`` has it.
 """
@@ -20,7 +20,7 @@ from tests.lab import plays
 WAIT_SECONDS = 700
 # The VM waits for a task for longer than the runs of playbooks take, and gets one at the end.
 WAITS = {"idle_seconds": "6000"}
-# The playbook waits for no VM, and the VM is not told to end before its work is done.
+# The playbook waits for no VM, and does not ask the VM to end before its work is done.
 DRAIN = {"vacuum_drain_wait": 1, "vacuum_drain_notice": 7200}
 FRAGMENT = "/etc/condor/config.d/50-vm-universe.config"
 FOREIGN_RULE = "/etc/sudoers.d/90-site"
@@ -111,7 +111,7 @@ BREAKS = {
         "chmod 0600 /var/lib/condor_vac/images/*.iso",
         "images",
         "has mode 0600",
-        "Keep the images that VMs boot (in worker_image_dir)",
+        "Install the images that VMs boot (in worker_image_dir)",
     ),
     "configuration edited": Break(
         f"echo 'VM_MAX_NUMBER = 4' >> {FRAGMENT}",
@@ -124,11 +124,11 @@ BREAKS = {
         "true",
         "configuration",
         "START is False",
-        "Let HTCondor take its configuration up (running jobs go on)",
+        "Have HTCondor load its configuration (running jobs continue)",
     ),
 }
 # What a converge changes of itself while it repairs: libvirt looks for a hook that is new when it starts.
-ALSO = {"Let libvirt find its first hook, which it looks for when it starts (running VMs live on)"}
+ALSO = {"Restart libvirt for its first hook, which it reads only when it starts (running VMs continue)"}
 
 
 def site(variables: Mapping[str, Any] | None = None, *words: str) -> plays.Play:
@@ -137,7 +137,7 @@ def site(variables: Mapping[str, Any] | None = None, *words: str) -> plays.Play:
 
 
 def verify(tmp: Path) -> tuple[plays.Play, dict[str, str]]:
-    """What `verify` says: the play, and what it found, in one text for each check that has a finding."""
+    """What `verify` prints: the play, and what it found, in one text for each check that has a finding."""
     report = tmp / "report.json"
     play = plays.run_in_scenario(plays.VERIFY, {"vacuum_verify_json": str(report)})
     (node,) = json.loads(report.read_text()).values()
@@ -155,7 +155,7 @@ def test_a_running_vm_lives_through_a_drain_and_new_hooks_and_configuration(box:
     state = box.until("the VM works", lambda now: any(working(one, now) for one in of_clusters(now, job)), WAIT_SECONDS)
     domain = of_clusters(state, job)[0]["domain"]
     before = process_of(box, domain)
-    for what, words in {"drain": "1 job still runs: ", "undrain": "the drain waits for"}.items():
+    for what, words in {"drain": "1 job still runs: ", "undrain": "the drain cannot be cancelled"}.items():
         play = plays.run_in_scenario(plays.DRAIN, {"vacuum_drain": what, **DRAIN}, "--limit", "worker_node")
         assert play.status == 0, play.output
         assert words in " ".join(play.output.split()), play.output

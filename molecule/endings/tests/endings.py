@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The endings: what the guest and its machinetype are told, and what is to be seen afterwards."""
+"""The endings: the settings of the guest and its machinetype, and what can be seen afterwards."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def ads(box: Box, clusters: dict[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def plan_shutdown(box: Box, clusters: Collection[str]) -> None:
-    """Plan the node's shutdown, see that the VMs are told of it and live on, and then have it come."""
+    """Plan the node's shutdown, see that it is announced to the VMs and that they continue, and then have it come."""
     plan = json.loads(box.run("condor_vac shutdowntime --json set +3600"))
     leases = of_clusters(box.state(), *clusters)
     assert len(leases) == len(clusters)
@@ -101,7 +101,7 @@ def plan_shutdown(box: Box, clusters: Collection[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ENDINGS)
-def test_what_the_ad_says(ads: dict[str, dict[str, Any]], name: str) -> None:
+def test_what_the_ad_has(ads: dict[str, dict[str, Any]], name: str) -> None:
     ad, ending = ads[name], ENDINGS[name]
     found = (ad["VacCause"], ad.get("ShutdownCode"), ad["ShutdownMessage"], ad["VacKind"], ad["VacAbort"])
     assert found == (ending.cause, ending.code, ending.message, ending.kind, ending.abort)

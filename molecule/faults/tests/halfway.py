@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A prepare hook that stays half-way for as long as a test wants: vac_lease has granted its lease and says nothing."""
+"""A prepare hook that stays half-way for as long as a test wants: vac_lease has granted its lease, silently."""
 
 from __future__ import annotations
 

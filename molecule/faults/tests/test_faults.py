@@ -53,7 +53,7 @@ def unlucky(box: Box) -> str:
 
 
 def tries(state: dict[str, Any], cluster: str) -> int:
-    """How often HTCondor has tried to run the job of a cluster; a try without a VM is no start (NumJobStarts)."""
+    """How often HTCondor has tried to run the job of a cluster; a try without a VM is not a start (NumJobStarts)."""
     return int(state["jobs"][f"{cluster}.0"].get("NumShadowStarts", 0))
 
 
@@ -69,7 +69,7 @@ def test_the_disk_of_the_sandboxes_is_full(box: Box, unlucky: str) -> None:
 
 
 def test_a_failed_start_takes_the_vm_universe_away_for_a_while_only(box: Box, unlucky: str, half_way: HalfWay) -> None:
-    # vac_watch looks at the VM universe every five minutes; it must not do so before this test has.
+    # vac_watch checks the VM universe every five minutes; it must not do so before this test has.
     box.put(REFUSAL, f'#!/bin/sh\n[ "$2" != prepare ] || {{ touch {LOOKED}; exit 1; }}\n'.encode())
     box.run(f"chmod 755 {REFUSAL}; umount -l {EXECUTE}")
     # A try for which not even HTCondor's own files had room is one that HTCondor holds (code 13, subcode 28).

@@ -31,12 +31,12 @@ def test_mjf_check_passes_inside_the_vm(vms: dict[str, Vm], name: str) -> None:
 
 
 @NAMES
-def test_metadata_tells_the_vm_who_it_is(vms: dict[str, Vm], name: str) -> None:
+def test_metadata_names_the_vm(vms: dict[str, Vm], name: str) -> None:
     vms[name].ended()
     pilot = vms[name].output("joboutputs/vm-pilot.log")
-    told = _value(pilot, "metadata's instance id: ")
-    assert len(told) == 36
-    assert _value(pilot, "jobfeature job_id = ") == told
+    recorded = _value(pilot, "metadata's instance id: ")
+    assert len(recorded) == 36
+    assert _value(pilot, "jobfeature job_id = ") == recorded
 
 
 def test_cloud_init_and_metadata_agree_on_the_instance_id(vms: dict[str, Vm]) -> None:

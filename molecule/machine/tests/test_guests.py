@@ -92,8 +92,8 @@ def test_apparmor_confines_the_vm_to_its_own_disks(box: Box, victim: dict[str, A
     box.put(f"{PLACE}/confined.py", CONFINED.encode())
     # As root, so that only the profile can refuse; without it all of them can be opened.
     for profile, wanted in ((f"libvirt-{victim['uuid']}", "Permission denied"), ("unconfined", "opened")):
-        said = box.run(f"python3 {PLACE}/confined.py {profile} {' '.join([own, *others])}")
-        assert said.splitlines() == ["opened"] + [wanted] * len(others)
+        printed = box.run(f"python3 {PLACE}/confined.py {profile} {' '.join([own, *others])}")
+        assert printed.splitlines() == ["opened"] + [wanted] * len(others)
 
 
 # NFS 4 has no name for what is not exported to a host (RFC 7530, section 7: the pseudo file system).
@@ -111,13 +111,13 @@ def test_a_host_without_a_lease_mounts_nothing(box: Box, victim: dict[str, Any],
     # The way to what the host may have, and no other name.
     script += f"; umount /tmp/point; {mount}:/ /tmp/point && ls /tmp/point"
     try:
-        said = box.as_stranger(f"sh -c '({script}) 2>&1; :'").stdout.splitlines()
+        printed = box.as_stranger(f"sh -c '({script}) 2>&1; :'").stdout.splitlines()
     finally:
         box.run(f"exportfs -u {STRANGER_ADDRESS}:{own} && rmdir {own}")
-    assert said[0] == "0", f"not even what it may: {said}"
-    refused, root = said[1 : 1 + 2 * len(places)], said[1 + 2 * len(places) :]
+    assert printed[0] == "0", f"not even what it may: {printed}"
+    refused, root = printed[1 : 1 + 2 * len(places)], printed[1 + 2 * len(places) :]
     answers = list(zip(refused[::2], refused[1::2]))
-    assert len(answers) == len(places), said
+    assert len(answers) == len(places), printed
     for place, (words, code) in zip(places, answers):
         assert (code, DENIED[version] in words) == ("32", True), (place, words, code)
     assert root == ["srv"] if version == 4 else DENIED[version] in root[0], root
@@ -179,10 +179,10 @@ def over(state: dict[str, Any], cluster: str) -> bool:
 
 def test_a_guest_reaches_only_what_is_its_own(attack: dict[str, Any]) -> None:
     print(attack["log"])
-    found = {name: said for name, _, said in (line.partition("|") for line in attack["log"].splitlines())}
+    found = {name: printed for name, _, printed in (line.partition("|") for line in attack["log"].splitlines())}
     wanted = expected(attack["lease"]["sandbox"])
     assert found.keys() == wanted.keys()
-    assert {name: said for name, said in found.items() if not re.fullmatch(wanted[name], said)} == {}
+    assert {name: printed for name, printed in found.items() if not re.fullmatch(wanted[name], printed)} == {}
 
 
 def test_a_hostile_message_is_one_code_and_one_line(attack: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ def test_a_stopped_nfs_server_is_named_and_one_run_repairs_it(box: Box, tmp_path
         plays.run_in_scenario(plays.VERIFY, {"vacuum_verify_json": str(report)})
         (node,) = json.loads(report.read_text()).values()
         found = {entry["check"]: "; ".join(item["what"] for item in entry["findings"]) for entry in node["checks"]}
-        # A look that a busy host had no time for is no finding about the NFS server.
+        # A check that a busy host had no time for is not a finding about the NFS server.
         return {check: text for check, text in found.items() if text and "no answer within" not in text}
 
     box.run("systemctl disable --now nfs-server.service")

@@ -58,7 +58,7 @@ class Look:
 
     @property
     def avoided(self) -> set[str]:
-        """The nodes that the factory has kept VMs off, in any cycle so far."""
+        """The nodes that the factory has avoided, in any cycle so far."""
         return {host.partition(".")[0] for cycle in self.cycles for host in cycle["avoid"]}
 
     def __str__(self) -> str:

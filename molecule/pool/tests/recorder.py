@@ -3,7 +3,7 @@
 """Runs on the access point: writes down every cycle of a factory, whose state file has only the last one.
 
 ``recorder.py DIRECTORY FILE``: DIRECTORY is the factory's. FILE gets one JSON object per line: the cycle's ``last`` of
-the state file, and ``avoid``, the hosts that VMs are kept off.
+the state file, and ``avoid``, the hosts that VMs avoid.
 """
 
 from __future__ import annotations

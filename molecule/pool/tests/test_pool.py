@@ -7,7 +7,7 @@ node    slots  what becomes of it
 node1   4      a black hole from start to end: each VM's QEMU is killed as soon as it runs
 node2   4      the disk of its sandboxes is full at first, so that it cannot prepare a VM
 node3   4      its power is cut while its VMs work; later it is on again
-node4   4      is drained while its VMs work, by the collection's playbook; later it is taken back
+node4   4      is drained while its VMs work, by the collection's playbook; later it is undrained
 node5   12     is well
 ======  =====  ====================================================================================================
 
@@ -16,7 +16,7 @@ others: all three have to be full for twenty at once, and one VM waits, which on
 there is room for 24, but for 20 at most on any three of the four: 21 at once need each node that is well again.
 
 The VMs' tasks wait instead of burning CPU, because twenty emulated VMs share two processors; for the same reason their
-machinetype says that a VM's age tells that it works (``evidence_cpu_fraction: 0``). There is more work than time: VMs
+machinetype lets a VM's age show that it works (``evidence_cpu_fraction: 0``). There is more work than time: VMs
 live until they are ended.
 """
 
@@ -65,14 +65,14 @@ def drained(pool: Pool) -> dict[str, dict[str, str]]:
     return vms
 
 
-def test_a_drained_nodes_vms_end_as_told(pool: Pool, drained: dict[str, dict[str, str]]) -> None:
-    # HTCondor has let go of a VM a moment before libvirt's hook has released its lease.
+def test_a_drained_nodes_vms_end_as_announced(pool: Pool, drained: dict[str, dict[str, str]]) -> None:
+    # HTCondor has released a VM a moment before libvirt's hook has released its lease.
     pool.until("node4 has no VM", lambda now: now.vms["node4"] == {})
     jobs = pool.jobs()
     assert len(drained["node4"]) == SLOTS["node4"]
     for job in drained["node4"].values():
-        told = {key: jobs[job].get(key) for key in ("JobStatus", "ShutdownCode", "VacKind", "NumJobStarts")}
-        assert told == {"JobStatus": COMPLETED, "ShutdownCode": 100, "VacKind": "host_request", "NumJobStarts": 1}
+        recorded = {key: jobs[job].get(key) for key in ("JobStatus", "ShutdownCode", "VacKind", "NumJobStarts")}
+        assert recorded == {"JobStatus": COMPLETED, "ShutdownCode": 100, "VacKind": "host_request", "NumJobStarts": 1}
 
 
 @pytest.mark.usefixtures("drained")

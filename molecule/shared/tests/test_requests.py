@@ -64,7 +64,7 @@ def test_a_sandbox_of_ones_own_is_shared(box: Box) -> None:
 
 
 @pytest.mark.parametrize("sandbox", ["/", "/etc", "/home", EXECUTE, f"{EXECUTE}/dir_1/..", "/root"])
-def test_what_is_no_sandbox_is_not(box: Box, sandbox: str) -> None:
+def test_a_path_that_is_not_a_sandbox_is_refused(box: Box, sandbox: str) -> None:
     before = shared(box)
     done = acquire(box, sandbox)
     assert done.rc == 2

@@ -175,7 +175,7 @@ def look() -> dict[str, Any]:
 
 
 def state() -> None:
-    """Print every part as it was while the leases stayed the same, so that no VM's start or end looks like a leak."""
+    """Print every part as read while the leases did not change, so that no VM's start or end looks like a leak."""
     for _ in range(LOOKS):
         found = look()
         if found["unknown"] or uuids(found["leases"]) == uuids(found.pop("again")):
@@ -191,7 +191,7 @@ def uuids(found: list[dict[str, Any]]) -> set[str]:
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command line's verb."""
     if sys.argv[1] == "submit":
         submit(sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4]))
     else:

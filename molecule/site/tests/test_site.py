@@ -86,7 +86,7 @@ def test_the_playbook_passes_and_ends_no_batch_job(box: Box, desk: Desk, first: 
     assert done.returncode == 0, done.stdout[-4000:]
     ad = job(box, first)
     assert (ad["JobStatus"], ad["NumJobStarts"]) == (RUNNING, 1)
-    assert "1 job still runs; the startd takes its new configuration up when it has ended" in done.stdout
+    assert "1 job still runs; the startd loads its new configuration when no job runs any more" in done.stdout
 
 
 def test_vms_come_once_the_startd_could_restart(box: Box, first: str) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Reconfigure, restart and drain one node's daemons without ending the jobs that run there, VMs or others.
 
-The startd is asked to shut down *peacefully*: it takes no new job, lets what runs run however long
+The startd is asked to shut down *peacefully*: it accepts no new job, lets what runs run however long
 it takes (MaxJobRetirementTime does not matter then: condor_startd.V6/Resource.cpp), exits, and is started
 anew by the master. A graceful drain would give a VM only MaxJobRetirementTime, which is 0 by default.
 """
@@ -176,7 +176,7 @@ class Control:
         if late:
             raise ModuleError(
                 f"{', '.join(late)} did not restart within {self.timeout} s",
-                "look at MasterLog on the node, or give the task a longer timeout",
+                "read MasterLog on the node, or give the task a longer timeout",
             )
 
     def _wait_for_new(self, old: dict[str, int], daemons: Sequence[str], timeout: int) -> list[str]:

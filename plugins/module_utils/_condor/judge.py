@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What is wrong with fragments that HTCondor itself would load: names that nobody uses, values that do not fit."""
+"""What is wrong with fragments that HTCondor itself would load: names that no program uses, values that do not fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Fragments = Mapping[str, "bytes | None"]
 def refuse(
     condor: Condor, directory: str, fragments: Fragments, staged: Configuration, allow_unknown: Sequence[str]
 ) -> None:
-    """Raise InvalidContent for variables of *fragments* that nobody uses or whose values do not fit.
+    """Raise InvalidContent for variables of *fragments* that no program uses or whose values do not fit.
 
     *staged* is the configuration with the fragments in *directory*; *allow_unknown* are shell patterns of names.
     """

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a changed configuration still needs: a reconfig, or the restart of some daemon.
 
-It is kept in a file below /run, so that a playbook that stops half way, or a restart that waits for running
-VMs, is not forgotten. The process ids of the daemons at the time of the change tell whether somebody
+It is saved in a file below /run, so that a playbook that stops half way, or a restart that waits for running
+VMs, is not forgotten. The process ids of the daemons at the time of the change show whether somebody
 restarted them since; a reboot empties /run and starts everything anew anyway.
 """
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The machines of a pool and the virtual machines that run there, out of the slots that a collector knows.
 
-A startd probes the VM universe once and says in all its slots what came out: HasVM, VM_Type and, where
+A startd probes the VM universe once and publishes the result in all its slots: HasVM, VM_Type and, where
 something failed since, VMOfflineReason and VMOfflineTime (condor_startd.V6/VMUniverseMgr.cpp, ResAttributes).
 """
 

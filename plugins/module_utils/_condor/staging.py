@@ -49,7 +49,7 @@ class Staging:
     def refuse_ignored(self, name: str) -> None:
         """Raise ModuleError for a fragment that HTCondor would skip by its name."""
         if "/" in name or name in ("", ".", ".."):
-            raise ModuleError(f"{name!r} is no file name", "name each fragment like 50-vm-universe.config")
+            raise ModuleError(f"{name!r} is not a file name", "name each fragment like 50-vm-universe.config")
         excluded = self.live.value("LOCAL_CONFIG_DIR_EXCLUDE_REGEXP")
         try:
             ignored = bool(excluded) and re.match(excluded, name) is not None
@@ -77,7 +77,7 @@ class Staging:
             return self.condor.configuration()
         except CommandError as error:
             # What is there is broken already, and the fragments may be what repairs it.
-            self.condor.module.warn(f"the node's present configuration does not load: {error.message}")
+            self.condor.module.warn(f"the node's current configuration does not load: {error.message}")
             return Configuration()
 
     def _root(self) -> str:

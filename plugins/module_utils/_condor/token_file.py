@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One machine's token in HTCondor's directory of tokens: where it is, what it says, and whether it serves."""
+"""One machine's token in HTCondor's directory of tokens: where it is, its claims, and whether it is usable."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What HTCondor's IDTOKENS say, and whether one still serves. Nothing here reads or checks a signature.
+"""The claims of HTCondor's IDTOKENS, and whether one is still usable. Nothing here reads or checks a signature.
 
 A token is a JSON Web Token (RFC 7519) in compact form. HTCondor writes the claims iss (the TRUST_DOMAIN of
 who signed it), sub (the identity), iat, exp, jti, and scope with one ``condor:/AUTHORIZATION`` for each
@@ -99,7 +99,7 @@ def check_request(identity: str, lifetime: int) -> None:
         raise ModuleError(f"identity: {identity!r} is not of the form user@domain", "write it like condor@pool.example")
     if lifetime <= 0:
         raise ModuleError(
-            f"lifetime: {lifetime} s is no lifetime of a token",
+            f"lifetime: {lifetime} s is not a valid lifetime",
             "give how many seconds it is valid, for instance 31536000",
         )
 
@@ -108,7 +108,7 @@ def read(text: str, where: str) -> Claims:
     """The claims of the one token in *text*. Raises InvalidContent, which never quotes the token."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if len(lines) != 1:
-        raise InvalidContent(f"{where} holds {len(lines)} tokens", "it has to hold one")
+        raise InvalidContent(f"{where} holds {len(lines)} tokens", "it must hold exactly one")
     try:
         payload = json.loads(_decode(lines[0].split(".")[1]))
         return Claims(
@@ -120,7 +120,7 @@ def read(text: str, where: str) -> Claims:
             str(payload.get("jti", "")),
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise InvalidContent(f"{where} holds no IDTOKEN of HTCondor", "have a new one created") from None
+        raise InvalidContent(f"{where} holds no IDTOKEN of HTCondor", "create a new one") from None
 
 
 def _authorizations(scope: str) -> tuple[str, ...]:

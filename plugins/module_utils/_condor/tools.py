@@ -211,7 +211,7 @@ class Condor:
         return parse_json(self.tool("condor_status", "-direct", address, "-json", "-attributes", attributes))
 
     def running_jobs(self, ad: dict[str, Any]) -> list[dict[str, Any]]:
-        """The jobs on this node, of whatever universe; none if *ad* (the master's) says that no startd runs.
+        """The jobs on this node, of whatever universe; none if *ad* (the master's) shows that no startd runs.
 
         A startd without an address in it has only just been started and has taken no job yet.
         """
@@ -231,13 +231,13 @@ def master_process(proc: str = "/proc") -> bool:
 
 
 def is_ready(ad: dict[str, Any]) -> bool:
-    """Whether the master's ad says that all daemons that should run are up."""
+    """Whether the master's ad shows that all daemons that should run are up."""
     startd_ready = ad.get("STARTD") != "Alive" or ad.get("STARTD_State") == "Ready"
     return str(ad.get("IsReady")).lower() == "true" and startd_ready
 
 
 def leaves(ad: dict[str, Any], daemon: str = "STARTD") -> bool:
-    """Whether a daemon will end once its jobs have: switched off or restarted, the master's ad does not say which.
+    """Whether a daemon will end once its jobs have: switched off or restarted, the master's ad does not show which.
 
     condor_master.V6/masterDaemon.cpp, ``daemon::Stopping``: Shutdown,Peaceful or another manner.
     """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What the processor and the kernel say about hardware virtualisation, and whether KVM really answers."""
+"""What the processor and the kernel report about hardware virtualisation, and whether KVM really works."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Processor:
 class Device:
     """What /dev/kvm did: ``error`` is the first thing that failed, in words, or None.
 
-    What is no device, such as the empty file that has condor_vm-gahp offer emulated VMs, is not present.
+    What is not a device, such as the empty file that has condor_vm-gahp offer emulated VMs, is not present.
     """
 
     present: bool
@@ -81,7 +81,7 @@ def probe_device(path: str = KVM_DEVICE) -> Device:
     """Open the device, make a virtual machine with one virtual CPU, and throw both away."""
     try:
         if not stat.S_ISCHR(os.stat(path).st_mode):
-            return Device(present=False, error="a file and no device")
+            return Device(present=False, error="a file, not a device")
     except FileNotFoundError:
         return Device(present=False)
     handles: list[int] = []

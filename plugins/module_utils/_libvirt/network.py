@@ -154,7 +154,7 @@ def skeleton(xml: str | None) -> str:
 
 
 def dhcp_entries(xml: str | None, tag: str) -> dict[str, str]:
-    """DHCP's <host> or <range> elements as text, by what libvirt tells them apart by."""
+    """DHCP's <host> or <range> elements as text, by what libvirt identifies them by."""
     if not xml:
         return {}
     found = {}

@@ -19,7 +19,7 @@ TEST_DRIVER = "test:///default"
 
 @dataclass(frozen=True)
 class NetworkState:
-    """What libvirt says of one network: the three flags and both descriptions (None where there is none)."""
+    """What libvirt reports of one network: the three flags and both descriptions (None where there is none)."""
 
     active: bool = False
     persistent: bool = False
@@ -47,7 +47,7 @@ class Virsh:
         result = self.command.run(argv, stdin=stdin, ok=None, timeout=TIMEOUT, remedy=CONNECT)
         if check and not result.ok:
             reason = _reason(result)
-            remedy = CONNECT if "failed to connect" in reason else "see what libvirt says, and its journal"
+            remedy = CONNECT if "failed to connect" in reason else "see libvirt's journal"
             raise CommandError(f"virsh {' '.join(words)}: {reason}", remedy, rc=result.rc)
         return result
 

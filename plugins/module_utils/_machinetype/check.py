@@ -17,7 +17,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import Com
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CLI, MACHINETYPE_NAME, submit_text
 
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
-# Ads of machines and of partitionable slots; dynamic slots say the same of their machine.
+# Ads of machines and of partitionable slots; dynamic slots have the same values of their machine.
 NODES = "(SlotTypeID =?= undefined || SlotTypeID <= 1) && TotalMemory =!= undefined"
 
 
@@ -92,7 +92,7 @@ class Checker:
 
 
 def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:
-    """The most memory_mb and processors that any node has; None, and why, if that cannot be said."""
+    """The most memory_mb and processors that any node has; None, and why, if that is unknown."""
     condor_status = command.find("condor_status")
     if condor_status is None:
         return None, "HTCondor is not installed yet"
@@ -109,7 +109,7 @@ def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:
 
 
 def _named(complaint: str, stage: str) -> str:
-    """What condor_vac said of a staged file, in the words of the inventory."""
+    """What condor_vac reported about a staged file, in the words of the inventory."""
     text = re.sub(rf"^condor_vac machinetype: |(?<=: ){re.escape(stage)}/", "", complaint)
     text = text.replace(f"{stage}/", "")
     return re.sub(rf"^({MACHINETYPE_NAME})\.json: ", r"vacuum_machinetypes.\1.", text)

@@ -23,7 +23,7 @@ Validator = Callable[[str], None]
 
 @dataclass(frozen=True)
 class FileState:
-    """What is at a path. ``content`` is None if there is nothing, or something that is no regular file."""
+    """What is at a path. ``content`` is None if there is nothing, or something that is not a regular file."""
 
     content: bytes | None = None
     mode: int | None = None
@@ -205,14 +205,14 @@ def uid_of(owner: str) -> int:
     try:
         return pwd.getpwnam(owner).pw_uid
     except KeyError:
-        raise FileError(f"there is no user {owner} on this node", "install the package it is of") from None
+        raise FileError(f"there is no user {owner} on this node", "install the package that creates it") from None
 
 
 def _gid(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise FileError(f"there is no group {group} on this node", "install the package it is of") from None
+        raise FileError(f"there is no group {group} on this node", "install the package that creates it") from None
 
 
 def _user_name(uid: int | None) -> str:

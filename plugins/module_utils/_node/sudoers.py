@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read a node's sudoers files with the place of every rule, to see who may do what, and where it says so.
+"""Read a node's sudoers files with the place of every rule, to see who may do what, and which line allows it.
 
 cvtsudoers knows the grammar better but forgets files and lines, and sudo-rs does not have it. visudo has
 accepted what is read here, so only the grammar of valid files (sudoers(5)) matters.
@@ -201,6 +201,6 @@ def _prefixes(text: str, runas: str, nopasswd: bool) -> tuple[str, bool, str]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Parts of a list; a separator in quotes or after a backslash is no separator."""
+    """Parts of a list; a separator in quotes or after a backslash is not a separator."""
     parts = re.findall(rf'(?:\\.|"[^"]*"|[^\\{separator}])+', text, re.DOTALL)
     return [QUOTED.sub(r"\1\2", part.strip()) for part in parts if part.strip()]

@@ -11,7 +11,6 @@ import configparser
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,14 +88,6 @@ def boot_files(root: str = "/") -> list[str]:
 def boot_assignments(root: str = "/") -> list[Assignment]:
     """All assignments of the boot, in order. A link to /dev/null hides a file; a dangling link is nothing."""
     return [entry for path in boot_files(root) for entry in parse(_text(path), path)]
-
-
-def effective(assignments: Iterable[Assignment], key: str) -> Assignment | None:
-    """The assignment that sets *key* at boot: the last by name, else the last glob; None if none does."""
-    matching = [entry for entry in assignments if entry.applies_to(key)]
-    named = [entry for entry in matching if not entry.is_glob()]
-    candidates = named or matching
-    return candidates[-1] if candidates else None
 
 
 def other_readers(root: str = "/") -> list[Assignment]:

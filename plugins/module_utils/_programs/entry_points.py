@@ -50,7 +50,7 @@ from {module} import main  # noqa: E402
 sys.exit(main({arguments}))
 """
 
-# libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls say something.
+# libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls matter.
 GUARDS = {
     "condor_vac.worker.programs.libvirt_hook": """
 if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):

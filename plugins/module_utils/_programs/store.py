@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Where program trees are kept on a node: ``<root>/<version>-<digest12>/<package>``.
+"""Where program trees are stored on a node: ``<root>/<version>-<digest12>/<package>``.
 
 The links ``current`` and ``previous`` name two of them. Each tree holds its own manifest, so
 that a node knows without the controller what a tree should be.
@@ -105,15 +105,15 @@ class Store:
         they are, so that a second one changes nothing.
         """
         if not TREE.match(wanted.name):
-            raise FileError(f"{wanted.version!r} is no version", "it may hold letters, digits and . + ~ only")
+            raise FileError(f"{wanted.version!r} is not a valid version", "it may hold letters, digits and . + ~ only")
         current, previous = _target(self.current_link), _target(self.previous_link)
-        kept = previous if rollback or current in (None, wanted.name) else current
-        if kept is not None and not os.path.isdir(self._path(kept)):
-            kept = None
-        pruned = tuple(name for name in self._trees() if not rollback and name not in (wanted.name, kept))
+        retained = previous if rollback or current in (None, wanted.name) else current
+        if retained is not None and not os.path.isdir(self._path(retained)):
+            retained = None
+        pruned = tuple(name for name in self._trees() if not rollback and name not in (wanted.name, retained))
         installed = os.path.isdir(self._path(wanted.name))
         drift = self._audit(wanted) if installed else Drift()
-        return Plan(wanted, installed, drift, current, previous, kept, pruned)
+        return Plan(wanted, installed, drift, current, previous, retained, pruned)
 
     def apply(self, plan: Plan, files: Mapping[str, bytes], check: Check) -> None:
         """Carry *plan* out; *files* count if ``plan.needs_files``. *check* sees a tree before anyone else."""
@@ -208,7 +208,7 @@ def _manifest_entry(wanted: Installation) -> dict[str, str]:
 
 
 def _target(link: str) -> str | None:
-    """The tree a link names; None if there is no such link, or it leads anywhere else."""
+    """The tree a link names; None if there is no such link, or it leads to another place."""
     try:
         target = os.readlink(link)
     except OSError:

@@ -26,7 +26,7 @@ DIRECTORY_MODE = 0o755
 CACHE = "__pycache__"
 # The oldest time a zip archive can hold: the same tree makes the same archive on every controller.
 EPOCH = (1980, 1, 1, 0, 0, 0)
-# The package is well under 1 MB; an archive that would unpack to more than this is not one of ours.
+# The package is well under 1 MB; an archive that would unpack to more than this is not of this collection.
 MAX_TOTAL = 64 * 1024 * 1024
 
 Manifest = Mapping[str, str]
@@ -163,7 +163,7 @@ def _entries(directory: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _mode_is_right(mode: int, cached: bool) -> bool:
-    """Exact modes for the package; for caches, which Python writes, only that nobody else may write them."""
+    """Exact modes for the package; for caches, which Python writes, only that no other user may write them."""
     if cached:
         return not stat.S_IMODE(mode) & 0o022
     return stat.S_IMODE(mode) == (DIRECTORY_MODE if stat.S_ISDIR(mode) else FILE_MODE)

@@ -66,7 +66,7 @@ def write_at(
     *,
     sync: bool = True,
 ) -> None:
-    """``write`` for the file ``name`` of an open directory, so that nobody can swap the directory meanwhile.
+    """``write`` for the file ``name`` of an open directory, so that the directory cannot be swapped meanwhile.
 
     The temporary file is ``.NAME.<random>`` beside it; with ``sync`` it is on disk before it takes the
     name, so that a power cut leaves the old or the new contents. Raises VacError naming the file.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What is at a URL now, with a copy that serves while its server does not answer, as long as the site allows.
 
-The copy is ``PATH``, exactly the bytes that came; ``PATH.origin`` (JSON) says of which URL they are, when
-the server last confirmed them, and the validators by which it can say that nothing changed. A copy whose
+The copy is ``PATH``, exactly the bytes that came; ``PATH.origin`` (JSON) records their URL, when
+the server last confirmed them, and the validators by which it can answer that nothing changed. A copy whose
 origin does not fit it (a crash between the two, another URL) counts as none.
 """
 
@@ -59,7 +59,7 @@ def latest(
 
     ``check`` raises VacError for bytes that are of no use. They, or a server that fails, leave the copy as it
     is; it is then returned, with the problem, if it is not older than ``keep_seconds``, else VacError is
-    raised. A copy from the future is as good as none, because nobody knows its age.
+    raised. A copy from the future counts as none, because its age is unknown.
     """
     now = clock()
     origin, data = _load(path, url, limits.bytes)
@@ -76,7 +76,7 @@ def latest(
         raise
     current = data if fetched is None else fetched
     if current is None:
-        raise VacError(f"{url}: the server says that nothing changed, but there is no copy; try again")
+        raise VacError(f"{url}: the server reports no change, but there is no copy; try again")
     if current != data:
         atomic.write(path, current, MODE)
     digest = hashlib.sha256(current).hexdigest()

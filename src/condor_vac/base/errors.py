@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The errors that condor_vac's own code raises; each message is one line that says what to do."""
+"""The errors that condor_vac's own code raises; each message is one line: what is wrong, where, what to do."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Known:
-    """What is there already: the validators of an earlier Answer. With them a server may say 304."""
+    """The validators of an earlier Answer. With them a server may answer 304 (not modified)."""
 
     etag: str | None = None
     last_modified: str | None = None
@@ -228,7 +228,7 @@ def _answer(
     if response.status == 304 and known is not None and known.headers():
         return Answer(url, 0, False, etag or known.etag, last_modified or known.last_modified)
     if response.status != 200:
-        raise FetchError(f"{url}: the server says {response.status} {response.reason[:80]!a}", response.status)
+        raise FetchError(f"{url}: the server answered {response.status} {response.reason[:80]!a}", response.status)
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise FetchError(f"{url}: sent compressed ({encoding[:20]!a}), which was not asked for; correct the server")
@@ -253,7 +253,7 @@ def _announced(response: http.client.HTTPResponse, url: str, limits: Limits) -> 
         return None
     text = lengths.pop()
     if lengths or not re.fullmatch(r"[0-9]{1,18}", text):
-        raise FetchError(f"{url}: the server's Content-Length is no number; correct the server")
+        raise FetchError(f"{url}: the server's Content-Length is not a number; correct the server")
     if int(text) > limits.bytes:
         raise FetchError(f"{url}: {text} bytes, more than the {limits.bytes} allowed; is it the right address?")
     return int(text)

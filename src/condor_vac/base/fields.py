@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks for the keys of a JSON settings file: each says in a few words what the value must be.
+"""Checks for the keys of a JSON settings file: each names in a few words what the value must be.
 
 A check takes the value as JSON gave it and returns the value to use; it raises ValueError with the remedy.
 ``check_all`` turns that into one line that names the source and the key. Used by machinetype and settings.
@@ -142,7 +142,7 @@ def text(limit: int) -> Rule:
 
 
 def _absolute_path(value: Any) -> str:
-    """An absolute, normal path of characters that every consumer of ours passes on unchanged."""
+    """An absolute, normal path of characters that every program here passes on unchanged."""
     if not isinstance(value, str) or not re.fullmatch(_PATH, value) or len(value) > 1024:
         raise ValueError("must be an absolute path of letters, digits and . _ + @ = - (no blank, comma or colon)")
     if {".", ".."} & set(value.split("/")):

@@ -52,13 +52,13 @@ def run(
             env={"PATH": SYSTEM_PATH, "LC_ALL": "C", **(environment or {})},
         )
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{name}: no answer within {timeout:g} s; look at its service", None) from error
+        raise ToolError(f"{name}: no answer within {timeout:g} s; check its service", None) from error
     except OSError as error:
         raise ToolError(f"{name}: cannot be run: {error.strerror}", None) from error
     if done.returncode != 0:
-        output = (done.stderr or done.stdout).decode("utf-8", "replace")
-        said = one_line(output, SHOWN, end=True) or "it said nothing"
-        raise ToolError(f"{name}: exit code {done.returncode}: {said}", done.returncode)
+        text = (done.stderr or done.stdout).decode("utf-8", "replace")
+        output = one_line(text, SHOWN, end=True) or "no output"
+        raise ToolError(f"{name}: exit code {done.returncode}: {output}", done.returncode)
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which URLs condor_vac fetches from; apart from ``fetch``, since the hooks need no HTTP client to know one."""
+"""Which URLs condor_vac fetches from; separate from ``fetch``, because the hooks check URLs without an HTTP client."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class FetchError(VacError):
 
 
 def is_url(source: str) -> bool:
-    """Whether a source has a scheme (of any kind), so that it is no path."""
+    """Whether a source has a scheme (of any kind), so that it is not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", source) is not None
 
 
 def check_url(url: str) -> str:
-    """``url`` itself if ``download`` could start with it; raises FetchError saying why not."""
+    """``url`` itself if ``download`` could start with it. Raises FetchError with the reason."""
     parse(url)
     return url
 

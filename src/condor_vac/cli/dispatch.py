@@ -2,7 +2,7 @@
 """The ``condor_vac`` command: finds the subcommand, runs it, turns errors into one line and an exit code.
 
 Exit codes: 0 good, 1 a finding or an error, 2 bad usage. Each subcommand is a module with
-``add_arguments(parser)`` and ``run(args) -> int``, imported only when it is asked for, so that a command loads
+``add_arguments(parser)`` and ``run(args) -> int``, imported only when it is called, so that a command loads
 what it needs.
 """
 
@@ -20,19 +20,19 @@ from condor_vac.base.shared import one_line
 COMMANDS = {
     "factory": ("condor_vac.cli.factory", "run the factory of one machinetype (the scheduler-universe job)"),
     "factory-job": ("condor_vac.cli.factory_job", "the submit description of a factory's own job"),
-    "status": ("condor_vac.cli.status", "what factories and VMs there are"),
+    "status": ("condor_vac.cli.status", "factories and VMs, and the factories' last decisions"),
     "machines": ("condor_vac.cli.machines", "every VM: state, host, runtime, outcome"),
     "explain": ("condor_vac.cli.explain", "why no VM of a machinetype starts"),
-    "simulate": ("condor_vac.cli.simulate", "play the policy and its peers against a virtual pool"),
-    "render-user-data": ("condor_vac.cli.render_user_data", "what user data a VM would get, byte for byte"),
+    "simulate": ("condor_vac.cli.simulate", "compare the policy with others in a virtual pool"),
+    "render-user-data": ("condor_vac.cli.render_user_data", "the user data that a VM would get, byte for byte"),
     "machinetype": ("condor_vac.cli.machinetype", "check machinetype files"),
     "pipe": ("condor_vac.cli.pipe", "the machinetypes that a vacuum pipe offers"),
-    "import": ("condor_vac.cli.importer", "machinetypes from Vac's configuration or a submit file of the seed"),
+    "import": ("condor_vac.cli.importer", "machinetypes from Vac's configuration or a submit file of HTCondorVMs"),
     "image": ("condor_vac.cli.image", "the images of this worker node: fetch, check, list, remove"),
     "proxy": ("condor_vac.cli.proxy", "check that a machinetype's proxies can be made, or make one"),
     "outcome": ("condor_vac.cli.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.cli.mjf_check", "machine/job features conformance of a directory or URL"),
-    "shutdowntime": ("condor_vac.cli.shutdowntime", "plan a shutdown of this worker node, and tell its VMs"),
+    "shutdowntime": ("condor_vac.cli.shutdowntime", "plan a shutdown of this worker node, and announce it to its VMs"),
     "doctor": ("condor_vac.cli.doctor", "check this worker node, step by step"),
 }
 
@@ -41,7 +41,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The argument parser; with ``only``, just that subcommand's module is imported for its arguments."""
     parser = argparse.ArgumentParser(
         prog="condor_vac",
-        description="What vacuum.htcondor runs in a pool. See condor_vac COMMAND --help.",
+        description="The programs that vacuum.htcondor runs in a pool. See condor_vac COMMAND --help.",
         epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",
     )
     parser.add_argument("--version", action="version", version=f"condor_vac {__version__}")

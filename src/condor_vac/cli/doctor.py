@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac doctor``: every step of the worker node's set-up, looked at on the node itself.
+"""``condor_vac doctor``: checks every step of the worker node's set-up, on the node itself.
 
 ``--json``: ``{"host": NAME, "good": bool, "checks": [{"step", "check", "ok", "findings": [{"what",
-"remedy"}], "notes": [{"what", "remedy"}]}]}``. Notes are to be known, and nothing wrong. Exit 0 if all is well, 1
+"remedy"}], "notes": [{"what", "remedy"}]}]}``. A note is not a fault. Exit 0 if all is well, 1
 with a finding, 2 for bad usage. Changes nothing. Text of other programs is printed as printable characters on one
 line.
 """
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look, print, and return 1 if there is a finding. Raises UsageError."""
     if os.geteuid() != 0:
-        raise UsageError("libvirt, sudo and HTCondor's files answer root only; run it as root")
+        raise UsageError("needs root to read libvirt, sudo and HTCondor's files; run it as root")
     report = examine(Node(), [check for check in CHECKS if not args.step or check.step in args.step])
     if args.json:
         json.dump(report, sys.stdout, indent=1)

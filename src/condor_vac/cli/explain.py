@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Why no VM of a machinetype starts, from the factory down to the slots.
 
-"!" is what keeps VMs from starting, "->" what to do about it, "-" what is as it should be; the factory's
+"!" is what prevents VMs from starting, "->" is what to do about it, "-" is information; the factory's
 own reasons are among these.
 
 --json: {"machinetype": NAME, "findings": [{"what", "remedy"}], "notes": [sentence]}
 
-Exit code: 0 nothing keeps VMs from starting, 1 a finding, 2 bad usage.
+Exit code: 0 nothing prevents VMs from starting, 1 a finding, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from condor_vac.base.findings import Finding
 from condor_vac.base.shared import JobStatus, one_line
+from condor_vac.base.text import count
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import vm_jobs
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print why nothing starts; 0 if nothing was found that keeps VMs from starting."""
+    """Print why nothing starts; 0 if nothing was found that prevents VMs from starting."""
     pool = Pool(args.bindings)
     view = survey.survey(args, pool, args.machinetype)[0]
     found = explain(view, pool, survey.now())
@@ -77,10 +78,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def explain(view: survey.View, pool: Pool, now: float) -> Explanation:
-    """Everything that can be said; a collector that does not answer is a finding, not an end."""
+    """All findings and notes; a collector that does not answer is one more finding."""
     found = Explanation([], [])
     for problem in view.problems:
-        found.add(problem, "correct it; the factory goes on with what it read before, or does nothing")
+        found.add(problem, "correct it; until then the factory uses the last good version, or does nothing")
     _factory(view, found)
     _decision(view, found, now)
     _caps(view, found)
@@ -89,39 +90,39 @@ def explain(view: survey.View, pool: Pool, now: float) -> Explanation:
     try:
         _slots(view, pool, found)
     except PoolError as error:
-        found.add(str(error), "start or reach the collector; without it nothing is matched")
+        found.add(str(error), "start the collector or make it reachable; without it no job is matched")
     return found
 
 
 def _factory(view: survey.View, found: Explanation) -> None:
     jobs = [job for job in view.factories if job.status != "removed"]
     if not jobs:
-        found.add("it has no factory in the queue", "run the factory role (ansible-playbook vacuum.htcondor.site)")
+        found.add("no factory of this machinetype is in the queue", "run ansible-playbook vacuum.htcondor.site")
     for job in jobs:
         if job.status == "held":
-            found.add(f"its factory {job.id} is held: {_line(job.hold_reason)}", f"condor_release {job.id}")
+            found.add(f"factory {job.id} is held: {_line(job.hold_reason)}", f"condor_release {job.id}")
         elif job.status != "running":
             found.add(
-                f"its factory {job.id} is {job.status}, not running",
+                f"factory {job.id} is {job.status}, not running",
                 "see START_SCHEDULER_UNIVERSE and MAX_RUNNING_SCHEDULER_JOBS_PER_OWNER, and the SchedLog",
             )
         else:
-            found.notes.append(f"its factory {job.id} runs")
+            found.notes.append(f"factory {job.id} is running")
     if len(jobs) > 1:
-        found.add(f"it has {len(jobs)} factories: only one acts", f"condor_rm {jobs[-1].id}")
+        found.add(f"{len(jobs)} factories are in the queue: only one acts", f"condor_rm {jobs[-1].id}")
 
 
 def _decision(view: survey.View, found: Explanation, now: float) -> None:
     last = view.state.last
     if not last:
         if view.factories:
-            found.add("its factory has not decided anything yet", "see factory.log in its state directory")
+            found.add("the factory has made no decision yet", "see factory.log in its state directory")
         return
     late = survey.overdue(view, now)
     if late:
-        found.add(f"its factory's last cycle was {late} ago", "see factory.log in its state directory")
+        found.add(f"the factory's last cycle was {late} ago", "see factory.log in its state directory")
     if last["error"]:
-        found.add(f"its factory submits nothing: {last['error']}", "remove the cause; it tries again each cycle")
+        found.add(f"the factory submits nothing: {last['error']}", "fix the cause; the factory tries again each cycle")
         return
     age = survey.duration(now - last["time"])
     found.notes.append(f"last decision, {age} ago: submit {last['submit']}")
@@ -135,15 +136,15 @@ def _caps(view: survey.View, found: Explanation) -> None:
     live = [job for job in view.jobs if job.state != JobStatus.COMPLETED]
     idle = sum(job.state == JobStatus.IDLE for job in live)
     if len(live) >= m.max_machines:
-        found.add(f"{len(live)} VMs, and max_machines is {m.max_machines}", "raise max_machines if more are wanted")
+        found.add(f"{count(len(live), 'VM')}: max_machines ({m.max_machines}) is reached", "raise max_machines")
     elif idle >= m.max_idle:
-        found.notes.append(f"{idle} VMs wait for a slot, and max_idle is {m.max_idle}")
+        found.notes.append(f"{count(idle, 'VM')} idle: max_idle ({m.max_idle}) is reached")
 
 
 def _held(view: survey.View, found: Explanation) -> None:
     reasons = Counter(_line(view.ads[job.id].get("HoldReason")) for job in view.jobs if job.state == JobStatus.HELD)
     for reason, number in reasons.most_common(3):
-        found.add(f"{number} VMs are held: {reason}", "remove the cause, then condor_release them")
+        found.add(f"{count(number, 'VM')} held: {reason}", "fix the cause, then condor_release them")
 
 
 def _ends(view: survey.View, found: Explanation) -> None:
@@ -154,7 +155,7 @@ def _ends(view: survey.View, found: Explanation) -> None:
     )
     if kinds:
         ends = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
-        found.notes.append(f"VMs that ended lately: {ends}")
+        found.notes.append(f"VMs that ended recently: {ends}")
 
 
 def _slots(view: survey.View, pool: Pool, found: Explanation) -> None:
@@ -163,14 +164,14 @@ def _slots(view: survey.View, pool: Pool, found: Explanation) -> None:
     if not waiting:
         return
     for reason in sorted({_line(text) for text in _rejections(view, waiting)}):
-        found.notes.append(f"the negotiator's last word on a waiting VM: {reason}")
+        found.notes.append(f"the negotiator's last reason for an idle VM: {reason}")
     slots = pool.slots("True", SLOT_PROJECTION)
     able = [slot for slot in slots if slot.get("HasVM") is True]
     for machine, reason in sorted(_offline(slots).items()):
-        found.add(f"{machine} runs no VMs: {_line(reason)}", f"condor_vac doctor on {machine}")
+        found.add(f"{machine} offers no VMs: {_line(reason)}", f"condor_vac doctor on {machine}")
     if not able:
         found.add(
-            f"{len(waiting)} VMs wait, and none of {len(slots)} slots has HasVM",
+            f"{count(len(waiting), 'VM')} idle, and none of {count(len(slots), 'slot')} has HasVM",
             "condor_status -vm; condor_vac doctor on the worker nodes",
         )
         return
@@ -182,16 +183,16 @@ def _match(job: vm_jobs.Job, able: Sequence[Mapping[str, Any]], pool: Pool, foun
     wanted, both = pool.matching(job.id, "HasVM =?= True")
     if wanted == 0:
         found.add(
-            f"none of the {len(able)} slots that run VMs meets the requirements of {job.id}",
+            f"none of {count(len(able), 'slot')} with HasVM meets the requirements of {job.id}",
             f"condor_q -better-analyze {job.id}",
         )
     elif both == 0:
         found.add(
-            f"{wanted} slots meet the requirements of {job.id}, but none of them accepts it (START)",
+            f"{count(wanted, 'slot')} would suit {job.id}, but START accepts it on none",
             f"condor_q -better-analyze:reverse {job.id}",
         )
     else:
-        found.notes.append(f"{both} slots would take {job.id}: it starts when its turn comes (condor_userprio)")
+        found.notes.append(f"{count(both, 'slot')} would accept {job.id}: it starts in its turn (condor_userprio)")
 
 
 def _room(view: survey.View, able: Sequence[Mapping[str, Any]], found: Explanation) -> None:
@@ -208,7 +209,7 @@ def _room(view: survey.View, able: Sequence[Mapping[str, Any]], found: Explanati
     for name, needed, remedy in figures:
         known = [slot[name] for slot in able if isinstance(slot.get(name), (int, float))]
         if known and max(known) < needed:
-            found.add(f"no slot that runs VMs has {name} >= {needed} (most: {max(known)})", remedy)
+            found.add(f"no slot with HasVM has {name} >= {needed} (most: {max(known)})", remedy)
 
 
 def _offline(slots: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``condor_vac image``: the images of this worker node.
 
-``put`` has an image as asked for, ``refresh`` asks the servers of those that are not pinned by a digest,
-``keep`` removes the others, ``list`` shows what there is and ``verify`` reads a CernVM signature. All but the
+``put`` installs an image, ``refresh`` asks the servers of images that are not pinned by a digest,
+``keep`` removes all others, ``list`` shows the images and ``verify`` checks a CernVM signature. All but the
 last need root, as does the Ansible module vm_image, which calls this.
 """
 
@@ -43,15 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("--ca", metavar="PATH", help=f"CA file or directory (default {GRID_CA})")
     put.add_argument("--origin", metavar="TEXT", help="where SOURCE was copied from, for the record")
     put.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
-    put.add_argument("--dry-run", action="store_true", help="only say what would change")
+    put.add_argument("--dry-run", action="store_true", help="only print what would change")
     refresh = _parser(actions, "refresh", "fetch what changed at its source, and remove versions that nothing uses")
     refresh.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
     keep = _parser(actions, "keep", "remove all other images, each when no VM runs on it any more")
     keep.add_argument("names", nargs="*", metavar="NAME", help="images to keep")
-    keep.add_argument("--dry-run", action="store_true", help="only say what would change")
+    keep.add_argument("--dry-run", action="store_true", help="only print what would change")
     remove = _parser(actions, "remove", "remove images, each when no VM runs on it any more")
     remove.add_argument("names", nargs="+", metavar="NAME", help="images to remove")
-    remove.add_argument("--dry-run", action="store_true", help="only say what would change")
+    remove.add_argument("--dry-run", action="store_true", help="only print what would change")
     verify = _parser(actions, "verify", "check the signature of a CernVM image")
     verify.add_argument("file", metavar="FILE", help="the image")
     verify.add_argument("--signing-dn", metavar="REGEX", default="", help="what the signer's DN must match")
@@ -109,7 +109,7 @@ def _put(args: argparse.Namespace) -> int:
         print(json.dumps(_outcome(outcome)))
     else:
         after = outcome.after
-        state = "changed" if outcome.changed else "as it was"
+        state = "changed" if outcome.changed else "unchanged"
         print(f"{args.name}: {state}" + ("" if after is None else f", {after.version}, {after.size} bytes"))
     return 0
 
@@ -142,13 +142,13 @@ def _refresh(args: argparse.Namespace) -> int:
             except VacError as error:
                 failed = True
                 results[name] = {"changed": False, "error": str(error)}
-                print(f"condor_vac image: {name}: {error}; the present version stays", file=sys.stderr)
+                print(f"condor_vac image: {name}: {error}; keeping the present version", file=sys.stderr)
         gone = store.prune(users())
     if args.json:
         print(json.dumps({"images": results, "removed": gone}))
     else:
         for name, result in results.items():
-            print(f"{name}: {'changed' if result['changed'] else 'as it was'}")
+            print(f"{name}: {'changed' if result['changed'] else 'unchanged'}")
         for version in gone:
             print(f"removed {version}")
     return 1 if failed else 0
@@ -185,7 +185,7 @@ def _forget(args: argparse.Namespace, unwanted: Callable[[str], bool]) -> int:
         print(json.dumps(result))
     else:
         for name in forgotten:
-            print(f"{name}: no VM starts on it any more")
+            print(f"{name}: removed; no VM can start from it")
         for version, vms in waiting.items():
             print(f"{version}: removed when {', '.join(vms)} have ended")
     return 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac import``: machinetypes as inventory data from what a site has; ``import`` itself is a Python keyword."""
+"""``condor_vac import``: machinetypes as inventory data from a site's files; ``import`` itself is a Python keyword."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every VM in the queue with state, host, age, CPU use and outcome; those that ended stay for an hour.
 
-AGE is since the start (of a waiting VM, since its submission), CPU the use of each of its processors (0 to
+AGE counts from the start (of an idle VM, from its submission), CPU the use of each of its processors (0 to
 1), WORKS whether it has shown work, CODE and KIND how it ended. Text that a guest wrote (MESSAGE) is shown
 as one line of printable text.
 
@@ -9,7 +9,7 @@ as one line of printable text.
 code, kind, message, cause, hold_reason}; times in Unix seconds, age and runtime in seconds, what is not
 known null.
 
-Exit code: 0 good, 1 a machinetype's VMs cannot be understood, 2 bad usage.
+Exit code: 0 good, 1 a machinetype's VMs cannot be read, 2 bad usage.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac mjf-check``: do these machine and job features conform to the note, as consumers will read them?
+"""``condor_vac mjf-check``: check that machine and job features conform to the note (HSF-TN-2016-02).
 
 Each location is a directory or an http(s) URL: machinefeatures or jobfeatures itself, or what holds both (a
 VM's /etc, a sandbox, http://169.254.169.253). Exit code 1 when there is an ERROR (with --strict a WARNING too).
@@ -101,7 +101,7 @@ def _bases(location: str) -> dict[str, str]:
         return inside
     found = {where: location for where in _WHERES if _has_keys(reader, location, where)}
     if len(found) != 1:
-        raise UsageError(f"{location}: neither machine nor job features are there; give their directory or URL")
+        raise UsageError(f"{location}: no machine or job features found; give their directory or URL")
     return found
 
 
@@ -164,9 +164,9 @@ def _read_url(base: str, key: str) -> str | None:
             return None
         raise UnreadableError(f"{url}: HTTP status {error.code}; it must be 200, or 404 for no key") from error
     except (OSError, ValueError) as error:
-        raise VacError(f"{url}: cannot read: {error}; is the address right, and asked from the VM?") from error
+        raise VacError(f"{url}: cannot read: {error}; check the address, and run this on the VM") from error
     if len(data) > _VALUE_LIMIT:
-        raise UnreadableError(f"{url}: more than {_VALUE_LIMIT} bytes; this is no feature")
+        raise UnreadableError(f"{url}: more than {_VALUE_LIMIT} bytes; this is not a feature")
     return _text(data)
 
 

@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fizzle_seconds of its machinetype (default %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print code, text, abort and kind as JSON")
-    parser.add_argument("file", metavar="FILE", help="the shutdown_message; a file that is not there: no message")
+    parser.add_argument("file", metavar="FILE", help="the shutdown_message; a missing file counts as no message")
 
 
 def run(args: argparse.Namespace) -> int:
-    """``condor_vac outcome``: print how the message is read; 0 whatever the VM said."""
+    """``condor_vac outcome``: print how the message is read; 0 for every message."""
     message = sys.stdin.buffer.read(outcome.READ_LIMIT) if args.file == "-" else _message_of(args.file)
     found = outcome.parse(message, args.runtime, args.fizzle)
     if args.json:
@@ -47,7 +47,7 @@ def _message_of(file: str) -> bytes | None:
         raise UsageError(f"{file}: no such directory; give the path of a VM's {outcome.MESSAGE_NAME}")
     message = outcome.read_message(directory, name)
     if message is None:
-        print(f"{file}: no regular file of one link, which is read as no message", file=sys.stderr)
+        print(f"{file}: not a regular file with one link; treated as no message", file=sys.stderr)
     return message
 
 

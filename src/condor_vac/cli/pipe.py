@@ -45,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
     for note in pipe.notes:
         print(f"note: {note}")
     if pipe.problem is not None:
-        print(f"note: a copy of {pipe.age:.0f} s ago is shown: {pipe.problem}")
+        print(f"note: showing a copy of {pipe.age:.0f} s ago: {pipe.problem}")
     print(f"{len(pipe.machinetypes)} machinetypes; to be read again after {pipe.cache_seconds} s")
     return 0

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     except VacError as error:
         raise UsageError(str(error)) from error
     if urls.is_url(args.template):
-        # As in a VM's user data, unless --set says otherwise.
+        # As in a VM's user data, unless --set overrides it.
         values = values._replace(platform={"url": args.template.encode(), **values.platform})
     rendered = render(template, values)
     groups = {"used": rendered.used, "unset": rendered.unset, "unknown": rendered.unknown}

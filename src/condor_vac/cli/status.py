@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every machinetype's factory, its VMs by state, how the last ones ended, and what the factory decided and why.
 
-IDLE wait for a slot, RUNNING includes WORKS (those that show work), MAX is max_machines, ENDED counts
+IDLE VMs wait for a slot, RUNNING includes WORKS (VMs that show work), MAX is max_machines, ENDED counts
 shutdown codes of the VMs that are still in the queue after their end (an hour).
 
 --json: {"time": Unix s, "machinetypes": {NAME: {factory, factory_job, idle, running, works, held,
 ended: {CODE or "none": number}, last: {time, submit, error, reasons, numbers}, max_machines, problems}}}
 
-Exit code: 0 all is well, 1 a machinetype has a problem or no factory that acts, 2 bad usage.
+Exit code: 0 all is well, 1 a machinetype has a problem or no running factory, 2 bad usage.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def describe(view: survey.View, now: float) -> dict[str, Any]:
         "ended": dict(Counter(_code(job) for job in view.jobs if job.state == JobStatus.COMPLETED)),
         "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None,
         "max_machines": view.machinetype.max_machines if view.machinetype else None,
-        "problems": [*view.problems, *([f"its last cycle was {late} ago"] if late else [])],
+        "problems": [*view.problems, *([f"its last cycle was {late} ago; see its factory.log"] if late else [])],
     }
 
 
@@ -84,7 +84,7 @@ def _print(report: dict[str, dict[str, Any]]) -> None:
         for line in [*(last["reasons"] or [] if last else []), *entry["problems"]]:
             print(f"{name}: {one_line(line)}")
     if not report:
-        print("no machinetype: neither a file nor a job")
+        print("no machinetypes: no file and no job in the queue")
 
 
 def _row(name: str, entry: dict[str, Any]) -> tuple[str, ...]:

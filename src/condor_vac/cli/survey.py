@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the machinetypes' files, the queue and the factories' state files say together; read-only.
+"""What the machinetypes' files, the queue and the factories' state files show together; read-only.
 
 The base of ``condor_vac status``, ``machines`` and ``explain``: their arguments, the survey itself, and the loop
-of ``--watch``. What is wrong with one machinetype is told with it (``problems``), so that it hides nothing of the
+of ``--watch``. What is wrong with one machinetype is reported with it (``problems``), so that it hides nothing of the
 others.
 """
 
@@ -28,7 +28,7 @@ from condor_vac.factory import state as factory_state
 from condor_vac.model import machinetype as machinetypes
 from condor_vac.model.machinetype import Machinetype
 
-# A factory that has missed so many cycles does not run, whatever its job's status says.
+# A factory that has missed so many cycles does not run, whatever its job's status is.
 MISSED_CYCLES = 3
 EXTRA = (
     "VacMachinetype",
@@ -203,7 +203,7 @@ def _view(
 
 def _machinetype(path: str | None, problems: list[str]) -> Machinetype | None:
     if path is None:
-        problems.append("its machinetype has no file any more")
+        problems.append("its machinetype's file is missing")
         return None
     try:
         return machinetypes.load(path)

@@ -41,7 +41,7 @@ class Ad:
         one crafted value could hide all attributes after it.
         """
         if len(text) > AD_LIMIT:
-            raise VacError(f"{source}: more than {AD_LIMIT} characters; this is no ad of HTCondor")
+            raise VacError(f"{source}: more than {AD_LIMIT} characters; this is not a job ad")
         self.source = source
         self._module = bindings()
         # classad2 of HTCondor 24.0 fails at a blank line or a comment before the first attribute.

@@ -52,7 +52,7 @@ class Pool:
         os.environ.setdefault("CONDOR_CONFIG", DEFAULT_CONFIG)
         self._condor, self._classad = _bindings(bindings)
         own: type[Exception] = getattr(self._condor, "HTCondorException", RuntimeError)
-        # Version 2 raises built-in exceptions, version 1 its own; anything else is a fault of ours.
+        # Version 2 raises built-in exceptions, version 1 its own; anything else is a fault of this program.
         self._errors = (own, RuntimeError, OSError, ValueError, TypeError, KeyError, IndexError)
 
     @property
@@ -108,7 +108,7 @@ class Pool:
         broke at the last moment, so the caller looks for them before it submits again.
         """
         if count < 1:
-            raise PoolError(f"submit: {count} jobs asked for")
+            raise PoolError(f"submit: the number of jobs must be at least 1; it is {count}")
         try:
             result = self._schedd().submit(self._condor.Submit(dict(commands)), count=count)
             cluster, procs = int(result.cluster()), int(result.num_procs())
@@ -122,20 +122,12 @@ class Pool:
         """Remove those jobs for which ``only_if`` holds at that moment; how many were. Raises PoolError."""
         return self._act("Remove", ids, reason, only_if)
 
-    def hold(self, ids: Sequence[str], reason: str) -> int:
-        """Hold jobs; how many were. Raises PoolError."""
-        return self._act("Hold", ids, reason, "True")
-
     def release(self, ids: Sequence[str], reason: str) -> int:
         """Release held jobs; how many were. Raises PoolError."""
         return self._act("Release", ids, reason, "True")
 
-    def vacate(self, ids: Sequence[str], reason: str) -> int:
-        """Stop running jobs and let them start again; how many were. Raises PoolError."""
-        return self._act("Vacate", ids, reason, "True")
-
     def remove_for_good(self, ids: Sequence[str], reason: str) -> int:
-        """Forget removed jobs whose host cannot be told (condor_rm -forcex); how many. Raises PoolError."""
+        """Forget removed jobs whose host is unreachable (condor_rm -forcex). Return how many. Raises PoolError."""
         return self._act("RemoveX", ids, reason, f"JobStatus == {JobStatus.REMOVED}")
 
     def edit(self, ids: Sequence[str], attribute: str, expression: str, only_if: str = "True") -> None:
@@ -146,7 +138,7 @@ class Pool:
         try:
             self._schedd().edit(which, attribute, expression)
         except self._errors as error:
-            # The bindings call it the same error when nothing matches any more, which is no harm.
+            # The bindings call it the same error when nothing matches any more, which is harmless.
             if not self.jobs(which, ["ClusterId"], limit=1):
                 return
             raise PoolError(f"edit of {attribute} failed: {_line(error)}") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads a site's own submit file (the seed's vm-atlas.sub style) as submit commands.
+"""Reads a site's own submit file (such as HTCondorVMs' vm-atlas.sub) as submit commands.
 
 Only what describes one job is taken: ``key = value`` lines, comments, continued lines, and a last
 ``queue``, which is ignored because the factory decides how many. What would make the file a program (if,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One cycle of a factory: observe the queue, let the policy decide, act; and say why.
+"""One cycle of a factory: observe the queue, let the policy decide, act, and give the reasons.
 
 Fails closed: whatever cannot be read, understood or written ends the cycle before anything is submitted. A
 submission is announced in the state file before it is made (``Pending``) and confirmed by the next answer
@@ -21,6 +21,7 @@ from typing import Any
 
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import JobStatus
+from condor_vac.base.text import count
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import proxy, stuck_jobs, submit_description, user_data_copy, vm_jobs
 from condor_vac.factory import state as factory_state
@@ -38,21 +39,21 @@ _IDLE = f"JobStatus == {JobStatus.IDLE}"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one look at the queue led to. ``policy`` is the policy after its decision, ``kept`` its state."""
+    """What one look at the queue led to. ``policy`` is the policy after its decision, ``saved`` its state."""
 
     queue: vm_jobs.Queue
     seen: Observation
     decision: Decision
     verdicts: Sequence[stuck_jobs.Verdict]
     policy: Policy
-    kept: Mapping[str, Any]
+    saved: Mapping[str, Any]
 
 
 class Cycle:
     """The factory's work without its process: no loop, no signals, no lock. ``state`` is what the file holds.
 
     ``own_job`` is the id of the scheduler-universe job that runs this (None outside of one): an answer of the
-    schedd without it cannot be the whole truth. ``say`` takes lines for the log.
+    schedd without it cannot be complete. ``log`` takes lines for the log.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class Cycle:
         pool: Pool,
         directory: str,
         own_job: str | None = None,
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
         self._directory = directory
         self._own_job = own_job
-        self._say = say
+        self._log = log
         self._clock = clock
         self.state = State()
         self.batches: set[str] = set()
@@ -74,12 +75,12 @@ class Cycle:
         self._past: dict[str, Ended] | None = None
 
     def load(self) -> None:
-        """Read the state file; a damaged one is put aside, since the queue tells nearly all of it."""
+        """Read the state file; a damaged one is renamed, because the queue holds nearly all of it."""
         try:
             self.state = factory_state.load(self._directory)
         except VacError as error:
             aside = factory_state.set_aside(self._directory)
-            self._say(f"{error}; put aside as {aside}, going on from the queue")
+            self._log(f"{error}; renamed to {aside}, continuing from the queue")
 
     def run(self, m: Machinetype, notes: Sequence[str] = ()) -> Mapping[str, Any]:
         """One cycle; returns what is also left in the state file as ``last``. Raises VacError only if that
@@ -91,7 +92,7 @@ class Cycle:
         try:
             last = self._run(m, now)
         except VacError as error:
-            last = {"error": str(error), "submit": 0, "reasons": [f"nothing is submitted: {error}"]}
+            last = {"error": str(error), "submit": 0, "reasons": [f"submitting nothing: {error}"]}
         last = {**last, "time": now, "reasons": [*notes, *last["reasons"]], "cycle_seconds": m.cycle_seconds}
         self.state = self.state.but(last=last)
         factory_state.save(self._directory, self.state)
@@ -111,10 +112,10 @@ class Cycle:
         self._remember(seen, m, now)
         digest = submit_description.describe(m)["+VacDigest"].strip('"')
         verdicts = stuck_jobs.verdicts(queue.jobs, m, now, digest)
-        policy, told = self._judge(seen, m)
-        # Until what it decides is done, nobody has this policy: one that asked for VMs that do not come is wrong.
+        policy, shown = self._judge(seen, m)
+        # Set again when the decision is carried out: a policy counts VMs that failed to be submitted.
         self._policy = None
-        return Plan(queue, seen, policy.decide(told), verdicts, policy, policy.state())
+        return Plan(queue, seen, policy.decide(shown), verdicts, policy, policy.state())
 
     def withdraw(self, m: Machinetype, reason: str) -> int:
         """Remove the VMs that have not started; how many. Raises PoolError."""
@@ -124,19 +125,19 @@ class Cycle:
 
     def _run(self, m: Machinetype, now: float) -> dict[str, Any]:
         plan = self.plan(m, now)
-        said = [*self._clean(plan), *self._steer(plan)]
+        done = [*self._clean(plan), *self._steer(plan)]
         self._attend_proxies(plan, m, now)
-        count, cut = allowed(plan, m)
-        if count or any(job.state == JobStatus.IDLE for job in plan.queue.jobs):
-            said += user_data_copy.refresh(m, self._directory)
-        cluster = self._submit(plan, m, now, count) if count else None
-        self.state = self.state.but(policy=plan.kept)
+        number, cut = allowed(plan, m)
+        if number or any(job.state == JobStatus.IDLE for job in plan.queue.jobs):
+            done += user_data_copy.refresh(m, self._directory)
+        cluster = self._submit(plan, m, now, number) if number else None
+        self.state = self.state.but(policy=plan.saved)
         self._policy = plan.policy
         return {
             "error": None,
-            "submit": count,
+            "submit": number,
             "cluster": cluster,
-            "reasons": [*plan.decision.reasons, *cut, *said],
+            "reasons": [*plan.decision.reasons, *cut, *done],
             "numbers": dict(plan.decision.numbers),
             "observed": tally(plan.seen),
         }
@@ -146,14 +147,14 @@ class Cycle:
         if self._own_job is None:
             return
         if self._own_job not in queue.factories:
-            raise PoolError(f"the schedd's answer lacks this factory's own job {self._own_job}; cannot trust it")
+            raise PoolError(f"the schedd's answer is incomplete: it lacks this factory's job {self._own_job}")
         own = _order(self._own_job)
         older = [name for name, state in queue.factories.items() if state in _ACTIVE and _order(name) < own]
         if older:
-            raise PoolError(f"job {older[0]} is a factory of this machinetype too; condor_rm one of the two")
+            raise PoolError(f"job {older[0]} is an older factory of this machinetype; condor_rm one of them")
 
     def _settle(self, queue: vm_jobs.Queue, m: Machinetype, now: float) -> None:
-        """Find out whether the last submission happened. Raises PoolError while that cannot be told."""
+        """Find out whether the last submission happened. Raises PoolError while that is unknown."""
         pending = self.state.pending
         if pending is None:
             return
@@ -161,7 +162,7 @@ class Cycle:
             policy = self.state.policy if pending.policy is None else pending.policy
             self.state = self.state.but(pending=None, policy=policy)
         elif pending.cluster is None and not self._in_history(f'VacBatch =?= "{pending.batch}"'):
-            self._say(f"{pending.count} VMs of batch {pending.batch} did not reach the schedd; deciding anew")
+            self._log(f"{count(pending.count, 'VM')} of batch {pending.batch} did not reach the schedd: deciding again")
             self.state = self.state.but(pending=None)
         elif pending.cluster is not None and not self._in_history(f"ClusterId == {pending.cluster}"):
             self._unseen(pending, m, now)
@@ -170,15 +171,15 @@ class Cycle:
             self.state = self.state.but(pending=None, policy=policy)
 
     def _judge(self, seen: Observation, m: Machinetype) -> tuple[Policy, Observation]:
-        """The policy and what to tell it: one that is new is told again how the VMs of the last day ended."""
+        """The policy and what it observes: a new policy gets the ends of the last day's VMs again."""
         wanted = limits(m)
         if self._policy is not None and self._policy.limits == wanted:
             return self._policy, seen
-        kept = self.state.policy if self._policy is None else self._policy.state()
+        saved = self.state.policy if self._policy is None else self._policy.state()
         try:
-            policy = Policy(wanted) if kept is None else Policy.restore(wanted, kept)
+            policy = Policy(wanted) if saved is None else Policy.restore(wanted, saved)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            self._say(f"what the policy kept cannot be read ({error!r}); judging by queue and history alone")
+            self._log(f"the policy's saved state cannot be read ({error!r}): using the queue and the history alone")
             policy = Policy(wanted)
         return policy, replace(seen, ended=tuple((self._past or {}).values()))
 
@@ -192,7 +193,7 @@ class Cycle:
                 left = [job for job in jobs if job.state == JobStatus.COMPLETED]
                 self._past = {end.id: end for end in vm_jobs.observation(left, m, now, self.state.worked).ended}
             except VacError as error:
-                self._say(f"{error}; judging by the queue alone")
+                self._log(f"{error}: using the queue alone")
         self._past.update((end.id, end) for end in seen.ended)
         if self._past and min(end.ended for end in self._past.values()) < now - MEMORY_SECONDS:
             self._past = {name: end for name, end in self._past.items() if end.ended >= now - MEMORY_SECONDS}
@@ -201,17 +202,17 @@ class Cycle:
         return bool(self._pool.history(constraint, ["ClusterId", "ProcId"], 1))
 
     def _unseen(self, pending: Pending, m: Machinetype, now: float) -> None:
-        """VMs that the schedd accepted are nowhere: wait, lest ever more are submitted unseen."""
+        """VMs that the schedd accepted are not found: wait, so that no more are submitted unseen."""
         if now - pending.time < m.backoff_seconds:
             raise PoolError(
-                f"cluster {pending.cluster} ({pending.count} VMs) is neither in the queue nor in the history;"
-                " is this factory allowed to see its jobs?"
+                f"cluster {pending.cluster} ({count(pending.count, 'VM')}) is neither in the queue nor in the history;"
+                " check that this factory may read its jobs"
             )
-        self._say(f"cluster {pending.cluster} never appeared; going on after {m.backoff_seconds} s")
+        self._log(f"cluster {pending.cluster} did not appear within {m.backoff_seconds} s: continuing without it")
         self.state = self.state.but(pending=None)
 
     def _clean(self, plan: Plan) -> list[str]:
-        """Carry out the rules' verdicts, one call for each kind and state; the sentences for the reasons."""
+        """Carry out the rules' verdicts, one call for each kind and state; return the reasons."""
         groups: dict[tuple[str, int], list[stuck_jobs.Verdict]] = {}
         for verdict in plan.verdicts:
             groups.setdefault((verdict.action, verdict.state), []).append(verdict)
@@ -226,18 +227,18 @@ class Cycle:
         return [f"{verdict.action} {verdict.id}: {verdict.reason}" for verdict in plan.verdicts]
 
     def _steer(self, plan: Plan) -> list[str]:
-        """Remove the idle VMs that the policy does not want, and tell the others which hosts to avoid."""
-        said = []
+        """Remove the idle VMs that the policy does not want, and write the hosts to avoid into the other idle jobs."""
+        done = []
         if plan.decision.remove:
             gone = self._pool.remove(plan.decision.remove, "condor_vac: not wanted any more", _IDLE)
-            said.append(f"removed {gone} idle VMs")
+            done.append(f"removed {count(gone, 'idle VM')}")
         avoid = submit_description.avoided(plan.decision.avoid_hosts)
         if avoid != list(self.state.avoid):
             idle = [job.id for job in plan.queue.jobs if job.state == JobStatus.IDLE]
             value = submit_description.classad_string(",".join(avoid))
             self._pool.edit(idle, submit_description.AVOID, value, _IDLE)
             self.state = self.state.but(avoid=tuple(avoid))
-        return said
+        return done
 
     def _attend_proxies(self, plan: Plan, m: Machinetype, now: float) -> None:
         """Proxies that last for the VMs that wait, and none left of those that have ended. Raises VacError."""
@@ -254,20 +255,20 @@ class Cycle:
     def _vm_directory(self, job: vm_jobs.Job) -> str:
         return os.path.join(self._directory, "vms", os.path.basename(str(job.batch)), job.id.partition(".")[2])
 
-    def _submit(self, plan: Plan, m: Machinetype, now: float, count: int) -> int:
+    def _submit(self, plan: Plan, m: Machinetype, now: float, machines: int) -> int:
         batch = f"{int(now)}-{secrets.token_hex(4)}"
         directory = os.path.join(self._directory, "vms", batch)
         commands = submit_description.for_batch(submit_description.describe(m), batch, directory, self.state.avoid)
         credential = proxy.of_machinetype(m)
-        _make_directories(directory, count)
+        _make_directories(directory, machines)
         if credential is not None:
-            for number in range(count):
+            for number in range(machines):
                 proxy.renew(credential, os.path.join(directory, str(number)), m, now)
-        pending = Pending(batch, count, now, None, plan.kept)
+        pending = Pending(batch, machines, now, None, plan.saved)
         factory_state.save(self._directory, self.state.but(pending=pending))
         self.state = self.state.but(pending=pending)
-        cluster = self._pool.submit(commands, count)
-        self.state = self.state.but(policy=plan.kept, pending=Pending(batch, count, now, cluster))
+        cluster = self._pool.submit(commands, machines)
+        self.state = self.state.but(policy=plan.saved, pending=Pending(batch, machines, now, cluster))
         factory_state.save(self._directory, self.state)
         return cluster
 
@@ -278,13 +279,17 @@ def limits(m: Machinetype) -> Limits:
 
 
 def allowed(plan: Plan, m: Machinetype) -> tuple[int, list[str]]:
-    """The decision's number, cut to what the caps leave whatever it says, and a sentence if it was cut."""
+    """The decision's number, cut to what the caps allow, and the reason if it was cut."""
     machines = plan.seen.machines
     idle = sum(machine.started is None and machine.state == "idle" for machine in machines)
     room = max(0, min(m.max_machines - len(machines), m.max_idle - idle))
-    count = max(0, min(plan.decision.submit, room))
-    cut = [] if count == plan.decision.submit else [f"only {count} of {plan.decision.submit}: the caps leave no more"]
-    return count, cut
+    number = max(0, min(plan.decision.submit, room))
+    cut = (
+        []
+        if number == plan.decision.submit
+        else [f"submitting {number} of {plan.decision.submit} (limited by the caps)"]
+    )
+    return number, cut
 
 
 def tally(seen: Observation) -> dict[str, Any]:

@@ -8,12 +8,12 @@ signal or event   what the factory does
 ================= ============================================================================================
 SIGTERM           ends after the present step, exit 0; the VMs stay, and HTCondor starts it again (schedd stop,
                   condor_vacate_job)
-SIGUSR1           condor_hold: takes back the VMs that have not started, exit 0; it stays held
+SIGUSR1           condor_hold: removes the VMs that have not started, exit 0; it stays held
 SIGUSR2           condor_rm: the same, exit 42, which lets it leave the queue
-machinetype file  read again when it changed; while the new one is wrong the old one goes on, and it says so
-lock held         waits a minute and exits 75, to be started again: a second factory stands by
+machinetype file  read again when it changed; while the new one is wrong, the old one stays in use and is logged
+lock held         waits a minute and exits 75, to be started again: a second factory waits
 parent gone       the schedd that started it was killed: ends, so that the next schedd's can act
-error at start    says so, waits a minute, exits 1: HTCondor restarts it at once, without a back-off of its own
+error at start    logs it, waits a minute, exits 1: HTCondor restarts it at once, without a back-off of its own
 ================= ============================================================================================
 
 stdout is truncated at every start, so the log is ``factory.log`` in the state directory, rotated.
@@ -37,6 +37,7 @@ from typing import Any
 from condor_vac import __version__
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.text import count
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import proxy
 from condor_vac.factory.cycle import Cycle, old_directories, outdated_proxies
@@ -50,7 +51,8 @@ KEEP_DIRECTORIES_SECONDS = 7 * 86400
 RESTART_SECONDS = 60.0
 LOG_BYTES, LOG_FILES = 1 << 20, 5
 
-_FIGURES = re.compile(r"[0-9]+")
+# A number, and its noun without the "s" of the plural.
+_FIGURES = re.compile(r"[0-9]+(?:( [A-Za-z]+?)s?\b)?")
 
 STOP, HOLD, REMOVE = signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2
 _SIGNALS = {STOP, HOLD, REMOVE, signal.SIGINT}
@@ -97,13 +99,13 @@ def _run(path: str, state: str | None, once: bool, bindings: str | None) -> int:
     _check_user(m)
     directory = os.path.abspath(state or m.state_directory)
     if not os.path.isdir(directory):
-        raise VacError(f"{directory}: no such directory; make it, owned by {m.owner}")
+        raise VacError(f"{directory}: no such directory; create it, owned by {m.owner}")
     log = _log(directory)
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(atomic.locked(os.path.join(directory, "lock"), "check its owner", wait=False))
         except atomic.LockedError:
-            log.warning("another factory of %s holds %s/lock; standing by", m.name, directory)
+            log.warning("another factory of %s holds %s/lock: waiting a minute, then exiting", m.name, directory)
             _sleep(0.0 if once else RESTART_SECONDS)
             return EXIT_STANDBY
         return Factory(source, directory, log, Pool(bindings)).run(once)
@@ -119,7 +121,7 @@ class Factory:
         self._cycle = Cycle(pool, directory, os.environ.get(OWN_JOB), log.info)
         self._parent = os.getppid()
         self._cleaned = 0.0
-        self._said: tuple[str, ...] | None = None
+        self._logged: tuple[str, ...] | None = None
 
     def run(self, once: bool) -> int:
         """Cycles until a signal ends them (or one, with ``once``); returns the exit code."""
@@ -145,11 +147,11 @@ class Factory:
 
     def _report(self, last: Any) -> None:
         """A line for every decision that does something or differs from the last by more than figures."""
-        said = tuple(_FIGURES.sub("#", reason) for reason in last["reasons"])
-        if last["submit"] or said != self._said:
+        reasons = tuple(_FIGURES.sub(r"#\1", reason) for reason in last["reasons"])
+        if last["submit"] or reasons != self._logged:
             level = logging.ERROR if last["error"] else logging.INFO
             self._log.log(level, "submit %d: %s", last["submit"], " · ".join(last["reasons"]) or "no reason")
-        self._said = said
+        self._logged = reasons
 
     def _clean_up(self) -> None:
         """Once an hour, remove the directories of VMs that left the queue a week ago."""
@@ -171,14 +173,14 @@ class Factory:
         if received in {HOLD, REMOVE}:
             try:
                 gone = self._cycle.withdraw(m, "condor_vac: its factory was held or removed")
-                self._log.info("took back %d VMs that had not started", gone)
+                self._log.info("removed %s that had not started", count(gone, "VM"))
             except VacError as error:
                 self._log.error("VMs that have not started stay in the queue: %s", error)
         return EXIT_LEAVE_QUEUE if received == REMOVE else 0
 
 
 class _Source:
-    """The machinetype's file, read again when it changes. ``notes`` say what is wrong with a new version."""
+    """The machinetype's file, read again when it changes. ``notes`` hold what is wrong with a new version."""
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
@@ -195,9 +197,9 @@ class _Source:
         try:
             new = machinetype.load(self._path)
             if (new.name, new.owner) != (self.machinetype.name, self.machinetype.owner):
-                raise UsageError(f"{self._path}: name and owner cannot change under a running factory")
+                raise UsageError(f"{self._path}: name and owner cannot change while the factory runs")
         except VacError as error:
-            self.notes = [f"going on with the machinetype read before: {error}"]
+            self.notes = [f"using the last good machinetype: {error}"]
             return
         self.machinetype = new
         self.notes = []

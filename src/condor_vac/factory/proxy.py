@@ -22,7 +22,7 @@ from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 KEY_BITS = 2048
 # A VM that waits this long in the queue needs no new proxy; also how much longer than a VM a proxy may last.
 SPARE_SECONDS = 3600
-# Clocks of services that look at a new proxy may be behind.
+# Clocks of services that check a new proxy may be behind.
 _EARLIER_SECONDS = 300
 _FILE_LIMIT = 1 << 18
 _PROXY_CERT_INFO = "1.3.6.1.5.5.7.1.14"
@@ -63,7 +63,7 @@ def load(certificate_path: str, key_path: str) -> Credential:
     serialization = library("hazmat", "primitives", "serialization")
     try:
         if os.stat(key_path).st_mode & stat.S_IROTH:
-            raise VacError(f"{key_path}: everybody on this machine can read the key; chmod o-r it")
+            raise VacError(f"{key_path}: every user of this machine can read the key; chmod o-r it")
     except OSError as error:
         raise VacError(f"{key_path}: cannot read: {error.strerror}; check the path and its permissions") from error
     blocks = pem_blocks(atomic.read(certificate_path, _FILE_LIMIT), b"CERTIFICATE")
@@ -74,7 +74,7 @@ def load(certificate_path: str, key_path: str) -> Credential:
             f"{certificate_path}: holds a certificate that cannot be read; put the right one there"
         ) from error
     if not chain:
-        raise VacError(f"{certificate_path}: holds no certificate (PEM); put the site's there")
+        raise VacError(f"{certificate_path}: holds no certificate (PEM); install the site's certificate there")
     try:
         # One file with both is usual, and holds certificates before or after the key.
         keys = pem_blocks(atomic.read(key_path, _FILE_LIMIT), b"PRIVATE KEY")
@@ -142,7 +142,7 @@ def renew(credential: Credential, directory: str, m: Machinetype, now: float) ->
     """
     path = os.path.join(directory, PROXY_NAME)
     try:
-        # What is made holds for a known time, so that its age tells when it ends.
+        # What is made holds for a known time, so that its end follows from its age.
         age = now - os.stat(path).st_mtime
     except FileNotFoundError:
         age = float("inf")
@@ -166,7 +166,7 @@ def remove(directory: str) -> None:
 
 
 def _check(credential: Credential, key_path: str) -> None:
-    """What would give proxies that nobody accepts. Raises VacError."""
+    """Refuse a certificate whose proxies no service accepts. Raises VacError."""
     x509 = library("x509")
     encoding = library("hazmat", "primitives", "serialization")
     parent = credential.chain[0]

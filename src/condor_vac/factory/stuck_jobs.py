@@ -7,17 +7,17 @@ a job that is               why it can be so                               what 
 held, its VM ended          its output could not be transferred back       removed: its outcome is known
 held by a person            condor_hold                                    left alone
 held for lack of space      its host's disk is full                        removed at once; a new one takes
-                                                                           its place elsewhere
+                                                                           its place on another host
 held otherwise              the prepare hook refused, a file is missing    removed after HELD_SECONDS
 running too long            the worker's own limit did not end it          removed at max_wallclock_seconds
                                                                            and OVERTIME_SECONDS
-running, host out of touch  the host vanished; HTCondor gives up itself    removed at job_lease_duration and
+running, host unreachable   the host vanished; HTCondor gives up itself    removed at job_lease_duration and
                             after the job's lease                          LEASE_SLACK_SECONDS
-removed but still there     the host that should be told is gone           forgotten after the same time
-idle again and again        hosts take it and give it back                 removed after MAX_STARTS
+removed but still there     its host does not answer any more              forgotten after the same time
+idle again and again        hosts accept it and return it                  removed after MAX_STARTS
 idle, of an earlier         the machinetype was changed meanwhile          removed at once
 machinetype
-completed, still there      a leave_in_queue that does not end             let go after keep_seconds and
+completed, still there      a leave_in_queue that does not end             released after keep_seconds and
                                                                            STALE_SECONDS
 =========================== ============================================== =================================
 
@@ -41,12 +41,12 @@ STALE_SECONDS = 1800
 MAX_STARTS = 5
 HELD_BY_PERSON = 1
 
-REMOVE, FORGET, LET_GO = "remove", "forget", "let go"
+REMOVE, FORGET, RELEASE = "remove", "forget", "release"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One job, what to do with it (REMOVE, FORGET, LET_GO), why, and the JobStatus it must still have."""
+    """One job, what to do with it (REMOVE, FORGET, RELEASE), why, and the JobStatus it must still have."""
 
     id: str
     action: str
@@ -90,11 +90,11 @@ class _Rules:
 
     def held(self, job: ob.Job) -> tuple[str, str] | None:
         if job.ended is not None:
-            return REMOVE, "its VM has ended; it was held afterwards"
+            return REMOVE, "its VM has ended, and the job was held afterwards"
         if job.hold_code == HELD_BY_PERSON:
             return None
         if ob.had_no_space(job):
-            return REMOVE, f"its host {job.host} had no space left for its files"
+            return REMOVE, f"its host {job.host} has no space left for the job's files"
         if self.now - job.entered >= HELD_SECONDS:
             return REMOVE, f"held for {HELD_SECONDS} s (hold code {job.hold_code}, {job.hold_subcode})"
         return None
@@ -104,30 +104,30 @@ class _Rules:
         if job.started is not None and self.now - job.started >= limit:
             return (
                 REMOVE,
-                f"runs for {int(self.now - job.started)} s, far beyond max_wallclock_seconds",
+                f"has run for {int(self.now - job.started)} s, more than max_wallclock_seconds",
             )
         silence = self.machinetype.job_lease_duration + LEASE_SLACK_SECONDS
         if job.disconnected is not None and self.now - job.disconnected >= silence:
             return (
                 REMOVE,
-                f"its host {job.host} has been out of touch for {int(self.now - job.disconnected)} s",
+                f"its host {job.host} has not answered for {int(self.now - job.disconnected)} s",
             )
         return None
 
     def removed(self, job: ob.Job) -> tuple[str, str] | None:
         limit = self.machinetype.job_lease_duration + LEASE_SLACK_SECONDS
         if self.now - job.entered >= limit:
-            return FORGET, f"removed {int(self.now - job.entered)} s ago, but its host cannot be told"
+            return FORGET, f"removed {int(self.now - job.entered)} s ago, but its host does not answer"
         return None
 
     def idle(self, job: ob.Job) -> tuple[str, str] | None:
         if job.starts >= MAX_STARTS:
-            return REMOVE, f"was started {job.starts} times and came back each time"
+            return REMOVE, f"started {job.starts} times and returned to idle each time"
         if job.digest is not None and job.digest != self.digest:
-            return REMOVE, "waits with the description of an earlier machinetype"
+            return REMOVE, "idle with an outdated submit description"
         return None
 
     def completed(self, job: ob.Job) -> tuple[str, str] | None:
         if self.now - job.entered >= stale_after(self.machinetype):
-            return LET_GO, f"completed {int(self.now - job.entered)} s ago and still in the queue"
+            return RELEASE, f"completed {int(self.now - job.entered)} s ago, but still in the queue"
         return None

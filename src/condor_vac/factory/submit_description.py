@@ -2,7 +2,7 @@
 """The submit description of a machinetype's VM jobs, as the submit commands that HTCondor's own parser reads.
 
 ``describe`` is what every VM of a machinetype has in common; ``for_batch`` adds what one submission adds.
-Names of ads are the seed's (RequiresVac, HookKeyword, UserData, PublicKey, VacSpace) and ours (Vac…).
+Attributes have the names of HTCondorVMs (RequiresVac, HookKeyword, UserData, PublicKey, VacSpace) or begin with Vac.
 
 How the factory learns outcomes: a completed VM job stays in the queue for ``keep_seconds``
 (leave_in_queue), so that one query shows what runs and how the last VMs ended, and a factory that was
@@ -152,7 +152,7 @@ def _disk_kb(m: Machinetype) -> int:
 
 
 def _marks(m: Machinetype) -> dict[str, str]:
-    """What makes a job this machinetype's VM, whoever wrote the rest of its description."""
+    """What makes a job this machinetype's VM, also where the site wrote the rest of its description."""
     keep = keep_seconds(m)
     return {
         "+RequiresVac": "True",

@@ -36,7 +36,7 @@ def refresh(m: Machinetype, directory: str) -> list[str]:
         raise VacError(f"user_data: {error}") from error
     if copy.problem is None:
         return []
-    return [f"user_data: the copy of {copy.age:.0f} s ago serves (at most {keep} s): {copy.problem}"]
+    return [f"user_data: using the copy of {copy.age:.0f} s ago (at most {keep} s): {copy.problem}"]
 
 
 def _check(template: bytes) -> None:

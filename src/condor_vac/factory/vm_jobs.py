@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job ads → Observation: what the queue says about a machinetype's VMs, checked before anybody decides on it.
+"""Job ads → Observation: what the queue shows of a machinetype's VMs, checked before a policy sees it.
 
 An ad that is not what it should be (a state that HTCondor does not have, a running job without a start,
 text where a number belongs) raises ObservationError, and the factory then submits nothing. An attribute
@@ -127,8 +127,8 @@ class Queue:
 def constraint(name: str, owner: str) -> str:
     """The one query of a cycle: the machinetype's VM jobs and its factory jobs.
 
-    The schedd evaluates it on every job (schedd.cpp, QueryJobAdsContinuation: there is no index), so what tells
-    nearly all foreign jobs apart by one comparison comes first.
+    The schedd evaluates it on every job (schedd.cpp, QueryJobAdsContinuation: there is no index), so the one
+    comparison that excludes nearly all other jobs comes first.
     """
     vms = f'VacMachinetype =?= "{name}" && JobUniverse == {Universe.VM} && Owner == "{owner}"'
     factories = f'VacFactory =?= "{name}" && JobUniverse == {Universe.SCHEDULER}'
@@ -223,7 +223,7 @@ def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
 
 
 def _unsaid(job: Job, m: Machinetype) -> Ending:
-    """A VM of which nobody published an outcome: judged by its life, as Vac does."""
+    """A VM without a published outcome: judged by its runtime, as Vac does."""
     life = job.entered - (job.started or job.entered)
     result = outcome.parse(None, life, m.fizzle_seconds)
     return Ending(None, result.kind, result.abort, job.entered, life)
@@ -243,17 +243,17 @@ def _lost(job: Job, worked: Collection[str]) -> o.Ended:
     )
 
 
-def _job(told: Mapping[str, Any], name: str, m: Machinetype) -> Job:
+def _job(given: Mapping[str, Any], name: str, m: Machinetype) -> Job:
     try:
-        ad = outcome_record.completed(told)
+        ad = outcome_record.completed(given)
     except VacError as error:
         raise ObservationError(f"job {name}: {error}") from error
     state = _integer(ad, name, "JobStatus")
     if state not in _STATES and state != JobStatus.COMPLETED:
-        raise ObservationError(f"job {name}: JobStatus {state} is none that HTCondor documents for a VM job")
+        raise ObservationError(f"job {name}: JobStatus {state} is not one that HTCondor documents for a VM job")
     started = _optional(ad, name, "JobCurrentStartDate")
     if state in ON_HOST and started is None:
-        # The schedd says so a moment before it says since when (seen on 23.9.6).
+        # The schedd sets this a moment before its time (seen on 23.9.6).
         started = _number(ad, name, "EnteredCurrentStatus")
     starts = int(_optional(ad, name, "NumShadowStarts") or 0)
     return Job(
@@ -296,7 +296,7 @@ def _fraction(ad: Mapping[str, Any], name: str, started: float | None, starts: i
 
 
 def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinetype) -> Ending | None:
-    """The outcome in the ad, if it is this run's; the seed's hooks leave only ShutdownCode, no time."""
+    """The outcome in the ad, if it is this run's; HTCondorVMs' hooks set only ShutdownCode, no time."""
     time = _optional(ad, name, "VacEnded")
     if time is None and "ShutdownCode" in ad:
         time = _number(ad, name, "EnteredCurrentStatus")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images that VMs boot from: fetched, checked, kept."""
+"""The images that VMs boot from: fetched, checked, stored."""

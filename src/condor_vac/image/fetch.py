@@ -2,7 +2,7 @@
 """Brings an image to the state that a site asks for: fetched, checked, and only then in the old one's place.
 
 The source is an https URL or a file of this node. Whatever goes wrong (another status than 200, a wrong
-length, digest or signature, no room) leaves what is there as it was.
+length, digest or signature, no room) leaves what is there unchanged.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Progress = Callable[[int, "int | None"], None]
 class Wanted:
     """What a site asks for. ``sha256`` pins the contents; ``signing_dn`` demands a signature (a regular
     expression for its DN); ``ca`` is where the CAs are that may vouch for the signer and for the server.
-    ``origin`` is what the record says where ``source`` is but a copy that was brought for this once."""
+    ``origin`` is what the record names where ``source`` is only a temporary copy."""
 
     name: str
     source: str
@@ -55,7 +55,7 @@ class Wanted:
         elif not self.source.startswith("/"):
             raise UsageError(f"{ascii(self.source)[:120]}: must be an https URL or an absolute path of this node")
         if self.origin is not None and self.sha256 is None:
-            raise UsageError("an image that was copied from elsewhere needs its checksum, by which it is known")
+            raise UsageError("an image that was copied to this node needs its checksum, which identifies it")
         if self.signing_dn is not None:
             signature.check_pattern(self.signing_dn)
         return replace(self, sha256=None if self.sha256 is None else check_digest(self.sha256))
@@ -71,7 +71,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was done (or, without applying, would be). ``after`` is None where only a fetch could tell."""
+    """What was done (or, without applying, would be). ``after`` is None where only a fetch could show it."""
 
     changed: bool
     before: Record | None
@@ -113,7 +113,7 @@ def ensure(
     """Have the image as wanted; the caller holds the store's lock if ``apply``. Raises UsageError, VacError.
 
     An image of the right digest is left alone without asking anybody; else a server is asked whether it has
-    another one (If-None-Match, If-Modified-Since). Without ``apply`` nothing is kept, and what is not there yet
+    another one (If-None-Match, If-Modified-Since). Without ``apply`` nothing is stored, and what is not there yet
     is not fetched from the web either.
     """
     wanted = wanted.checked()
@@ -213,7 +213,7 @@ def _bring(
         if wanted.sha256 not in {None, record.sha256}:
             raise VacError(
                 f"{wanted.source}: SHA-256 is {record.sha256}, not {wanted.sha256}; not used. "
-                "Correct the checksum if the image was published anew"
+                "Correct the checksum if a new image was published"
             )
         sink.finish()
     return record

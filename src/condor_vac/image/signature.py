@@ -42,7 +42,7 @@ def verify(block: bytes, digest: bytes, pattern: str, ca: str = GRID_CA) -> str:
 
     ``block`` is the image's last 32 KiB, ``digest`` the SHA-256 digest of what is before it. ``pattern`` is
     searched in the DN, as Vac's image_signing_dn. ``ca`` is a file or a hashed directory of CA certificates.
-    Raises SignatureError saying what is wrong, VacError where this node cannot tell.
+    Raises SignatureError if it is wrong, VacError where this node cannot check it.
     """
     x509 = library("x509")
     pem = _field(block, "certificate")
@@ -84,7 +84,7 @@ def _check_signature(certificate: Any, signature: bytes, digest: bytes) -> None:
 
 def _check_chain(pem: bytes, name: str, ca: str) -> None:
     if not os.path.exists(ca):
-        raise VacError(f"{ca}: no such CA file or directory; install the CAs there, or name where they are")
+        raise VacError(f"{ca}: no such CA file or directory; install the CAs there, or name another place")
     where = "-CApath" if os.path.isdir(ca) else "-CAfile"
     argv = ["openssl", "verify", "-no-CAfile", "-no-CApath", "-no-CAstore", where, ca]
     try:

@@ -2,7 +2,7 @@
 """The images that a worker node keeps: each version a file that never changes, and a link that names the present.
 
 ``IMAGE_DIR/NAME`` is a symbolic link to ``.versions/DIGEST-NAME``, swapped by one rename; beside the versions
-is ``NAME.json``, which says where the image came from. VMs run on the version that the link led to when they
+is ``NAME.json``, which records where the image came from. VMs run on the version that the link led to when they
 were prepared (overlays name it), so that a new image changes nothing under a running VM. A version that is
 neither the present one nor named by a VM's lease is removed.
 """
@@ -27,11 +27,11 @@ MODE = 0o644
 _NAME = r"[A-Za-z0-9_+@=-][A-Za-z0-9._+@=-]{0,99}"
 _VERSION = r"[0-9a-f]{16}-[A-Za-z0-9._+@=-]{1,100}"
 _RECORD_LIMIT = 1 << 16
-_ROOT = "be root, and give a directory for images"
+_ROOT = "run as root, with a directory for images"
 
 
 class Record(NamedTuple):
-    """One image as it is kept. ``size`` in bytes, ``fetched`` in Unix s, ``sha256`` in hex.
+    """One image as it is stored. ``size`` in bytes, ``fetched`` in Unix s, ``sha256`` in hex.
 
     ``pinned``: the site named the digest, so that nothing at the source can change it. ``etag`` and
     ``last_modified`` are the server's words. ``signed_by`` is the DN that was verified, None if none was asked for.
@@ -78,7 +78,7 @@ def resolved(path: str, image_dir: str) -> str:
 
 
 def version_of(path: str, image_dir: str) -> str | None:
-    """The version that a resolved path is, as a lease names it; None for what is no version of a store."""
+    """The version that a resolved path is, as a lease names it; None for what is not a version in a store."""
     directory, name = os.path.split(path)
     return name if directory == f"{image_dir}/{VERSIONS}" and re.fullmatch(_VERSION, name) else None
 
@@ -104,7 +104,7 @@ class Store:
             yield
 
     def names(self) -> list[str]:
-        """The images that are kept, sorted."""
+        """The stored images, sorted."""
         try:
             found = os.listdir(self.versions_directory)
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class Store:
         return sorted(name[: -len(".json")] for name in found if name.endswith(".json") and not name.startswith("."))
 
     def record(self, name: str) -> Record | None:
-        """What is kept under the name; None if nothing, or not whole. Raises VacError for a damaged record."""
+        """The image of that name; None if there is none, or not all of it. Raises VacError for a damaged record."""
         path = self._record_path(name)
         if not os.path.exists(path):
             return None
@@ -133,7 +133,7 @@ class Store:
         return os.path.join(self.versions_directory, f".{name}.{os.urandom(6).hex()}.part")
 
     def install(self, record: Record, part: str | None) -> None:
-        """Make this the present version: ``part`` becomes its file, None where that is there already.
+        """Make this the present version: ``part`` becomes its file, None where that file exists.
 
         Raises VacError, after which the former version is the present one.
         """

@@ -69,7 +69,7 @@ _ASKED = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to say about a key; ``value`` is what it holds, None where it is absent."""
+    """One finding about a key; ``value`` is what it holds, None where it is absent."""
 
     severity: str
     where: str

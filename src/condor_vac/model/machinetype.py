@@ -127,7 +127,7 @@ def _image_format(image: str, source: str) -> str:
     """The format that the suffix of the image's file name shows. Raises UsageError."""
     suffix = os.path.splitext(image)[1].lower()
     if suffix not in FORMAT_BY_SUFFIX:
-        raise UsageError(f"{source}: image_format: missing and the suffix {suffix!r} of image does not tell; add it")
+        raise UsageError(f"{source}: image_format: cannot be derived from suffix {suffix!r} of image; set it")
     return FORMAT_BY_SUFFIX[suffix]
 
 
@@ -163,7 +163,7 @@ def _check_together(machinetype: Machinetype, source: str) -> None:
         ),
         (
             m.heartbeat_file != "shutdown_message",
-            "heartbeat_file: must not be shutdown_message, by which a VM says how it ended; name another",
+            "heartbeat_file: must not be shutdown_message, by which a VM reports how it ended; name another",
         ),
     )
     for good, message in rules:

@@ -81,7 +81,7 @@ def _line(raw: bytes) -> str:
 def read_message(directory: str | int, name: str = MESSAGE_NAME) -> bytes | None:
     """At most 4096 bytes of the message that a guest left in ``directory`` (a path or an open directory).
 
-    None when there is no message or what is there is no plain file of one link; see the table above. Raises
+    None when there is no message or it is not a plain file with one link; see the table above. Raises
     VacError when the node itself cannot read (an I/O error), so that a fault is not taken for silence.
     """
     try:

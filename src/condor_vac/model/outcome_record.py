@@ -3,7 +3,7 @@
 
 Each attribute is a request of its own to the job's starter, and from HTCondor 25.4 on a starter may end before it has
 read them all, where the node or the schedd is slow (seen: three of seven arrived). So this one, which holds the others,
-is set first. Who reads the ad takes it for what the others say, unless they are of a later run.
+is set first. Readers of the ad use it in place of the others, unless those are of a later run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def write(attributes: Mapping[str, Any]) -> str:
 
 
 def read(text: str) -> dict[str, Any]:
-    """The attributes in a record; None for what was undefined. Raises VacError for what is no record."""
+    """The attributes in a record; None for what was undefined. Raises VacError for what is not a record."""
     found = re.fullmatch(_RECORD, text)
     if found is None:
         raise VacError(f"{NAME}: {ascii(text)[:200]} is not of the form {KEYS[0]}=… {KEYS[1]}=…")
@@ -44,7 +44,7 @@ def read(text: str) -> dict[str, Any]:
 
 
 def completed(ad: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The ad with what its record says, unless an end that came after the record's is in it. Raises VacError."""
+    """The ad with its record's attributes, unless an end that came after the record's is in it. Raises VacError."""
     text = ad.get(NAME)
     if not isinstance(text, str):
         return ad

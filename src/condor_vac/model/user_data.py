@@ -2,7 +2,7 @@
 """User data: a template in which ``##user_data_NAME##`` is replaced, and no other byte changes.
 
 Names are those of HSF-TN-2016-04 (section 6) and of Vac, in both spellings. Templates are bytes, never text:
-MIME boundaries, line ends and any encoding survive. Inserted values are not looked at again, so a value that
+MIME boundaries, line ends and any encoding survive. Inserted values are not read again, so a value that
 itself holds ``##user_data_...##`` stays as it is. What no value replaces is blanked last.
 """
 
@@ -35,7 +35,7 @@ NAMES = (
     "heartbeat_machines_url",
 )
 
-# Other spellings: the note's manager_..._url where Vac says ..._url, and the names of Vac before 2016.
+# Other spellings: the note's manager_..._url where Vac has ..._url, and the names of Vac before 2016.
 ALIASES = {
     "manager_machinefeatures_url": "machinefeatures_url",
     "manager_jobfeatures_url": "jobfeatures_url",
@@ -57,7 +57,7 @@ _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 class Values(NamedTuple):
     """What is inserted. ``platform``: name of NAMES to value; ``options``, ``files``: NAME to bytes.
 
-    A file fills option_NAME as well, unless an option of that name says otherwise. A name that is absent is
+    A file fills option_NAME as well, unless there is an option of that name. A name that is absent is
     unset and blanked; an empty value is a value.
     """
 
@@ -98,13 +98,13 @@ def render(template: bytes, values: Values) -> Rendered:
     blanked: dict[str, None] = {}
     size = 0
     for literal, name in _split(template, set(by_name)):
-        kept = _PLACEHOLDER.sub(b"", literal)
+        rest = _PLACEHOLDER.sub(b"", literal)
         blanked.update((found.decode(), None) for found in _PLACEHOLDER.findall(literal))
-        parts.append(kept)
+        parts.append(rest)
         if name is not None:
             parts.append(by_name[name])
             used[name.decode()] = None
-        size += len(kept) + (len(by_name[name]) if name is not None else 0)
+        size += len(rest) + (len(by_name[name]) if name is not None else 0)
         if size > RESULT_LIMIT:
             raise VacError(f"user data: over {RESULT_LIMIT} bytes when rendered; shorten template or values")
     known = [name for name in blanked if name in NAMES or name in ALIASES or re.fullmatch(OWN_NAME, name)]

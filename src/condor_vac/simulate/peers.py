@@ -104,7 +104,7 @@ class Vac:
 
     def __init__(self, seat: Seat) -> None:
         self.limits, self.kind, self.world = seat.limits, seat.kind, seat.world
-        self.last_abort = float("-inf")  # it is kept in a file, so that a restart does not lose it
+        self.last_abort = float("-inf")  # it is stored in a file, so that a restart does not lose it
 
     def decide(self, seen: Observation) -> Decision:
         """One cycle of every host's factory (each 60 s)."""

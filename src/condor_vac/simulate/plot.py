@@ -14,7 +14,7 @@ FORMATS = (".png", ".svg", ".pdf")
 _MISSING = (
     "--plot: matplotlib is missing; install python3-matplotlib (Debian, Enterprise Linux with EPEL) or leave --plot out"
 )
-# Colours of Okabe and Ito, which people with any colour vision can tell apart.
+# Colours of Okabe and Ito, which people with any colour vision can distinguish.
 _BANDS = (
     ("working", "#009E73"),
     ("asking or waiting", "#E69F00"),
@@ -28,7 +28,7 @@ def check(name: str) -> None:
     if os.path.splitext(name)[1].lower() not in FORMATS:
         raise UsageError(f"--plot: {name}: give a name that ends with {', '.join(FORMATS)}")
     if not os.path.isdir(os.path.dirname(name) or "."):
-        raise UsageError(f"--plot: {name}: its directory does not exist; make it first")
+        raise UsageError(f"--plot: {name}: its directory does not exist; create it first")
     try:
         import matplotlib  # noqa: F401, PLC0415 - for --plot only, and not on every machine
     except ImportError as error:
@@ -62,7 +62,7 @@ def _headline(policy: str, result: Mapping[str, Any]) -> str:
     found = result["policies"][policy]
     if found["net"] is None:
         return f"{policy}: no work, {found['vm_starts']} VMs started"
-    return f"{policy}: net {found['net']:.3f}, {found['wasted_starts']} starts in vain"
+    return f"{policy}: net {found['net']:.3f}, {found['wasted_starts']} starts without work"
 
 
 def _panel(panel: Any, scenario: Scenario, policy: str, found: Mapping[str, Any]) -> None:

@@ -108,7 +108,7 @@ class Reader:
             raise self.fail(key, str(error)) from error
 
     def done(self) -> None:
-        """Refuse keys that nobody took: a misspelt one would otherwise be a silent default."""
+        """Refuse unknown keys: a misspelt one would otherwise be a silent default."""
         for key in self.left:
             raise self.fail(str(key), "is not a key of this part; remove it or correct its spelling")
 

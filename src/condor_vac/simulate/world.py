@@ -79,7 +79,7 @@ class Kind:
 
 
 class World:
-    """The pool of one scenario; the same seed gives the same tasks and VMs whoever is deciding."""
+    """The pool of one scenario; the same seed gives the same tasks and VMs under every policy."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.scenario, self.now = scenario, 0.0
@@ -299,9 +299,10 @@ class World:
     # -- its end ---------------------------------------------------------------------------------------
 
     def _end_with(self, vm: VM, message: str | None) -> None:
-        said = "200 Success" if vm.tasks else message
+        message = "200 Success" if vm.tasks else message
         runtime = self.now - vm.matched
-        found = outcome.parse(None if said is None else said.encode(), runtime, vm.kind.spec.limits.fizzle_seconds)
+        data = None if message is None else message.encode()
+        found = outcome.parse(data, runtime, vm.kind.spec.limits.fizzle_seconds)
         self._end(vm, found.kind, found.abort)
 
     def _settle(self, vm: VM) -> None:

@@ -44,13 +44,13 @@ _ELSEWHERE = {
     "mb_per_machine": "Vac reads mb_per_processor instead; memory_mb is {default} for each processor",
     "domain_type": "VMs are KVM's",
     "total_machines": "set max_machines for each machinetype",
-    "delete_old_files": "files of VMs that ended are kept for a week",
+    "delete_old_files": "files of VMs that ended are removed after a week",
 }
 
 Note = Callable[..., None]
 
 
-def carry(
+def convert(
     files: Sequence[tuple[str, str]],
     machinetypes: dict[str, dict[str, Any]],
     pipes: dict[str, dict[str, Any]],
@@ -99,43 +99,43 @@ def _machinetype(
 ) -> None:
     directory = FILES.format(options.get("machinetype_path", name).rpartition("/")[2])
     both = {**_common(settings), **{key: value for key, value in options.items() if key != "machinetype_path"}}
-    carried = vac_options.machinetype(
+    converted = vac_options.machinetype(
         both,
         lambda file: file if file.startswith("/") else f"{directory}/{file}",
         vac_options.whole_number(settings.get("mb_per_processor", "")),
         vac_options.whole_number(settings.get("disk_gb_per_processor", "")),
     )
-    note(name, *carried.notes)
-    if not carried.usable:
+    note(name, *converted.notes)
+    if not converted.usable:
         return
     for key in ("image", "user_data"):
-        if key not in carried.keys:
+        if key not in converted.keys:
             note(name, f"{key}: missing; add it")
-    machinetypes[name] = {**carried.keys, **_from_settings(settings, carried.keys["processors"])}
+    machinetypes[name] = {**converted.keys, **_from_settings(settings, converted.keys["processors"])}
     note(name, "max_machines: Vac has no such limit; the default here is 10")
 
 
 def _pipe(
     name: str, options: Mapping[str, str], settings: Mapping[str, str], pipes: dict[str, dict[str, Any]], note: Note
 ) -> None:
-    """A pipe's section: only what the site itself says there, which wins over what the pipe says."""
+    """A pipe's section: only what the site itself sets there, which wins over the pipe's value."""
     left = dict(options)
     url = left.pop("vacuum_pipe_url", "").strip()
     if not url:
         note("", f"[vacuum_pipe {name}]: vacuum_pipe_url: missing; left out")
         return
     if url.startswith("http://"):
-        note(name, f"vacuum_pipe_url: {url} can be changed on the way; https is asked for instead")
+        note(name, f"vacuum_pipe_url: {url} is not safe against changes on the way; using https instead")
         url = "https" + url[4:]
     given = {**_common(settings), **left}
-    carried = vac_options.machinetype(
+    converted = vac_options.machinetype(
         given, lambda file: file if file.startswith("/") else f"{FILES.format(name)}/{file}"
     )
-    note(name, *carried.notes)
-    # Defaults of Vac's are the pipe's to say.
+    note(name, *converted.notes)
+    # Vac's defaults are left to the pipe.
     keys = {
         key: value
-        for key, value in carried.keys.items()
+        for key, value in converted.keys.items()
         if key not in {"kind", "processors", "memory_mb"} or (key == "processors" and "max_processors" in left)
     }
     mb = vac_options.whole_number(settings.get("mb_per_processor", ""))
@@ -173,4 +173,4 @@ def _note_settings(settings: Mapping[str, str], note: Note) -> None:
         shown = one_line(value, 200)
         note("", f"{key}: {words.replace('{default}', str(vac_options.DEFAULT_MB_PER_PROCESSOR)).replace('{}', shown)}")
     if settings.get("disk_gb_per_processor") == "0":
-        note("", "disk_gb_per_processor: 0 is Vac's word for no logical volume; the default sizes of disks hold here")
+        note("", "disk_gb_per_processor: 0 means no logical volume in Vac; the default sizes of disks are used here")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac import``: machinetypes as inventory data from what a site has, and what could not be carried over.
+"""``condor_vac import``: machinetypes as inventory data from what a site has, and what could not be converted.
 
 Reads Vac's configuration (vac.conf(5): [settings], [machinetype ...], [vacuum_pipe ...]; several files are
-merged as Vac does) and submit files of VM-universe jobs as the seed has them (vm-atlas.sub). YAML for the
-inventory goes to standard output, in it a comment for each thing to look at; ``--json`` gives both as data.
+merged as Vac does) and submit files of VM-universe jobs such as HTCondorVMs' vm-atlas.sub. YAML for the
+inventory goes to standard output, in it a comment for each thing to check; ``--json`` gives both as data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _YAML_WORDS = frozenset({"y", "n", "yes", "no", "true", "false", "on", "off", "n
 
 @dataclass
 class Imported:
-    """Inventory data, and sentences on what to look at, by machinetype ("" for what concerns all)."""
+    """Inventory data, and sentences on what to check, by machinetype ("" for what concerns all)."""
 
     machinetypes: dict[str, dict[str, Any]] = field(default_factory=dict)
     pipes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -49,14 +49,14 @@ def load(paths: Iterable[str]) -> Imported:
         if _SECTION.search(text):
             configuration.append((path, text))
         else:
-            carried = submit_files.carried(path, text)
+            converted = submit_files.convert(path, text)
             name = submit_files.name(path, text)
             if name in imported.machinetypes:
                 raise UsageError(f"{path}: a second machinetype {name}; rename the file")
-            imported.machinetypes[name] = carried.keys
-            imported.note(name, *carried.notes)
+            imported.machinetypes[name] = converted.keys
+            imported.note(name, *converted.notes)
     if configuration:
-        vac_configuration.carry(configuration, imported.machinetypes, imported.pipes, imported.note)
+        vac_configuration.convert(configuration, imported.machinetypes, imported.pipes, imported.note)
     return imported
 
 

@@ -62,7 +62,7 @@ def read(
 ) -> Pipe:
     """The pipe at an https URL, or in a file. Raises VacError if there is none, and no good copy in ``cache``.
 
-    ``local`` are the site's settings for all its machinetypes (keys of ours); ``target_share`` among them is
+    ``local`` are the site's settings for all its machinetypes (keys of a machinetype); ``target_share`` among them is
     divided by the shares in the pipe. ``files`` is the directory of the files that a pipe may name.
     """
     copy = None
@@ -92,7 +92,7 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise VacError(f"{source}: not JSON: {str(error)[:120]}; tell the experiment") from error
+        raise VacError(f"{source}: not JSON: {str(error)[:120]}; report it to the experiment") from error
     if not isinstance(found, dict):
         raise VacError(f"{source}: not a JSON object; is it a vacuum pipe?")
     offers = found.get("machinetypes", [{key: value for key, value in found.items() if key != "cache_seconds"}])
@@ -109,7 +109,7 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
 
 
 def expand(found: Mapping[str, Any], prefix: str, local: Mapping[str, Any]) -> Pipe:
-    """The machinetypes of what ``parse`` returned. Raises UsageError for a prefix that is no name."""
+    """The machinetypes of what ``parse`` returned. Raises UsageError for a prefix that is not a name."""
     if not re.fullmatch(MACHINETYPE_NAME, prefix):
         raise UsageError(f"prefix {prefix!a}: must be 1 to 64 lower-case letters, digits and -")
     pipe = Pipe(found["cache_seconds"])
@@ -121,17 +121,17 @@ def expand(found: Mapping[str, Any], prefix: str, local: Mapping[str, Any]) -> P
         name = prefix if found["flat"] else f"{prefix}-{suffix}"
         named = found["flat"] or (isinstance(suffix, str) and suffix)
         if not named or not re.fullmatch(MACHINETYPE_NAME, name):
-            pipe.notes.append(f"a machinetype with the suffix {str(suffix)[:40]!a} is left out: no name")
+            pipe.notes.append(f"a machinetype with the suffix {str(suffix)[:40]!a} is left out: it has no name")
             continue
         if name in pipe.machinetypes:
             pipe.notes.append(f"{name}: a second machinetype of that suffix is left out")
             continue
         options, notes = _accepted(offer)
-        carried = vac_options.machinetype(options, lambda file: f"{files}/{file}")
-        pipe.notes += [f"{name}: {note}" for note in (*notes, *carried.notes)]
-        if not carried.usable:
+        converted = vac_options.machinetype(options, lambda file: f"{files}/{file}")
+        pipe.notes += [f"{name}: {note}" for note in (*notes, *converted.notes)]
+        if not converted.usable:
             continue
-        keys = carried.keys
+        keys = converted.keys
         keys.pop("target_share", None)
         if share is not None:
             keys["target_share"] = float(share) * _share(offer) / total if total else 0.0
@@ -194,7 +194,7 @@ def _bounded(value: Any) -> int:
 
 
 def _cache_seconds(cache: str) -> float:
-    """For how long the copy counts as fresh, by its own word; 0 if there is no good copy."""
+    """For how long the copy counts as fresh, in the pipe's own words; 0 if there is no good copy."""
     if not os.path.exists(cache):
         return 0
     try:

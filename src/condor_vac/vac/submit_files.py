@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Submit files of VM-universe jobs in the seed's style (vm-atlas.sub) as the keys of a machinetype."""
+"""Submit files of VM-universe jobs such as HTCondorVMs' vm-atlas.sub, as the keys of a machinetype."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import re
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.condor import submit_parser
-from condor_vac.vac.options import Carried, whole_number
+from condor_vac.vac.options import Converted, whole_number
 
-# What every VM job of ours says by itself, or what the factory decides.
+# What every VM job here sets by itself, or what the factory decides.
 _OURS = frozenset(
     {
         "universe", "executable", "vm_type", "vm_networking", "vm_networking_type", "should_transfer_files",
@@ -35,12 +35,12 @@ def name(path: str, text: str) -> str:
     raise UsageError(f"{path}: neither the file's name nor executable gives a name; rename the file to NAME.sub")
 
 
-def carried(path: str, text: str) -> Carried:
+def convert(path: str, text: str) -> Converted:
     """The keys that the submit file gives. Raises UsageError for one that is no VM job's."""
     commands = {key.lower(): value for key, value in submit_parser.parse(path, text).items()}
     if commands.get("universe", "").lower() != "vm":
         raise UsageError(f"{path}: neither Vac's configuration nor a submit file of the vm universe")
-    result = Carried({"kind": "cernvm"})
+    result = Converted({"kind": "cernvm"})
     base = os.path.dirname(os.path.abspath(path))
     base = os.path.join(base, commands.get("initialdir", ""))
     named = _files(commands, result, base)
@@ -60,7 +60,7 @@ def carried(path: str, text: str) -> Carried:
     return result
 
 
-def _files(commands: dict[str, str], result: Carried, base: str) -> set[str]:
+def _files(commands: dict[str, str], result: Converted, base: str) -> set[str]:
     """Image, user data and key; the base names of what is placed."""
     disks = [disk.split(":") for disk in commands.get("vm_disk", "").strip('"').split(",") if disk.strip()]
     named = set()
@@ -74,9 +74,7 @@ def _files(commands: dict[str, str], result: Carried, base: str) -> set[str]:
         result.notes.append("vm_disk: missing; set image")
     if len(disks) > 1:
         more = ", ".join(disk[0].strip() for disk in disks[1:])
-        result.notes.append(
-            f"vm_disk: only the first disk is carried over; set cvmfs_cache_gb and scratch_gb for {more}"
-        )
+        result.notes.append(f"vm_disk: only the first disk is converted; set cvmfs_cache_gb and scratch_gb for {more}")
     for key, ours in (("+userdata", "user_data"), ("+publickey", "root_public_key")):
         if commands.get(key):
             file = _unquoted(commands[key])
@@ -87,7 +85,7 @@ def _files(commands: dict[str, str], result: Carried, base: str) -> set[str]:
     return named
 
 
-def _sizes(commands: dict[str, str], result: Carried) -> None:
+def _sizes(commands: dict[str, str], result: Converted) -> None:
     for keys, ours in (
         (("vm_memory", "request_memory"), "memory_mb"),
         (("vm_vcpus", "request_cpus"), "processors"),
@@ -97,10 +95,10 @@ def _sizes(commands: dict[str, str], result: Carried) -> None:
         if numbers:
             result.keys[ours] = numbers[0]
         elif texts:
-            result.notes.append(f"{keys[0]}: not carried over: {texts[0][:40]!a} is no whole number; set {ours}")
+            result.notes.append(f"{keys[0]}: not converted: {texts[0][:40]!a} is not a whole number; set {ours}")
 
 
-def _others(commands: dict[str, str], result: Carried, named: set[str]) -> None:
+def _others(commands: dict[str, str], result: Converted, named: set[str]) -> None:
     used = _OURS | set(_LINES) | {
         "vm_disk", "vm_memory", "vm_vcpus", "request_memory", "request_cpus", "job_lease_duration", "vm_vnc",
         "+userdata", "+publickey", "+vacspace", "transfer_input_files",
@@ -109,13 +107,13 @@ def _others(commands: dict[str, str], result: Carried, named: set[str]) -> None:
     for file in files:
         if file and file not in named:
             result.notes.append(
-                f"transfer_input_files: {file} is not carried over; user_data_files put files into user data"
+                f"transfer_input_files: {file} is not converted; user_data_files put files into user data"
             )
     for key, value in commands.items():
         if key in used:
             continue
         why = "the factory decides it" if key in _CONTROL else "keep the file as submit_file if it is needed"
-        result.notes.append(f"{key} = {value[:80]}: not carried over: {why}")
+        result.notes.append(f"{key} = {value[:80]}: not converted: {why}")
 
 
 def _unquoted(text: str) -> str:

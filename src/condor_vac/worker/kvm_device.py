@@ -55,7 +55,7 @@ def device_trouble(root: str = "") -> Trouble | None:
     try:
         if not stat.S_ISCHR(os.stat(path).st_mode):
             remedy = f"rm {KVM_DEVICE} {PLACEHOLDER}, then modprobe kvm_amd or kvm_intel"
-            return Trouble(f"{KVM_DEVICE} is a file and no device", remedy)
+            return Trouble(f"{KVM_DEVICE} is a file, not a device", remedy)
     except FileNotFoundError:
         return Trouble(f"there is no {KVM_DEVICE}", "modprobe kvm_amd or kvm_intel; see dmesg if that fails")
     handles: list[int] = []
@@ -65,7 +65,7 @@ def device_trouble(root: str = "") -> Trouble | None:
         handles.append(fcntl.ioctl(handles[1], KVM_CREATE_VCPU, 0))
     except OSError as error:
         made = ("does not open", "makes no virtual machine", "makes no virtual CPU")[len(handles)]
-        remedy = "stop other hypervisors (VirtualBox, VMware), and look at dmesg for kvm"
+        remedy = "stop other hypervisors (VirtualBox, VMware), and check dmesg for kvm"
         return Trouble(f"{KVM_DEVICE} {made}: {error.strerror}", remedy)
     finally:
         for handle in reversed(handles):

@@ -15,7 +15,6 @@ from condor_vac.base.errors import VacError
 URI = "qemu:///system"
 TIMEOUT_SECONDS = 20.0
 # virDomainState, as domstats prints it.
-RUNNING_STATES = frozenset({1, 2})  # running, blocked
 PAUSED_STATES = frozenset({3, 7})  # paused, suspended by its own power management
 
 

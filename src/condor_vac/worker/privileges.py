@@ -72,7 +72,7 @@ def _child(writer: int, identity: tuple[int, int, list[int]], work: Callable[[],
         with os.fdopen(writer, "wb") as stream:
             stream.write(json.dumps(answer).encode() + b"\n")
     finally:
-        # A programming error: its traceback is the only thing that says where. Then out, whatever happened.
+        # A programming error: only its traceback shows where. Then end in every case.
         if not answer:
             import traceback  # noqa: PLC0415 - 1.3 ms of 21, for this alone
 

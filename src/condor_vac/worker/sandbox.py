@@ -75,7 +75,7 @@ def make_directory(fd: int, name: str) -> bool:
     try:
         if os.fstat(inner).st_uid != os.geteuid():
             raise UsageError(f"{name}: belongs to another user; remove it from the job's files")
-        # Readable by NFS's squashed user and by nobody's umask.
+        # Readable by NFS's squashed user, whatever the umask.
         os.fchmod(inner, 0o755)
     finally:
         os.close(inner)
@@ -83,7 +83,7 @@ def make_directory(fd: int, name: str) -> bool:
 
 
 def remove_directory(fd: int, name: str) -> None:
-    """Take back ``make_directory``; one that is no longer empty or there stays as it is."""
+    """Undo ``make_directory``; a directory that is not empty any more stays."""
     with contextlib.suppress(OSError):
         os.rmdir(name, dir_fd=fd)
 

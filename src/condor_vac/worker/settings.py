@@ -31,9 +31,9 @@ class Settings(NamedTuple):
     sharing: tuple[str, ...] = ("nfs",)
     # nginx's own group, which may write outputs and read metadata of the VMs that it serves.
     http_group: str = "vac_http"
-    # What a guest tries, in this order; the seed's guests speak 3.
+    # What a guest tries, in this order; HTCondorVMs' guests speak 3.
     nfs_versions: tuple[str, ...] = ("3", "4")
-    # What the outputs of one VM may take of this node's disk, in MiB; a VM beyond it is stopped.
+    # What the outputs of one VM may take of this node's disk, in MiB; a VM that takes more is stopped.
     outputs_mb: int = 1024
     # MiB that one VM may read or write each second on each of its disks; 0: as many as the node can.
     disk_mb_per_second: int = 0
@@ -87,7 +87,7 @@ def load(path: str = PATH) -> Settings:
 def of_this_node() -> Settings:
     """``load`` for the programs that run while VMs come and go: what is wrong is the node, never the job.
 
-    Raises VacError, which makes HTCondor try the job elsewhere or later instead of holding it.
+    Raises VacError, which makes HTCondor try the job on another node or later instead of holding it.
     """
     try:
         return load()

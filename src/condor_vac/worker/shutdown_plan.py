@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The planned shutdown of this worker node: one Unix time in a file of /run/condor_vac.
 
-A reboot empties that directory: then the shutdown is over. ``condor_vac shutdowntime`` plans it and calls it off.
+A reboot empties that directory: then the shutdown is over. ``condor_vac shutdowntime`` plans and cancels it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def plan(when: int) -> None:
 
 
 def cancel() -> None:
-    """Call the planned shutdown off, if there is one. Raises VacError."""
+    """Cancel the planned shutdown, if there is one. Raises VacError."""
     path = f"{RUN_DIRECTORY}/{NAME}"
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise VacError(f"{path}: {error.strerror}; call a shutdown off as root") from error
+        raise VacError(f"{path}: {error.strerror}; cancel the shutdown as root") from error

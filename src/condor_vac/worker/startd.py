@@ -50,9 +50,9 @@ def ads(*argv: str) -> list[dict[str, Any]]:
     try:
         found = json.loads(text or "[]")
     except ValueError as error:
-        raise VacError(f"{argv[0]}: its answer is no JSON: {error}") from error
+        raise VacError(f"{argv[0]}: its answer is not JSON: {error}") from error
     if not isinstance(found, list) or not all(isinstance(ad, dict) for ad in found):
-        raise VacError(f"{argv[0]}: its answer is no list of ads")
+        raise VacError(f"{argv[0]}: its answer is not a list of ads")
     return found
 
 

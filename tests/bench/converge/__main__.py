@@ -63,7 +63,7 @@ def converge(kind: str, inventories: list[str], machine: str, *words: str) -> pl
 
 
 def round_trips(output: str, host: str) -> dict[str, int]:
-    """Executions on *host* by role (facts apart), in what ``ansible-playbook -vvv`` printed."""
+    """Executions on *host* by role (without those of facts), in what ``ansible-playbook -vvv`` printed."""
     role, found = "", Counter[str]()
     for line in output.splitlines():
         match = _TASK.match(line)
@@ -155,7 +155,7 @@ def main() -> int:
     archive()
     subprocess.run([sys.executable, "-m", "tests.lab", "up", args.machine], cwd=plays.ROOT, check=True)
     say(f"a pool on {args.machine}")
-    # The machine is a worker node under other names: the groups do not tell its role.
+    # The machine is a worker node under other names: the groups do not show its role.
     roles = {"pool_roles": ["central_manager", "access_point", "execute"]}
     words = ("-e", f"@{plays.ROOT}/tests/lab/group_vars/all.yml", "--limit", "access_point")
     tags = ("--tags", "pool_packages,pool_config,pool_ready")

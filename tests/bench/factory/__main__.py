@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a cycle of the factory costs in a queue of any size, beside the seed's loop, in one run.
+"""What a cycle of the factory costs in a queue of any size, beside HTCondorVMs' loop, in one run.
 
 ``python -m tests.bench.factory [--json] [--suite trixie]`` makes a pool (a native schedd in a chroot), fills its
 queue step by step, first with somebody else's jobs and then with our own VMs, and measures at each step:
@@ -8,7 +8,7 @@ queue step by step, first with somebody else's jobs and then with our own VMs, a
   processes it forks for queries;
 * a submission of VMs: our one transaction beside one condor_submit process for each.
 
-The seed's loop is written anew from its description (four condor_q queries, one condor_submit for each VM).
+HTCondorVMs' loop is written anew from its description (four condor_q queries, one condor_submit for each VM).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside the pool, as the VMs' owner: our factory's cycles or the seed's, told by a JSON object on stdin.
+"""Runs inside the pool, as the VMs' owner: our factory's cycles or HTCondorVMs', as a JSON object on stdin requests.
 
 Answers ``{"wall": s, "client": s of CPU}`` for all the repetitions together. Our factory is one long-lived
-process, so its start is not in the figure of a cycle; the seed's processes begin with each query.
+process, so its start is not in the figure of a cycle; HTCondorVMs' processes begin with each query.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from condor_vac.factory import submit_description
 from condor_vac.factory.cycle import Cycle
 from condor_vac.model import machinetype
 
-# Four queries a cycle, as the seed's factory has them: what waits, what runs, what has run for long, what failed.
+# Four queries a cycle, as HTCondorVMs' factory has them: what waits, what runs, what has run for long, what failed.
 SEED_CYCLE = """
 mine="RequiresVac && VacMachinetype == \\"$1\\""
 count() { condor_q -constraint "$mine && $1" -af ClusterId ProcId | wc -l; }
@@ -48,7 +48,7 @@ def main() -> None:
 def ours(order: dict[str, Any]) -> Callable[[], object]:
     """Whole cycles: query, check, decide, rules, state file. The machinetype's caps are full."""
     m = machinetype.load(order["machinetype"])
-    cycle = Cycle(Pool(), order["directory"], say=lambda _: None)
+    cycle = Cycle(Pool(), order["directory"], log=lambda _: None)
     cycle.load()
     _good(cycle.run(m))
     return lambda: _good(cycle.run(m))
@@ -71,18 +71,18 @@ def our_submit(order: dict[str, Any]) -> Callable[[], object]:
 
 
 def seed(order: dict[str, Any]) -> Callable[[], object]:
-    """The seed's four queries; its decision is as good as free."""
+    """HTCondorVMs' four queries; its decision is as good as free."""
 
     def work() -> None:
         done = subprocess.run(["sh", "-c", SEED_CYCLE, "sh", order["name"]], check=True, capture_output=True, text=True)
         if int(done.stdout.split()[1]) != order["jobs"]:
-            sys.exit(f"the seed's queries do not see the VMs: {done.stdout} {done.stderr}")
+            sys.exit(f"HTCondorVMs' queries do not see the VMs: {done.stdout} {done.stderr}")
 
     return work
 
 
 def seed_submit(order: dict[str, Any]) -> Callable[[], object]:
-    """The seed's one condor_submit for each VM."""
+    """HTCondorVMs' one condor_submit for each VM."""
     words = ["sh", "-c", SEED_SUBMIT, "sh", str(order["count"]), order["submit_file"]]
     return lambda: subprocess.run(words, check=True, capture_output=True)
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bench's figures as tables: ours, the seed's, and how many times cheaper ours is."""
+"""The bench's figures as tables: ours, HTCondorVMs', and how many times cheaper ours is."""
 
 from __future__ import annotations
 
 from typing import Any
 
 _COLUMNS = (
-    *("foreign", "VMs", "ours: wall", "client", "schedd", "seed: wall", "client", "schedd"),
-    *("wall ratio", "CPU ratio", "submit/s: ours", "seed", "wall ratio", "CPU ratio"),
+    *("other jobs", "VMs", "ours: wall", "client", "schedd", "HTCondorVMs: wall", "client", "schedd"),
+    *("wall ratio", "CPU ratio", "submit/s: ours", "HTCondorVMs", "wall ratio", "CPU ratio"),
 )
 
 
@@ -22,7 +22,7 @@ def show(result: dict[str, Any]) -> str:
 
 
 def ratios(step: dict[str, Any]) -> dict[str, float]:
-    """The seed's cost divided by ours: wall clock and CPU (client and schedd) of a cycle and of a submission."""
+    """HTCondorVMs' cost divided by ours: wall clock and CPU (client and schedd) of a cycle and of a submission."""
     ours, seed = step["cycle"]["ours"], step["cycle"]["seed"]
     submits = step["submit"]
     return {

@@ -2,7 +2,7 @@
 """``python -m tests.bench.vm_start [MACHINE] [--vms N] [--json]``: measure on a worker node of the lab.
 
 The machine must be a converged pool in a box that shares by NFS. Everything runs inside one real job of the VMs' owner;
-for that long the owner may run exportfs by sudo, as the seed wants it, and open /dev/kvm.
+for that long the owner may run exportfs by sudo, as HTCondorVMs wants it, and open /dev/kvm.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def measure(machine: Machine) -> dict[str, list[dict[str, float]]]:
 
 
 def clean(machine: Machine) -> None:
-    """Leave the machine as it was."""
+    """Leave the machine unchanged."""
     machine.run(f"rm -rf {RULE} {PLACE}; exportfs -f; [ ! -c /dev/kvm ] || chmod o-rw /dev/kvm")
 
 
@@ -114,7 +114,7 @@ def table(result: dict[str, list[dict[str, float]]]) -> str:
     """The comparison as a Markdown table."""
     last = len(result["ours"])
     lines = [
-        f"| | seed, 1st | ours, 1st | seed, {last}th | ours, {last}th | ours/seed, median |",
+        f"| | HTCondorVMs, 1st | ours, 1st | HTCondorVMs, {last}th | ours, {last}th | ours/HTCondorVMs, median |",
         "|---|---|---|---|---|---|",
     ]
     for name, unit in (
@@ -142,7 +142,7 @@ def _cell(one: dict[str, float], name: str) -> str:
 
 
 def main() -> int:
-    """Measure, print, and say whether ours takes no longer."""
+    """Measure, print, and return whether ours takes no longer."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.vm_start", description="What a VM costs a node.")
     parser.add_argument("machine", nargs="?", default="box")
     parser.add_argument("--vms", type=int, default=10)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs on the worker node inside a job of the VMs' owner, with a real starter, sudo and exportfs.
 
-``inside.py VMS IMAGE`` prepares, describes and ends so many VMs by the seed's scripts and by ours, in turns and
+``inside.py VMS IMAGE`` prepares, describes and ends so many VMs by HTCondorVMs' scripts and by ours, in turns and
 without starting them, and prints one JSON object: for each side a list of {prepare, xml, exit (seconds),
 written, image (bytes)}.
 """
@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 LIBEXEC = "/usr/local/libexec"
-INPUTS = ("root.pub", "user_data", "lab.json")
 
 
 def run(argv: list[str], stdin: str) -> tuple[float, str]:
@@ -83,7 +82,7 @@ def blocks(sandbox: str) -> int:
 
 
 def life(sandbox: str, number: int, image: str, programs: dict[str, list[str]], outputs: str) -> dict[str, float]:
-    """One VM by one side's programs; leaves the sandbox as it was."""
+    """One VM by one side's programs; leaves the sandbox unchanged."""
     seed = outputs == "machineoutputs"
     before = set(os.listdir(sandbox))
     copied = 0

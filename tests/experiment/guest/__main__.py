@@ -34,7 +34,7 @@ def build(refresh: bool = False) -> Path:
 
     `refresh` builds it with the newest packages.
 
-    Beside it, a .json file tells the versions of the packages. Raises LabError.
+    Beside it, a .json file has the versions of the packages. Raises LabError.
     """
     cache = cache_dir()
     iso = cache / f"guest-{recipe_digest()}.iso"

@@ -71,7 +71,7 @@ class Modules:
         return self._contents[name]
 
     def depends(self, name: str) -> list[str]:
-        """What the module itself says it needs, without what is built in."""
+        """What the module itself lists as needed, without what is built in."""
         found = re.search(rb"\0depends=([^\0]*)\0", self.contents(name))
         names = found.group(1).decode().split(",") if found else []
         return [other.replace("-", "_") for other in names if other]

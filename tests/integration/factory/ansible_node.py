@@ -19,7 +19,7 @@ ROLE = """
 - hosts: ap
   gather_facts: false
   tasks:
-    - name: Keep machinetypes and factories
+    - name: Deploy machinetypes and factories
       ansible.builtin.import_role:
         name: vacuum.htcondor.factory
 """

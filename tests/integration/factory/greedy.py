@@ -20,7 +20,7 @@ class Policy:
 
     @classmethod
     def restore(cls, limits: Limits, state: Mapping[str, Any]) -> Policy:
-        """With the count that was kept."""
+        """With the count that was saved."""
         return cls(limits, int(state["asked"]))
 
     def state(self) -> dict[str, Any]:

@@ -67,8 +67,8 @@ class Site:
         self.state = f"{self.directory}/states/{self.name}"
         self.machinetype = f"{self.directory}/{self.name}.json"
         self._processes: list[subprocess.Popen[str]] = []
-        self.kept = self.outside / "states" / self.name
-        self.kept.mkdir(parents=True)
+        self.states = self.outside / "states" / self.name
+        self.states.mkdir(parents=True)
         self.outside.joinpath("user_data").write_text("#!/bin/sh\n")
         self._policy = "" if real_policy else GREEDY
         self.entry()
@@ -116,7 +116,7 @@ class Site:
         return subprocess.run(self.command("--once", *words), capture_output=True, text=True, check=False)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """A ``condor_vac`` command of the owner, told where this test's files are."""
+        """A ``condor_vac`` command of the owner, with the paths of this test's files."""
         code = "import sys; sys.path.insert(0, '/checkout/src'); sys.dont_write_bytecode = True; "
         code += "from condor_vac.cli.dispatch import main; sys.exit(main(sys.argv[1:]))"
         places = ("--machinetypes", self.directory, "--state", f"{self.directory}/states")
@@ -130,7 +130,7 @@ class Site:
     def pids(self) -> list[int]:
         """Process ids, inside the pool, of this machinetype's factories."""
         found = self.pool.run("pgrep", "-f", f"^/usr/bin/python3 .*{self.machinetype}", check=False)
-        # 1: none. Anything else, and a pool that is gone, says nothing of them.
+        # 1: none. Any other code, and a pool that is gone, shows nothing about them.
         assert found.returncode in {0, 1}, found.stderr
         assert found.returncode == 0 or not found.stderr, found.stderr
         return [int(word) for word in found.stdout.split()]
@@ -162,16 +162,16 @@ class Site:
 
     def state_file(self) -> dict[str, Any]:
         """What the factory keeps."""
-        return dict(json.loads(self.kept.joinpath("state.json").read_text()))
+        return dict(json.loads(self.states.joinpath("state.json").read_text()))
 
     def last(self) -> dict[str, Any]:
         """The factory's last cycle; empty before the first."""
-        path = self.kept / "state.json"
+        path = self.states / "state.json"
         return dict(self.state_file()["last"]) if path.exists() else {}
 
     def log(self) -> str:
         """The factory's log."""
-        path = self.kept / "factory.log"
+        path = self.states / "factory.log"
         return path.read_text() if path.exists() else ""
 
     def finish(self, job: str, code: int | None, life: int = 1000, worked: bool = True, host: str = "wn1") -> None:

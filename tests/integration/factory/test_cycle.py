@@ -45,8 +45,8 @@ def test_every_binding_removes_edits_and_asks_the_collector(site: Site) -> None:
         ended, *others = of(site.jobs(), IDLE)
         site.finish(ended, None, life=20, worked=False, host=f"wn{number}.test")
         assert site.once("--bindings", name).returncode == 0, site.last()
-        told = {ad["VacAvoidHosts"] for ad in site.jobs() if job_id(ad) in others}
-        assert [f"wn{number}.test" in hosts for hosts in told] == [True]
+        recorded = {ad["VacAvoidHosts"] for ad in site.jobs() if job_id(ad) in others}
+        assert [f"wn{number}.test" in hosts for hosts in recorded] == [True]
         site.write(memory_mb=3000 + number)
         assert site.once("--bindings", name).returncode == 0, site.last()
         assert not set(others) & set(of(site.jobs(), IDLE))
@@ -107,10 +107,10 @@ def test_a_state_that_is_lost_is_had_again_from_queue_and_history(site: Site) ->
     site.finish(of(site.jobs(), IDLE)[0], 300, life=900, worked=False)
     site.once()
     before = of(site.jobs(), IDLE)
-    (site.kept / "state.json").write_text("{damaged")
+    (site.states / "state.json").write_text("{damaged")
     site.once()
     assert of(site.jobs(), IDLE) == before
-    assert "put aside" in site.log()
+    assert "renamed to" in site.log()
     assert site.last()["observed"]["ended"] == {"no_work": 1}
 
 
@@ -150,18 +150,18 @@ def test_vanished_hosts_and_jobs_that_do_not_leave(site: Site) -> None:
     site.start(silent)
     recently = str(int(time.time()) - 60)
     site.jobs(edits={vanished: {"JobDisconnectedDate": old}, silent: {"JobDisconnectedDate": recently}})
-    # Removed, and its host cannot be told: the schedd keeps such a job until somebody forgets it.
+    # Removed, but its host does not answer: the schedd keeps such a job until it is forgotten (-forcex).
     site.start(undead)
     site.jobs(edits={undead: {"JobStatus": "3", "EnteredCurrentStatus": old}})
     site.finish(stale, 200)
     site.jobs(edits={stale: {"LeaveJobInQueue": "True", "EnteredCurrentStatus": old}})
     site.jobs(edits={bounced: {"NumShadowStarts": "5"}})
     site.once()
-    said = " ".join(site.last()["reasons"])
-    assert "out of touch" in said
+    printed = " ".join(site.last()["reasons"])
+    assert "has not answered for" in printed
     # HTCondor 25 finds out by itself, sooner or later, that the removed job runs nowhere.
     for job in (vanished, stale, bounced):
-        assert job in said
+        assert job in printed
     wait_until(lambda: not {undead, stale, bounced} & {job_id(ad) for ad in site.jobs()}, "they leave the queue")
     assert vanished not in of(site.jobs(), RUNNING)
     assert silent in of(site.jobs(), RUNNING)
@@ -180,7 +180,7 @@ def test_a_changed_machinetype_replaces_idle_vms_only(site: Site) -> None:
     assert len({ad["VacDigest"] for ad in jobs if ad["JobStatus"] == IDLE}) == 1
 
 
-def test_a_broken_machinetype_is_said_and_the_old_one_goes_on(site: Site) -> None:
+def test_a_broken_machinetype_is_reported_and_the_old_one_stays_in_use(site: Site) -> None:
     site.factory()
     wait_until(lambda: len(site.jobs()) == 5, "first submission")
     (site.outside / f"{site.name}.json").write_text('{"name": "x"')
@@ -207,13 +207,13 @@ def test_an_ad_that_is_wrong_stops_submission(site: Site, attribute: str, value:
     assert attribute in last["error"]
 
 
-def test_dry_run_tells_and_touches_nothing(site: Site) -> None:
+def test_dry_run_prints_and_changes_nothing(site: Site) -> None:
     done = site.once("--dry-run")
     plan = json.loads(done.stdout)
     assert plan["submit"] == 5
     assert plan["reasons"]
     assert not site.jobs()
-    assert not os.listdir(site.kept)
+    assert not os.listdir(site.states)
 
 
 def test_ten_thousand_foreign_jobs_change_nothing(pool: Pool) -> None:
@@ -233,7 +233,7 @@ def test_ten_thousand_foreign_jobs_change_nothing(pool: Pool) -> None:
 
 def test_a_sites_own_submit_file(site: Site) -> None:
     (site.outside / "vm-test.sub").write_text(
-        "# as the seed's\nuniverse = vm\nvm_type = kvm\nexecutable = VM-TEST\nlog = vm-test.log\n"
+        "# as HTCondorVMs'\nuniverse = vm\nvm_type = kvm\nexecutable = VM-TEST\nlog = vm-test.log\n"
         "vm_memory = 1024\nvm_vcpus = 1\nvm_networking = true\nvm_networking_type = nat\n"
         "vm_disk = /images/test.iso:hda:r:raw\nshould_transfer_files = YES\nwhen_to_transfer_output = ON_EXIT\n"
         "transfer_input_files = user_data\nrequirements = (TARGET.Nowhere =?= True) && \\\n  True\n"

@@ -25,7 +25,7 @@ def test_hold_release_remove(site: Site) -> None:
     site.start(waiting(site)[0])
     wait_until(lambda: len(waiting(site)) == 5, "it grows")
     site.pool.run("condor_hold", job, user="vac")
-    wait_until(lambda: not waiting(site), "held: VMs that have not started are taken back")
+    wait_until(lambda: not waiting(site), "held: VMs that have not started are removed")
     wait_until(lambda: not site.pids(), "its process has ended")
     assert [ad["JobStatus"] for ad in site.factory_jobs()] == [5]
     assert len(site.jobs("JobStatus == 2")) == 1
@@ -80,7 +80,7 @@ def test_exit_code_and_environment(site: Site) -> None:
 
 
 def test_unreachable_collector(site: Site) -> None:
-    """The queue is known without it, so the factory keeps its caps and goes on; explain says what is wrong."""
+    """The queue is known without it, so the factory keeps its caps and continues; explain names what is wrong."""
     site.once()
     site.submit_factory()
     try:

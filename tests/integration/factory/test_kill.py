@@ -37,7 +37,7 @@ def python_of(process: subprocess.Popen[str]) -> int | None:
 
 def stamp(site: Site) -> int:
     """Which state file it is: a new one replaces the old one."""
-    path = site.kept / "state.json"
+    path = site.states / "state.json"
     return path.stat().st_ino if path.exists() else 0
 
 
@@ -57,7 +57,7 @@ def check_batches(site: Site) -> None:
     assert all(len(found) == 1 for found in clusters.values()), "a batch was submitted twice"
     assert procs
     for batch, found in procs.items():
-        assert found == set(range(len(os.listdir(site.kept / "vms" / batch)))), "a batch is not whole"
+        assert found == set(range(len(os.listdir(site.states / "vms" / batch)))), "a batch is not whole"
 
 
 def check_caps(site: Site) -> list[str]:
@@ -139,7 +139,7 @@ def test_a_second_factory_stands_by(site: Site) -> None:
     wait_until(lambda: len(site.jobs()) == 5, "first submission")
     second = site.once()
     assert second.returncode == 75
-    assert "standing by" in site.log()
+    assert "/lock: waiting a minute" in site.log()
 
 
 def test_two_factory_jobs_with_different_directories(site: Site) -> None:
@@ -147,10 +147,10 @@ def test_two_factory_jobs_with_different_directories(site: Site) -> None:
     wait_until(lambda: len(site.jobs()) == 5, "first submission")
     other = site.state + "-other"
     site.pool.run("install", "-d", "-o", "vac", other)
-    site.state, kept = other, site.kept
+    site.state, states = other, site.states
     second = site.submit_factory()
-    site.kept = kept.with_name(f"{kept.name}-other")
-    wait_until(lambda: site.last().get("error"), "the second says that there is a first")
+    site.states = states.with_name(f"{states.name}-other")
+    wait_until(lambda: site.last().get("error"), "the second reports the first")
     assert first in site.last()["error"]
     assert len(site.jobs()) == 5
     site.pool.run("condor_rm", first)

@@ -124,7 +124,7 @@ def test_held_restarted_and_absent_leave_running_vms_alone(tools: Inside) -> Non
     run(tools.plugin, {"machinetype": MACHINETYPE}, tools=tools)
     let_one_run(pool)
     four_calls(tools.plugin, {"machinetype": MACHINETYPE, "state": "held"}, tools)
-    wait_until(lambda: not queue(pool, f"{VMS} && JobStatus == 1"), "held: waiting VMs are taken back")
+    wait_until(lambda: not queue(pool, f"{VMS} && JobStatus == 1"), "held: idle VMs are removed")
     first = run(tools.plugin, {"machinetype": MACHINETYPE, "state": "restarted"}, tools=tools)
     second = run(tools.plugin, {"machinetype": MACHINETYPE, "state": "restarted"}, tools=tools)
     assert first["changed"]

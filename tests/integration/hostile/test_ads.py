@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job ads with metacharacters of ClassAds, XML, shells and NFS in every string, and paths that lead elsewhere."""
+"""Job ads with metacharacters of ClassAds, XML, shells and NFS in every string, and paths out of the sandbox."""
 
 from __future__ import annotations
 
@@ -151,12 +151,12 @@ def test_metacharacters_in_every_string_of_the_ad(hostile: Hostile, name: str) -
     for value in values(name):
         code, printed = tried(hostile, sandbox, {name: value})
         if code:
-            # With a line end in it, the ad has a line that is no attribute.
+            # With a line end in it, the ad has a line that is not an attribute.
             refused(hostile, sandbox, code, printed, f"job ad: {name}: " if "\n" not in value else "job ad: ")
         else:
             granted(hostile, sandbox, code, printed, {name: value})
         outcomes.add(code)
-    # What no program uses harms nobody.
+    # What no program uses is harmless.
     assert outcomes == {1} if name not in UNUSED else 0 in outcomes
 
 
@@ -179,7 +179,7 @@ def test_metacharacters_in_every_string_of_the_ad(hostile: Hostile, name: str) -
         ("user_data:vda:r:qcow2", "user_data: not a qcow2 image"),
     ],
 )
-def test_disks_that_lead_elsewhere(hostile: Hostile, disk: str, reason: str) -> None:
+def test_disks_that_lead_out_of_the_allowed_directories(hostile: Hostile, disk: str, reason: str) -> None:
     sandbox = machinetype_job(hostile)
     other = hostile.node.sandbox(2, uid=UID + 100)
     Path(other, "secret").write_text("x")
@@ -245,7 +245,7 @@ UNREADABLE = "HTCondor cannot read the line"
     ],
     ids=["a null byte", "words", "an open string", "one attribute", "brackets", "parentheses"],
 )
-def test_what_is_no_ad(hostile: Hostile, ad: str, reason: str) -> None:
+def test_what_is_not_an_ad(hostile: Hostile, ad: str, reason: str) -> None:
     sandbox = hostile.node.sandbox(1)
     done = hostile.prepare(ad, sandbox)
     printed = dict(line.split(" = ", 1) for line in done.stdout.decode().splitlines())
@@ -270,7 +270,7 @@ def test_a_job_of_another_universe_is_left_alone(hostile: Hostile, ad: str) -> N
         ("User = {}", "User: must be USER@DOMAIN"),
     ],
 )
-def test_an_expression_that_would_run_for_ever_is_no_value(hostile: Hostile, line: str, reason: str) -> None:
+def test_an_expression_that_would_run_for_ever_is_refused(hostile: Hostile, line: str, reason: str) -> None:
     sandbox = machinetype_job(hostile)
     text = text_of({**AD, "VMPARAM_vm_Disk": placed(hostile, AD["VMPARAM_vm_Disk"])})
     done = hostile.prepare(f"{text}\n{line}\n", sandbox)

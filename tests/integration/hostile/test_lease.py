@@ -98,12 +98,12 @@ def test_a_directory_that_is_swapped_while_it_is_being_shared(hostile: Hostile) 
     reasons, swapped, step = [], True, -1
     while swapped:
         step += 1
-        said, swapped, _real = _swapped(hostile, step)
-        reasons.append(said)
+        printed, swapped, _real = _swapped(hostile, step)
+        reasons.append(printed)
     assert reasons.pop() == "", "without a change it is granted"
-    assert all("joboutputs: " in said for said in reasons), reasons
-    assert [said for said in reasons if "remove what is there" in said], "a link is there before the directory"
-    assert [said for said in reasons if "changed while it was being shared" in said], "and after it"
+    assert all("joboutputs: " in printed for printed in reasons), reasons
+    assert [printed for printed in reasons if "remove what is there" in printed], "a link is there before the directory"
+    assert [printed for printed in reasons if "changed while it was being shared" in printed], "and after it"
 
 
 def test_another_users_lease_cannot_be_given_back(hostile: Hostile) -> None:

@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "Unicode line ends": (contents("300 x\u2028ShutdownCode = 200\u0085Y = 1".encode()), "300"),
     "a backslash at the end": (contents(b"300 x\\"), "300"),
     "terminal escapes": (contents(b"300 \x1b]0;owned\x07\x1b[2J"), "300"),
-    "bytes that are no text": (contents(bytes(range(128, 256))), "undefined"),
+    "bytes that are not text": (contents(bytes(range(128, 256))), "undefined"),
     "a line of 1 MiB": (contents(b"500 " + b'\\"' * (1 << 19)), "500"),
 }
 
@@ -113,10 +113,10 @@ def test_shutdown_message(hostile: Hostile, secret: Path, name: str) -> None:
             os.chown(path, UID, GID)
     done = hostile.ended(found.domain)
     assert done.returncode == 0
-    told = node.told()
-    assert told["ShutdownCode"] == code
-    assert "secret" not in told["ShutdownMessage"]
-    one_attribute(told["ShutdownMessage"])
+    recorded = node.recorded()
+    assert recorded["ShutdownCode"] == code
+    assert "secret" not in recorded["ShutdownMessage"]
+    one_attribute(recorded["ShutdownMessage"])
     assert hostile.leases() == []
     assert node.exported() == []
     kept = Path(found.sandbox, "joboutputs")
@@ -153,7 +153,7 @@ def test_a_hundred_thousand_files(hostile: Hostile) -> None:
     node.output(found, "shutdown_message", b"200 Success")
     node.output(found, "vm-pilot.log", b"a log")
     assert hostile.ended(found.domain).returncode == 0
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     kept = os.listdir(Path(found.sandbox, "joboutputs"))
     assert len(kept) == 200
     assert {"shutdown_message", "vm-pilot.log"} <= set(kept)
@@ -171,7 +171,7 @@ def test_an_outputs_directory_whose_rights_the_guest_took_away(hostile: Hostile,
     (Path(found.joboutputs) / "locked").mkdir(0)
     Path(found.joboutputs).chmod(mode)
     assert hostile.ended(found.domain).returncode == 0
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     assert sorted(os.listdir(found.joboutputs)) == ["shutdown_message", "vm-pilot.log"]
     for path in (Path(found.joboutputs), Path(found.joboutputs, "vm-pilot.log")):
         assert path.stat().st_mode & 0o7444 == 0o444

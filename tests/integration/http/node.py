@@ -3,7 +3,7 @@
 
 In a private network the loopback device has the node's addresses and those of the VMs, so that curl can ask as any
 VM. /run is a private one. nginx comes from Debian's package, unpacked and not installed: installing it would start
-a web server. Needs root; ``missing()`` says what this machine lacks.
+a web server. Needs root; ``missing()`` names what this machine lacks.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class HttpNode:
         for _ in range(200):
             assert self._process is not None
             assert self._process.poll() is None, (self.base / "log").read_text()
-            # In the host's own network somebody else may answer at that address.
+            # In the host's own network another machine may answer at that address.
             if self._apart() and self.inside("curl", "-s", "-m", "5", MJF).returncode == 0:
                 return
             time.sleep(0.1)

@@ -156,7 +156,7 @@ def test_each_vm_sees_its_own(vm: Vm, other: Vm) -> None:
         "metadata/user-data",
     ],
 )  # fmt: skip
-def test_put_elsewhere_is_refused(vm: Vm, path: str) -> None:
+def test_put_outside_of_the_outputs_is_refused(vm: Vm, path: str) -> None:
     before = {str(found): found.stat().st_mtime_ns for found in vm.sandbox.rglob("*")}
     answer = vm.get(f"{MJF}/{path}", "-X", "PUT", "--data-binary", "hostile")
     assert 400 <= answer.status < 500, answer

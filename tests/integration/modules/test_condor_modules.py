@@ -80,7 +80,7 @@ def test_drained_and_ready_again(node: Node) -> None:
     assert ready[1]["ready"]
 
 
-def test_a_token_is_created_given_and_good_for_what_it_says(node: Node) -> None:
+def test_a_token_is_created_given_and_good_for_its_claims(node: Node) -> None:
     # The collector made the key when it started: what is asserted of a new one is its form.
     node.pool.run("rm", "-rf", "/pool/passwords.d")
     key = node.four_calls("condor_signing_key", {})[3]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A machinetype, job ads as a schedd of 23.9.6 gives them, and a pool that only remembers what it is told."""
+"""A machinetype, job ads as a schedd of 23.9.6 gives them, and a pool that only remembers its calls."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class StandInPool:
         self.next = 60
 
     def jobs(self, constraint: str, projection: Sequence[str], limit: int = -1) -> list[dict[str, Any]]:
-        """Every ad, whatever the constraint, except that factories and VMs are told apart as the callers ask."""
+        """Every ad, whatever the constraint, except that factories and VMs are separated as the callers ask."""
         self._fail("jobs")
         ads = self.ads
         if "JobUniverse == 13" not in constraint:
@@ -84,12 +84,12 @@ class StandInPool:
         return self.past
 
     def slots(self, _constraint: str, _projection: Sequence[str]) -> list[dict[str, Any]]:
-        """What a collector would say."""
+        """What a collector would answer."""
         self._fail("slots")
         return self.machines
 
     def matching(self, _job: str, _constraint: str) -> tuple[int, int]:
-        """What the slots say to the job."""
+        """What the slots answer for the job."""
         self._fail("matching")
         return self.matches
 

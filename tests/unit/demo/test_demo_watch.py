@@ -67,7 +67,7 @@ def test_it_ends_the_work_when_all_vms_are_at_it_and_itself_when_all_is_over() -
     assert (pool.ended, watch.work_ended, watch.samples[-1].seconds) == ([168.0], 168.0, 220.0)
 
 
-def test_a_queue_that_does_not_hear_is_told_again() -> None:
+def test_a_queue_that_does_not_answer_is_asked_again() -> None:
     pool = MadeUpPool(Clock(), story.samples(end=1000), deaf=2)
     watch, _ = watched(pool)
     watch.run()
@@ -110,15 +110,15 @@ def test_a_pool_that_does_not_answer_any_more_fails() -> None:
     assert watch.samples[-1].seconds == 150
 
 
-@pytest.mark.parametrize(("trouble", "said"), [("", "nothing has happened"), ("no queue", "no queue")])
-def test_a_pool_in_which_nothing_happens_fails(trouble: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("trouble", "printed"), [("", "nothing has happened"), ("no queue", "no queue")])
+def test_a_pool_in_which_nothing_happens_fails(trouble: str, printed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(module, "Patience", lambda: Patience(100, clock, lambda: 1.0))
     stuck = story.samples(end=140)
     pool = MadeUpPool(clock, [*stuck, *[None] * 1000])
     pool.trouble = trouble
     watch, _ = watched(pool)
-    with pytest.raises(PoolError, match=said):
+    with pytest.raises(PoolError, match=printed):
         watch.run()
     assert 230 < clock.now < 245
 

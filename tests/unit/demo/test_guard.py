@@ -60,7 +60,7 @@ def test_a_command_that_has_ended_is_left_alone(watching: Watching, sleeper: sub
     assert watching.cleaned.exists()
 
 
-def test_a_demo_that_says_so_has_cleaned_up_itself(watching: Watching, sleeper: subprocess.Popen[bytes]) -> None:
+def test_a_demo_that_reports_it_has_cleaned_up_itself(watching: Watching, sleeper: subprocess.Popen[bytes]) -> None:
     assert watching.hear(f"begin {sleeper.pid}\nleave\n") == 0
     assert sleeper.poll() is None
     assert not watching.cleaned.exists()

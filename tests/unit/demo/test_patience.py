@@ -20,7 +20,7 @@ class Host:
         self.patience = Patience(100, lambda: self.now, lambda: self.share)
 
     def wait(self, seconds: float, seen: object = "same") -> bool:
-        """Looks each 10 s; what the last one says."""
+        """Checks each 10 s; what the last check returned."""
         going_on = True
         for _ in range(int(seconds / 10)):
             self.now += 10
@@ -48,7 +48,7 @@ def test_a_busy_host_has_so_much_more_time(share: float) -> None:
     assert not host.wait(20 / share)
 
 
-def test_a_host_that_slept_is_no_hour_of_nothing() -> None:
+def test_the_sleep_of_a_host_does_not_count_as_no_progress() -> None:
     host = Host()
     host.wait(20)
     host.now += 3600

@@ -55,7 +55,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_on_a_terminal_the_block_stays_below_what_is_said(size: list[int], clock: Clock) -> None:
+def test_on_a_terminal_the_table_stays_below_the_lines(size: list[int], clock: Clock) -> None:
     stream = io.StringIO()
     screen = Screen(stream, terminal=True, clock=clock)
     screen.say("first")

@@ -37,9 +37,9 @@ class Told:
 class Bench:
     def __init__(self, directory: Path) -> None:
         self.stream = io.StringIO()
-        self.told = Told()
+        self.recorded = Told()
         self.log = directory / "log"
-        self.steps = Steps(Screen(self.stream, terminal=False), cast(Guard, self.told), self.log)
+        self.steps = Steps(Screen(self.stream, terminal=False), cast(Guard, self.recorded), self.log)
 
     @property
     def text(self) -> str:
@@ -64,7 +64,7 @@ def is_gone(pid: int) -> bool:
     return state in {"Z", "X"}
 
 
-def test_commands_run_side_by_side_and_all_their_output_is_kept(bench: Bench, tmp_path: Path) -> None:
+def test_commands_run_side_by_side_and_all_their_output_is_saved(bench: Bench, tmp_path: Path) -> None:
     wait = (
         "import os, sys, time\n"
         "mine, other = sys.argv[1:]\n"
@@ -77,7 +77,7 @@ def test_commands_run_side_by_side_and_all_their_output_is_kept(bench: Bench, tm
     assert sorted(bench.log.read_text().splitlines()) == ["bad", "bad", "met", "met"]
     assert re.search(r"^\[ *0 s\] Both$", bench.text, re.MULTILINE)
     assert "$ python -c" in bench.text
-    assert bench.told.running == set()
+    assert bench.recorded.running == set()
 
 
 def test_a_command_that_fails_shows_the_end_of_its_output_and_ends_the_others(bench: Bench, tmp_path: Path) -> None:
@@ -102,17 +102,17 @@ def test_a_command_that_fails_shows_the_end_of_its_output_and_ends_the_others(be
     assert "line 10\n" in bench.log.read_text()
     while not is_gone(int(pid.read_text())):
         time.sleep(0.05)
-    assert bench.told.running == set()
+    assert bench.recorded.running == set()
 
 
 def test_a_command_of_which_nothing_comes_is_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Patience", type("Never", (), {"take": lambda self, seen: False}))
     with pytest.raises(StepError, match="no news for too long"):
         bench.steps.run("Hangs", python(SLEEP))
-    assert bench.told.running == set()
+    assert bench.recorded.running == set()
 
 
-def test_what_a_command_leaves_running_keeps_nobody_waiting(bench: Bench, tmp_path: Path) -> None:
+def test_what_a_command_leaves_running_is_not_waited_for(bench: Bench, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     leaves = (
         "import subprocess, sys\n"
@@ -127,7 +127,7 @@ def test_what_a_command_leaves_running_keeps_nobody_waiting(bench: Bench, tmp_pa
         os.kill(int(pid.read_text()), 9)
 
 
-def test_progress_is_what_the_command_says_it_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_what_the_command_reports(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[list[str]] = []
     monkeypatch.setattr(bench.steps._screen, "show", lambda block, brief: blocks.append(list(block)))
     words = ("TASK [one : A] ***", "ok: [head]", "TASK [B] *")

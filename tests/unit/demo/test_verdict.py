@@ -88,7 +88,7 @@ def test_the_table_has_a_row_for_each_vm() -> None:
 @pytest.mark.parametrize(
     "lost", [("ShutdownCode", "ShutdownMessage", "VacKind", "VacRuntime"), ("JobStartDate",), ("LastRemoteHost",)]
 )
-def test_a_record_may_lack_what_nobody_published(
+def test_a_record_may_lack_what_was_not_published(
     lost: tuple[str, ...],
 ) -> None:
     ad = {key: value for key, value in story.RECORDS[0].items() if key not in lost}

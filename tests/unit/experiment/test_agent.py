@@ -210,8 +210,8 @@ def test_missing_features_are_named_in_the_log(vm: Vm) -> None:
 )
 def test_misbehaviour(vm: Vm, queue: str, mode: str, message: str | None) -> None:
     taskqueue.add(queue, 1, 0)
-    said = vm.run(option_mode=mode)
-    assert said == message if message is None else (said or "").startswith(message)
+    printed = vm.run(option_mode=mode)
+    assert printed == message if message is None else (printed or "").startswith(message)
     assert (vm.directory / "sysrq").exists() == (mode == "crash")
     if mode == "no_heartbeat":
         assert vm.read("heartbeat") is None
@@ -231,7 +231,7 @@ def test_hang_is_deaf_but_its_heart_beats(vm: Vm) -> None:
         end(process)
 
 
-def test_told_to_stop_it_ends_and_leaves_the_message_to_others(vm: Vm, queue: str) -> None:
+def test_when_stopped_it_ends_and_leaves_the_message_to_others(vm: Vm, queue: str) -> None:
     taskqueue.add(queue, 1, 300)
     process = vm.start()
     try:

@@ -74,7 +74,7 @@ def test_a_missing_library_is_named(tmp_path: Path) -> None:
         closure.libraries([Path(sys.executable).resolve()], tmp_path)
 
 
-def test_what_is_no_elf_file_is_refused() -> None:
+def test_what_is_not_an_elf_file_is_refused() -> None:
     with pytest.raises(LabError, match="ELF"):
         closure.needed(b"#!/bin/sh\n" + b"\0" * 100)
 
@@ -122,7 +122,7 @@ def test_an_unknown_module_is_named(modules: closure.Modules) -> None:
         modules.closure(["nfs", "e1000"])
 
 
-def test_mirror_is_the_one_apt_uses_and_absence_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirror_is_the_one_apt_uses_and_absence_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAB_MIRROR", raising=False)
     listed = (
         "http://packages.example/tools main Packages\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""mjf-check as guests get it: in shell and in Python it says what condor_vac mjf-check says."""
+"""mjf-check as guests get it: in shell and in Python it prints what condor_vac mjf-check prints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CHANGES: list[dict[str, str | None]] = [
 
 @pytest.mark.parametrize("changes", CHANGES)
 @pytest.mark.parametrize("form", ["shell", "python"])
-def test_says_what_mjf_check_says(tmp_path: Path, form: str, changes: dict[str, str | None]) -> None:
+def test_prints_what_mjf_check_prints(tmp_path: Path, form: str, changes: dict[str, str | None]) -> None:
     keys = {mjf.MACHINE: features.machine_features(VM), mjf.JOB: features.job_features(VM)}
     for where, values in keys.items():
         kept = {**values, **{key: value for key, value in changes.items() if key in values}}

@@ -109,7 +109,7 @@ def test_a_request_with_a_body_is_answered(url: str) -> None:
     assert ask(f"{url}/task?vm=a", body=b"x" * 50_000) == (200, "none\n")
 
 
-def test_a_lost_task_goes_back_after_its_length_and_the_lease() -> None:
+def test_a_lost_task_returns_after_its_length_and_the_lease() -> None:
     clock = Clock()
     queue = taskqueue.Queue(lease=100, clock=clock)
     queue.add(1, 50)
@@ -128,7 +128,7 @@ def test_a_lost_task_goes_back_after_its_length_and_the_lease() -> None:
     assert (found["requeued"], found["done"], found["vms"]["next"]["done"]) == (1, 1, 1)
 
 
-def test_what_comes_back_goes_before_what_nobody_has_taken() -> None:
+def test_a_returned_task_goes_before_tasks_not_taken_yet() -> None:
     clock = Clock()
     queue = taskqueue.Queue(lease=10, clock=clock)
     queue.add(3, 5)
@@ -138,7 +138,7 @@ def test_what_comes_back_goes_before_what_nobody_has_taken() -> None:
     assert [task.id for task in taken if task] == ["t1", "t2", "t3"]
 
 
-def test_a_late_report_counts_while_nobody_else_took_the_task() -> None:
+def test_a_late_report_counts_while_no_other_vm_took_the_task() -> None:
     clock = Clock()
     queue = taskqueue.Queue(lease=10, clock=clock)
     queue.add(1, 5)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What nodes are told of each other, with stand-ins for their processes and for SSH."""
+"""What nodes get to know of each other, with stand-ins for their processes and for SSH."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PUBLIC_KEY = "ssh-ed25519 AAAA lab"
 
 @pytest.fixture(autouse=True)
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """A lab of this test's own; returns, for each time a node is told the names, the node and the names."""
-    told: list[tuple[str, str]] = []
+    """A lab of this test's own; returns, for each time a node gets the names, the node and the names."""
+    recorded: list[tuple[str, str]] = []
 
     def run(node: Node, script: str, stdin: str = "") -> str:
         if "/etc/hosts" in script:
-            told.append((node.name, " ".join(line.split()[-1] for line in stdin.splitlines() if ".lab " in line)))
+            recorded.append((node.name, " ".join(line.split()[-1] for line in stdin.splitlines() if ".lab " in line)))
         return ""
 
     def start(node: Node, public_key: str, addresses: dict[str, str]) -> Process:
@@ -39,7 +39,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]
     monkeypatch.setattr(space.Space, "begin", lambda self: None)
     for kind in ("machine", "container"):
         monkeypatch.setattr(nodes, kind, SimpleNamespace(start=start, CONSOLE="console.log"))
-    return told
+    return recorded
 
 
 def record(name: str, number: int, kind: str, *, on: bool) -> None:

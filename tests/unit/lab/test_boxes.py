@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the molecule scenarios look at a node: what cannot be seen is not taken for empty."""
+"""How the molecule scenarios check a node: what cannot be read is not taken for empty."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OTHER = "99999999-2222-3333-4444-555555555555"
 
 
 def load(name: str) -> ModuleType:
-    """A module of the scenarios, which are no package."""
+    """A module of the scenarios, which are not a package."""
     spec = importlib.util.spec_from_file_location(f"molecule_{name}", SHARED / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -29,7 +29,7 @@ def load(name: str) -> ModuleType:
 
 @pytest.fixture
 def jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """vm_jobs.py on a node of small programs, each of which prints a file of its name and exits as one says."""
+    """vm_jobs.py on a node of small programs, each of which prints a file of its name and exits as one defines."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     module = load("vm_jobs")
     for name in ("vac_lease", "virsh", "exportfs", "condor_q", "condor_history", "condor_config_val"):

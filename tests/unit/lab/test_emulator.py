@@ -21,7 +21,7 @@ OLD = "QEMU emulator version 7.2.17 (Debian 1:7.2+dfsg-7+deb12u13)"
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A host's own QEMU, which says that it is an old one, and an empty lab."""
+    """A host's own QEMU, which reports an old version, and an empty lab."""
     program = tmp_path / "bin" / emulator.PROGRAM
     program.parent.mkdir()
     answer(program, OLD)
@@ -112,7 +112,7 @@ def test_another_mirror_is_another_tree(own: Path, monkeypatch: pytest.MonkeyPat
     assert emulator.name() != before
 
 
-def test_a_qemu_that_does_not_start_is_said(own: Path) -> None:
+def test_a_qemu_that_does_not_start_is_reported(own: Path) -> None:
     answer(own, "no")
     own.write_text("#!/bin/sh\necho broken library >&2\nexit 127\n")
     with pytest.raises(LabError, match="--version failed: broken library"):

@@ -38,7 +38,7 @@ def save(*wanted: Node) -> None:
         dataclasses.replace(node, process=Process.of(os.getpid()), ready=True).save()
 
 
-def test_a_record_comes_back_as_it_was_and_knows_its_process() -> None:
+def test_a_record_is_read_unchanged_and_knows_its_process() -> None:
     save(CONTAINER, MACHINE)
     assert [node.name for node in state.load_all()] == ["head", "node1"]
     found = state.require("node1")
@@ -154,7 +154,7 @@ def test_a_kind_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch, asked
         nodes.kind_of_host()
 
 
-def test_what_is_missing_on_the_host_is_said_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_on_the_host_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     space.obstacle.cache_clear()
     monkeypatch.setattr(host, "find_program", lambda name: None if name == "systemd-nspawn" else f"/bin/{name}")
     try:

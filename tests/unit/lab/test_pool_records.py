@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parents[3] / "molecule" / "pool" / "tests" / "
 
 @pytest.fixture(scope="module")
 def records() -> ModuleType:
-    """The scenario's module; molecule's tests are no package."""
+    """The scenario's module; molecule's tests are not a package."""
     spec = importlib.util.spec_from_file_location("pool_records", SOURCE)
     assert spec is not None
     assert spec.loader is not None
@@ -61,7 +61,7 @@ def test_the_tries_of_a_job_by_node_and_how_they_ended(records: ModuleType) -> N
         ("taken a, done a", True),
         ("taken a, requeued a, taken b, done b", True),
         ("taken a, requeued a", True),
-        # Late, while nobody else has taken it.
+        # Late, while no other VM has taken it.
         ("taken a, requeued a, done a", True),
         ("taken a, done b", False),
         ("taken a, done a, done a", False),

@@ -17,7 +17,7 @@ PACKAGE = "ansible_collections.vacuum.htcondor.plugins"
 
 
 def undocumented(name: str, spec: dict[str, Any]) -> list[str]:
-    """Parts of an option or a return value that nobody described."""
+    """Parts of an option or a return value without a description."""
     found = [] if spec.get("description") and spec.get("type") else [name]
     for inner in ("suboptions", "contains"):
         for key, value in (spec.get(inner) or {}).items():

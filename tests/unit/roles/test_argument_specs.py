@@ -77,4 +77,4 @@ def test_documented_types_fit_the_defaults(role: str) -> None:
         if spec.get("default") is not None:
             assert type(spec["default"]) is kinds[spec["type"]], name
         if spec["type"] == "list":
-            assert spec.get("elements"), f"{name}: say what is in the list"
+            assert spec.get("elements"), f"{name}: add the type of its elements"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the worker role resolves to from the facts of each platform, beside what the guide says of it."""
+"""What the worker role resolves to from the facts of each platform, beside the guide's text about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 
 def facts(distribution: str, version: str, family: str, selinux: Any = None) -> dict[str, Any]:
-    """What Ansible's setup module says of a platform, as far as the role looks at it."""
+    """The facts of a platform from Ansible's setup module, as far as the role reads them."""
     return {
         "distribution": distribution,
         "distribution_version": version,
@@ -78,7 +78,7 @@ def documented_packages(enterprise: bool) -> set[str]:
 
 
 PACKAGES = "package (Debian / Enterprise Linux)"
-# The rows of docs/platforms.md that a platform of ours is one of.
+# The rows of docs/platforms.md that have a supported platform.
 ROWS = {
     "debian12": "Debian 12 (bookworm)", "debian13": "Debian 13 (trixie)", "ubuntu24.04": "Ubuntu 24.04 (noble)",
     "ubuntu26.04": "Ubuntu 26.04 (resolute)", "rhel9": "Enterprise Linux 9", "alma9": "Enterprise Linux 9",
@@ -113,9 +113,9 @@ def test_libvirts_units_are_those_of_the_guide(platform: str) -> None:
 
 def test_an_unknown_platform_is_refused_unless_the_site_names_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PLATFORMS, "suse", facts("SLES", "15.6", "Suse"))
-    (said,) = resolve("suse", "{{ worker_refusals }}")
+    (printed,) = resolve("suse", "{{ worker_refusals }}")
     assert resolve("suse", "{{ worker_os_libvirt_service }}") == "libvirtd.service"
-    assert said.startswith("worker_packages: Suse is not known to this role")
+    assert printed.startswith("worker_packages: Suse is not a platform that this role knows")
     assert resolve("suse", "{{ worker_refusals }}", worker_packages=["mine"]) == []
 
 
@@ -164,7 +164,7 @@ def test_no_role_turns_a_mandatory_access_control_off() -> None:
     ],
 )
 def test_values_that_no_worker_node_can_have(variables: dict[str, Any], words: tuple[str, ...]) -> None:
-    said = resolve("debian13", "{{ worker_refusals }}", **variables)
-    assert len(said) == (1 if words else 0), said
+    printed = resolve("debian13", "{{ worker_refusals }}", **variables)
+    assert len(printed) == (1 if words else 0), printed
     for word in words:
-        assert word in said[0]
+        assert word in printed[0]

@@ -133,7 +133,7 @@ def test_the_first_run_has_nothing_to_be_compared_with(place: Place) -> None:
     assert row(ran(place, ("unit", PASSED, 51.2)), "unit") == ["unit", "passed", "1", "0", "0", "51"]
 
 
-def test_seconds_of_passed_stages_are_kept_and_those_of_others_stay(tmp_path: Path) -> None:
+def test_seconds_of_passed_stages_are_saved_and_those_of_others_stay(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "seconds.json"
     assert counts.earlier(path) == {}
     counts.keep(path, {}, {"unit": Result(PASSED, 50.04), "lint": Result(PASSED, 9.0)})

@@ -17,23 +17,23 @@ from tests.run.running import Place, Running
 from tests.run.scheduler import ENDED, FAILED, HUNG, NOT_RUN, PASSED, Scheduler
 from tests.run.stages import Stage
 
-# Long for whoever waits for it to end by itself; every wait of the tests is shorter than it.
+# Long for a test that waits for it to end by itself; every wait of the tests is shorter than it.
 FOREVER = "import time; time.sleep(600)"
 WAIT_SECONDS = 120
 
 
 class Site:
-    """A scheduler for one test, what it said, and marks that stages leave."""
+    """A scheduler for one test, what it printed, and marks that stages leave."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self.place = Place(directory / "logs", f"{directory}:{os.getpid()}")
         self.place.logs.mkdir()
         self.scheduler = self.of(processors=2)
 
     def of(self, *, processors: float, grace: float = 60) -> Scheduler:
-        self.scheduler = Scheduler(self.place, processors, self.said.append, grace)
+        self.scheduler = Scheduler(self.place, processors, self.printed.append, grace)
         return self.scheduler
 
     def words(self, *stages: Stage) -> dict[str, str]:
@@ -43,7 +43,7 @@ class Site:
         return self.directory / name
 
     def started(self) -> list[str]:
-        return [line.split(":")[0] for line in self.said if ": started (" in line]
+        return [line.split(":")[0] for line in self.printed if ": started (" in line]
 
     def wait_for(self, *names: str) -> None:
         end = time.monotonic() + WAIT_SECONDS
@@ -182,8 +182,8 @@ def test_a_failed_stage_stops_only_what_needs_it(site: Site) -> None:
         stage("sid"),
     )
     assert site.words(*stages) == {"image": FAILED, "lab": NOT_RUN, "more": NOT_RUN, "sid": PASSED}
-    assert "lab: not run, because image did not pass" in site.said
-    assert any("the end of" in line and "msg: no disk" in line for line in site.said)
+    assert "lab: not run, because image did not pass" in site.printed
+    assert any("the end of" in line and "msg: no disk" in line for line in site.printed)
 
 
 def test_a_command_that_is_not_there_fails_its_stage_alone(site: Site) -> None:
@@ -194,7 +194,7 @@ def test_a_command_that_is_not_there_fails_its_stage_alone(site: Site) -> None:
 def test_what_hangs_is_ended_and_named_and_the_others_go_on(site: Site) -> None:
     stages = stage("pool", FOREVER, limit=0.2), stage("after", needs=("pool",)), stage("unit")
     assert site.words(*stages) == {"pool": HUNG, "after": NOT_RUN, "unit": PASSED}
-    assert any(line.startswith("pool: HUNG: not over after its limit") for line in site.said)
+    assert any(line.startswith("pool: HUNG: not over after its limit") for line in site.printed)
 
 
 def test_a_stage_within_its_limit_is_left_alone(site: Site) -> None:
@@ -215,7 +215,7 @@ def test_a_hung_stage_that_is_deaf_is_killed_with_all_that_it_started(
     monkeypatch.setattr(Running, "seconds", seconds)
     assert site.words(stage("pool", code)) == {"pool": HUNG}
     assert processes.find(lambda process: process.run == site.place.run) == []
-    assert any(line.startswith("pool: killed ") for line in site.said)
+    assert any(line.startswith("pool: killed ") for line in site.printed)
 
 
 def test_an_interruption_ends_all_that_runs_and_starts_nothing_more(site: Site) -> None:
@@ -253,12 +253,12 @@ def test_what_a_passed_stage_leaves_stays(site: Site) -> None:
     assert len(processes.find(lambda process: process.run == site.place.run)) == 1
 
 
-def test_what_runs_for_long_is_told_with_its_last_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_for_long_is_shown_with_its_last_line(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "PROGRESS_SECONDS", 0.1)
     go = site.mark("go")
     wait = f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
     code = f"import os, time; print('node' + '1 is up', flush=True)\n{wait}"
-    says = site.said.append
+    says = site.printed.append
 
     def hear(line: str) -> None:
         says(line)
@@ -267,7 +267,7 @@ def test_what_runs_for_long_is_told_with_its_last_line(site: Site, monkeypatch: 
 
     site.scheduler.say = hear
     assert site.words(stage("lab", code)) == {"lab": PASSED}
-    assert any(line.startswith("lab: running for ") and line.endswith(": node1 is up") for line in site.said)
+    assert any(line.startswith("lab: running for ") and line.endswith(": node1 is up") for line in site.printed)
 
 
 def test_each_stage_has_its_mark_and_a_place_for_its_counts(site: Site) -> None:

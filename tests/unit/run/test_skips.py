@@ -90,8 +90,8 @@ def test_a_file_that_skips_as_a_whole_is_seen(
         assert ended.ret not in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
     else:
         assert ended.ret == code
-    said = "does not allow: not here" in ended.stdout.str()
-    assert said is (allowed == "")
+    printed = "does not allow: not here" in ended.stdout.str()
+    assert printed is (allowed == "")
 
 
 def test_the_failure_is_in_the_junit_file(pytester: pytest.Pytester) -> None:

@@ -13,7 +13,7 @@ from condor_vac.base.shared import EXIT_HOOK, PREPARE_HOOK, XML_SCRIPT, one_line
 from condor_vac.worker import startd
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 
-# Row 5. How each value must look, and why.
+# How each value must look, and why.
 EXPECTED = {
     "VM_TYPE": ("kvm", "no VM runs without it"),
     "VM_NETWORKING": ("(?i:true)", "VMs need the network"),
@@ -30,7 +30,7 @@ _WITHOUT_EXIT_HOOK = (25, 4)
 
 
 def configuration(node: Node) -> list[Finding]:
-    """Row 5: the variables that the VM universe and the hooks need, as HTCondor itself reads its files."""
+    """HTCondor's configuration files set what the VM universe and the hooks need."""
     found = []
     for name, (pattern, why) in EXPECTED.items():
         value = node.knobs.get(name.lower())
@@ -73,7 +73,7 @@ def daemons(node: Node) -> list[Finding]:
         return [Finding("no condor_master runs", "systemctl start condor; if it ends again, read its MasterLog")]
     wanted = set(re.split(r"[,\s]+", node.knobs.get("daemon_list", "")))
     if "STARTD" not in wanted:
-        return [Finding("DAEMON_LIST has no STARTD: this is no worker node", "use role:get_htcondor_execute")]
+        return [Finding("DAEMON_LIST has no STARTD: this is not a worker node", "use role:get_htcondor_execute")]
     states = {name[: -len("_PID")]: ad.get(name[: -len("_PID")], "?") for name in ad if name.endswith("_PID")}
     found = []
     for name, state in sorted(states.items()):
@@ -81,8 +81,8 @@ def daemons(node: Node) -> list[Finding]:
             remedy = "the node is drained: playbooks/drain.yml with vacuum_drain=undrain takes it back"
             found.append(Finding(f"{name} is switched off", remedy))
         elif state.startswith("Shutdown"):
-            remedy = "wait for them; then it is off, or starts anew, as it was told"
-            found.append(Finding(f"{name} takes no new job and ends when its jobs have ({state})", remedy))
+            remedy = "wait for them; then it stops or restarts, as requested"
+            found.append(Finding(f"{name} accepts no new job and ends when its jobs have ended ({state})", remedy))
         elif state != "Alive":
             log = node.knobs.get("log", "HTCondor's log directory")
             found.append(Finding(f"{name} is {state}", f"read its log in {log}"))
@@ -92,7 +92,7 @@ def daemons(node: Node) -> list[Finding]:
 
 
 def running_configuration(node: Node) -> list[Finding]:
-    """Row 7: the running startd has taken up what the files say."""
+    """The running startd uses the configuration that is in the files."""
     if not node.slot:
         raise VacError("the startd has no slot")
     found = []
@@ -105,7 +105,7 @@ def running_configuration(node: Node) -> list[Finding]:
 
 
 def vm_universe(node: Node) -> list[Finding]:
-    """Row 9: the startd offers the VM universe; if not, why, in its own words."""
+    """The startd offers the VM universe; if not, the finding quotes its reason."""
     ad = node.slot
     if ad.get("HasVM") is True and str(ad.get("VM_Type")) == "kvm" and not ad.get("VMOfflineReason"):
         return _memory(node, ad)
@@ -118,7 +118,7 @@ def vm_universe(node: Node) -> list[Finding]:
 
 
 def _memory(node: Node, ad: dict[str, Any]) -> list[Finding]:
-    """VM_MEMORY is a ledger that HTCondor 23 does not give back, so it must be out of reach."""
+    """VM_MEMORY is a ledger that HTCondor 23 does not refill, so it must be out of reach."""
     memory = node.knobs.get("vm_memory", "")
     total = ad.get("TotalMemory", 0)
     if memory.isdigit() and isinstance(total, int) and int(memory) > total:
@@ -130,17 +130,17 @@ def _last_words(node: Node) -> str:
     """The last line of the StartLog about the VM universe."""
     path = node.knobs.get("startd_log", "")
     lines = [line for line in node.text(path).splitlines() if "VMType" in line or "vmgahp" in line.lower()]
-    return one_line(lines[-1], tools.SHOWN, end=True) if lines else "it has not said why; see its StartLog"
+    return one_line(lines[-1], tools.SHOWN, end=True) if lines else "it gave no reason; see its StartLog"
 
 
 def pool(node: Node) -> list[Finding]:
-    """Row 9: ``condor_status -vm`` shows the node, so jobs can be matched to it."""
+    """``condor_status -vm`` shows the node, so jobs can be matched to it."""
     name = str(node.slot.get("Machine"))
     constraint = f'HasVM =?= True && Machine == "{name}"'
     if startd.ads("condor_status", "-json", "-attributes", "Name,Machine", "-constraint", constraint):
         return []
     host = node.knobs.get("collector_host", "the collector")
-    remedy = f"look whether {host} runs, and whether its log refuses this node's token"
+    remedy = f"check that {host} runs, and that its log does not refuse this node's token"
     return [Finding(f"condor_status -vm does not show {name}", remedy)]
 
 

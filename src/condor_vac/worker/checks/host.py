@@ -26,7 +26,7 @@ _PROGRAMS = (
 
 
 def processor(node: Node) -> list[Finding]:
-    """Row 1 of the set-up list: the processor can virtualise, all of it."""
+    """Every processor can virtualize (flag svm or vmx), or VMs may be emulated."""
     trouble = kvm_device.processor_trouble(node.root)
     if trouble is not None:
         return [_unless_emulated(node, trouble)]
@@ -51,7 +51,7 @@ def libvirt(node: Node) -> list[Finding]:
     try:
         root = parse(node.virsh("domcapabilities", "--virttype", kind))
     except tools.ToolError as error:
-        remedy = f"systemctl restart {node.libvirt_unit} (running VMs live on)"
+        remedy = f"systemctl restart {node.libvirt_unit} (running VMs continue)"
         return [Finding(f"libvirt offers no {name}: {error}", remedy)]
     if root.findtext("domain") != kind:
         remedy = "install qemu-kvm (Debian: qemu-system-x86) and restart libvirt"
@@ -77,13 +77,13 @@ def confinement(node: Node) -> list[Finding]:
         return []
     models = {element.text for element in parse(node.virsh("capabilities")).iter("model") if element.text}
     if kind not in models:
-        remedy = f"install {kind}'s user-space tools and restart {node.libvirt_unit} (running VMs live on)"
+        remedy = f"install {kind}'s user-space tools and restart {node.libvirt_unit} (running VMs continue)"
         return [Finding(f"{kind} is on, but libvirt does not confine VMs by it", remedy)]
     return []
 
 
 def programs(node: Node) -> list[Finding]:
-    """Row 2: what the node's own programs call is installed."""
+    """Every tool that the node's programs call is installed."""
     sbin = [node.knobs[name] for name in ("sbin", "libexec", "bin") if name in node.knobs]
     found = []
     for names, purpose in _PROGRAMS:
@@ -93,7 +93,7 @@ def programs(node: Node) -> list[Finding]:
 
 
 def libvirt_service(node: Node) -> list[Finding]:
-    """Row 3: libvirt runs now and after a reboot."""
+    """libvirt runs now and after a reboot."""
     return unit_findings(node, node.libvirt_unit)
 
 
@@ -111,7 +111,7 @@ def parse(xml: str) -> ET.Element:
     try:
         return ET.fromstring(xml)  # noqa: S314 - it comes from root's own libvirt
     except ET.ParseError as error:
-        raise VacError(f"libvirt's answer is no XML: {error}") from error
+        raise VacError(f"libvirt's answer is not XML: {error}") from error
 
 
 PREFLIGHT = (

@@ -84,13 +84,13 @@ def packet_filter(node: Node) -> list[Finding]:
 
 
 def forwarding_now(node: Node) -> list[Finding]:
-    """Row 4: the kernel forwards IPv4."""
+    """The kernel forwards IPv4."""
     value = node.text(f"/proc/sys/{FORWARDING}").strip()
     return [] if value == "1" else [Finding(f"net.ipv4.ip_forward is {value or 'not there'}", CONVERGE)]
 
 
 def forwarding_at_boot(node: Node) -> list[Finding]:
-    """A boot turns forwarding on: the last file that says something about it says 1.
+    """A boot turns forwarding on: the last file that sets it has 1.
 
     systemd itself lists the files in the order in which they count (sysctl.d(5)).
     """

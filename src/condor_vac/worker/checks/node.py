@@ -37,7 +37,7 @@ class Check:
         try:
             return self.look(node)
         except VacError as error:
-            return [Finding(f"cannot be checked: {error}", "put that right first, then look again")]
+            return [Finding(f"cannot be checked: {error}", "fix this first, then run the check again")]
 
 
 class Node:
@@ -72,7 +72,7 @@ class Node:
 
     @property
     def emulation(self) -> bool:
-        """Whether VMs may be emulated here; not where the settings cannot be read, of which another check tells."""
+        """Whether VMs may be emulated here; not where the settings cannot be read, which another check reports."""
         try:
             return self.settings.emulation
         except VacError:
@@ -82,7 +82,7 @@ class Node:
         """A JSON file of the node that maps names to words. Raises VacError."""
         found = fields.load_object(self.path(name))
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-            raise VacError(f"{name}: is no table of names and words; {CONVERGE}")
+            raise VacError(f"{name}: is not a table of names and words; {CONVERGE}")
         return found
 
     def unit(self, name: str) -> dict[str, str]:
@@ -135,12 +135,12 @@ def unit_findings(node: Node, name: str, *, enabled: bool = True) -> list[Findin
     if enabled and unit.get("UnitFileState") not in {"enabled", "static", "generated", "alias", "indirect"}:
         found.append(Finding(f"{name} does not start with the node", f"systemctl enable {name}"))
     if unit.get("NeedDaemonReload") == "yes":
-        found.append(Finding(f"systemd has not read the present files of {name}", "systemctl daemon-reload"))
+        found.append(Finding(f"systemd has not read the current files of {name}", "systemctl daemon-reload"))
     return found
 
 
 def replaceable(path: str, owner: int) -> str:
-    """Why somebody else than root could replace what is at ``path``; empty if nobody could.
+    """Why another user than root could replace what is at ``path``; empty if none could.
 
     HTCondor refuses a hook that is world-writable or in such a directory (validateHookPath in
     condor_utils/hook_utils.cpp); an ancestor that others can write to is the same hole one level up.

@@ -29,7 +29,7 @@ _SHOWN = 3
 
 
 def entry_points(node: Node) -> list[Finding]:
-    """Row 6: each hook and program is in place, is the installed one, and only root can change it."""
+    """Each hook and program is in place, is the installed one, and only root can change it."""
     table = node.table(ENTRY_POINTS_RECORD)
     if LIBVIRT_HOOK not in table:
         return [Finding(f"the worker node's programs are not installed ({ENTRY_POINTS_RECORD})", CONVERGE)]
@@ -46,7 +46,7 @@ def _wrong_program(node: Node, path: str, digest: str) -> str:
     if not os.path.lexists(real):
         return f"{path} is missing"
     if not stat.S_ISREG(os.lstat(real).st_mode):
-        return f"{path} is no plain file"
+        return f"{path} is not a plain file"
     why = replaceable(real, node.owner)
     if why:
         return f"{why}: HTCondor refuses the hook, and anybody could replace it"
@@ -56,10 +56,10 @@ def _wrong_program(node: Node, path: str, digest: str) -> str:
 
 
 def tree(node: Node) -> list[Finding]:
-    """The installed tree of programs is what its manifest says, and no file was added or changed."""
+    """The installed tree of programs matches its manifest: no file was added or changed."""
     link = node.path(_CURRENT)
     if not os.path.isdir(link):
-        return [Finding(f"{_CURRENT} leads nowhere: no programs are installed", CONVERGE)]
+        return [Finding(f"{_CURRENT} leads to no directory: no programs are installed", CONVERGE)]
     top = os.path.realpath(link)
     manifest = node.table(f"{_CURRENT}/{MANIFEST}")
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
@@ -98,7 +98,7 @@ def files(node: Node) -> list[Finding]:
         elif replaceable(real, node.owner):
             found.append(Finding(replaceable(real, node.owner), CONVERGE))
     if SETTINGS not in record:
-        found.append(Finding(f"{FILES_RECORD} says nothing of {SETTINGS}", CONVERGE))
+        found.append(Finding(f"{FILES_RECORD} has no entry for {SETTINGS}", CONVERGE))
     return found
 
 
@@ -107,7 +107,7 @@ def watch(node: Node) -> list[Finding]:
     found = unit_findings(node, "vac_watch.timer")
     result = node.unit("vac_watch.service").get("Result", "success")
     if result != "success":
-        found.append(Finding(f"the watch's last run ended with {result}", "journalctl -u vac_watch says why"))
+        found.append(Finding(f"vac_watch's last run ended with {result}", "see journalctl -u vac_watch"))
     return found
 
 

@@ -24,7 +24,7 @@ _ANY = {"0.0.0.0", "*", "[::]", "::"}  # noqa: S104 - compared with, never bound
 
 
 def nfs_service(node: Node) -> list[Finding]:
-    """Row 3: the NFS server runs now and after a reboot, with rpcbind where version 3 needs it."""
+    """The NFS server runs now and after a reboot, with rpcbind where version 3 needs it."""
     if "nfs" not in node.settings.sharing:
         return []
     found = unit_findings(node, "nfs-server.service")
@@ -61,7 +61,7 @@ def http_service(node: Node) -> list[Finding]:
 
 
 def leases(node: Node) -> list[Finding]:
-    """Each lease whose VM runs has its exports, and no VM of ours runs without a lease."""
+    """Each lease whose VM runs has its exports, and no vacuum VM runs without a lease."""
     running = libvirt.active(TIMEOUT_SECONDS)
     granted = Store(node.path("/run/condor_vac")).all()
     exported = nfs_exports.current() if granted else frozenset()
@@ -73,12 +73,12 @@ def leases(node: Node) -> list[Finding]:
             found.append(Finding(what, "end the VM (condor_rm its job); new ones get theirs"))
     known = {lease.domain for lease in granted}
     for name in sorted(set(running) - known):
-        found.append(Finding(f"VM {name} runs without a lease", f"if nobody needs it: virsh destroy {name}"))
+        found.append(Finding(f"VM {name} runs without a lease", f"if it is not needed: virsh destroy {name}"))
     return found
 
 
 def sudo(node: Node) -> list[Finding]:
-    """Row 8: each owner of VM jobs may run vac_lease as root, without a password, and nothing else."""
+    """Each owner of VM jobs may run vac_lease as root, without a password, and nothing else."""
     found = []
     for owner in node.settings.owners:
         try:
@@ -93,7 +93,7 @@ def sudo(node: Node) -> list[Finding]:
         for place, command in rules:
             if command != LEASE_PROGRAM:
                 what = f"sudo lets {owner} run {command} as well ({place})"
-                found.append(Finding(what, f"remove that rule; if it is ours, {CONVERGE}"))
+                found.append(Finding(what, f"remove that rule; if this collection wrote it, {CONVERGE}"))
     return found or _sudo_works(node)
 
 
@@ -143,7 +143,7 @@ def _modes(directory: str) -> list[Finding]:
         status = os.lstat(os.path.join(directory, name))
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISREG(status.st_mode) and (mode & 0o022 or not mode & stat.S_IROTH):
-            what = f"image {name[:80]!r} has mode {mode:04o}: VMs must read it and nobody may write it"
+            what = f"image {name[:80]!r} has mode {mode:04o}: VMs must be able to read it and only root to write it"
             found.append(Finding(what, "chmod 0644 it"))
     return found
 
@@ -155,7 +155,7 @@ def execute(node: Node) -> list[Finding]:
         what = f"HTCondor's EXECUTE is {where}, and leases are only for {node.settings.execute}"
         return [Finding(what, "set worker_execute to HTCondor's EXECUTE")]
     if not os.path.isdir(node.path(where)):
-        raise VacError(f"{where}: is no directory; create it as HTCondor's package does")
+        raise VacError(f"{where}: is not a directory; create it as HTCondor's package does")
     return []
 
 

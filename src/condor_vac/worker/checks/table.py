@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The checks of ``condor_vac doctor``, in the order of the worker node's set-up.
 
-Each looks at the node as it is now (the kernel, systemd, libvirt, sudo, HTCondor's own tools) and returns its
+Each checks the node as it is now (the kernel, systemd, libvirt, sudo, HTCondor's own tools) and returns its
 findings; none changes anything.
 """
 

@@ -50,5 +50,5 @@ def _call(action: str, request: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError as error:
         raise VacError(f"vac_lease {action}: its answer is not JSON; are both of one version?") from error
     if not isinstance(parsed, dict):
-        raise VacError(f"vac_lease {action}: its answer is no object; are both of one version?")
+        raise VacError(f"vac_lease {action}: its answer is not an object; are both of one version?")
     return parsed

@@ -15,7 +15,7 @@ from condor_vac.base.errors import VacError
 from condor_vac.worker import privileges, sandbox
 from condor_vac.worker.lease.store import CONSOLE_DIRECTORY, CONSOLE_NAME, Lease, check_uuid
 
-# What comes back with the job: the end of the console is what tells why a VM failed.
+# What comes back with the job: the end of the console shows why a VM failed.
 KEPT_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 20.0
 _PREFIX = "vac-"
@@ -48,7 +48,7 @@ def remove(lease: Lease) -> None:
 
 
 def orphans(known: set[str], directory: str = CONSOLE_DIRECTORY) -> list[str]:
-    """Paths of console files of ours that belong to none of the leases with the UUIDs ``known``."""
+    """Paths of vacuum VMs' console files that belong to none of the leases with the UUIDs ``known``."""
     ours = [name for name in _names(directory) if name.startswith(_PREFIX) and _SUFFIX in name]
     return [f"{directory}/{name}" for name in ours if name[len(_PREFIX) :].partition(_SUFFIX)[0] not in known]
 

@@ -58,7 +58,7 @@ def acquire(request: AcquireRequest, who: Caller, settings: Settings, store: Sto
 def _existing(
     request: AcquireRequest, who: Caller, settings: Settings, store: Store, running: Container[str]
 ) -> Lease | None:
-    """The lease that this very VM has; one that an earlier VM of the same name left is taken back."""
+    """The lease that this very VM has; the lease of an earlier VM of the same name is released."""
     lease = store.by_domain(request.domain)
     if lease is None:
         return None
@@ -67,7 +67,7 @@ def _existing(
     if lease.uid != who.uid and os.path.isdir(lease.sandbox):
         raise VacError(f"{request.domain}: another user's VM of that name is on this node")
     if lease.domain in running:
-        raise VacError(f"{request.domain}: its earlier VM still runs here; vac_watch will end it")
+        raise VacError(f"{request.domain}: its earlier VM still runs here; wait until vac_watch has ended it")
     release_locked(lease, settings, store)
     return None
 
@@ -124,7 +124,7 @@ def _free_place(taken: set[str], settings: Settings) -> network.Host:
 
 
 def _chirp_config(request: AcquireRequest, execute: str) -> str:
-    """Where the way to the starter is told: read only as the job's user, yet held to the job's directory."""
+    """The file that names the starter's address: read only as the job's user, and only in the job's directory."""
     path = request.chirp_config
     if path is None:
         return f"{request.sandbox}/.chirp.config"

@@ -55,7 +55,7 @@ def remove(*exports: Export) -> None:
 
 
 def current() -> frozenset[Export]:
-    """Every export to a single address that exportfs knows now, whoever made it."""
+    """Every export to a single address that exportfs lists now, also those that other programs made."""
     found = set()
     for line in _exportfs(["-s"]).splitlines():
         directory, _gap, rest = line.rpartition("  ")

@@ -85,7 +85,7 @@ class Lease(NamedTuple):
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Lease:
-        """The lease of ``to_mapping``; fields of another version of ours are left out."""
+        """The lease of ``to_mapping``; fields of another version are left out."""
         values = {key: value for key, value in data.items() if key in cls._fields}
         return cls(**{**values, "images": tuple(values.get("images", ()))})
 
@@ -135,7 +135,7 @@ class Lease(NamedTuple):
 
 
 def boottime() -> float:
-    """Seconds since boot: two readings differ by the true time between them, whatever the clock says."""
+    """Seconds since boot: two readings differ by the true time between them, also when the clock is changed."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -179,7 +179,7 @@ class Store:
         atomic.write(f"{self.directory}/{check_uuid(lease.uuid)}.json", data, mode=0o644)
 
     def update(self, uuid: str, change: Callable[[Lease], Lease]) -> Lease | None:
-        """Replace the lease by ``change(lease)`` under the lock; None if it has been given back meanwhile.
+        """Replace the lease by ``change(lease)`` under the lock; None if it has been released meanwhile.
 
         For who looked without the lock: what somebody else wrote since then stays.
         """

@@ -51,5 +51,5 @@ def leased(sandbox: str, directory: str) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, UnicodeDecodeError) as error:
-        raise VacError(f"{directory}: {error}; look at its owner and mode") from error
+        raise VacError(f"{directory}: {error}; check its owner and mode") from error
     return False

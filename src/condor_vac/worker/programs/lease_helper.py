@@ -2,8 +2,8 @@
 """``vac_lease acquire|release|end|list``: the one command that a job's user may run as root (sudo).
 
 The request is one JSON object on standard input (condor_vac.worker.lease.requests), the answer one on standard output.
-The caller is who sudo says (SUDO_UID). Exit code 1: not now (another node or a later try may do), 2: the request itself
-is wrong or not allowed.
+The caller is the user that sudo names (SUDO_UID). Exit code 1: not now (another node or
+a later try may succeed), 2: the request itself is wrong or not allowed.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Called as root: NAME OPERATION SUB-OPERATION EXTRA, with the domain's XML on sta
 needed. libvirt waits for it and holds the domain meanwhile, so it never asks libvirt anything, bounds its
 time, and never fails: a VM's end cannot be refused. What it cannot do, vac_watch does later.
 
-A VM's end is told to its starter, and the starter may be waiting for libvirt: it asks vm-gahp for the VM's state
+A VM's end is reported to its starter, and the starter may be waiting for libvirt: it asks vm-gahp for the VM's state
 and does nothing else until the answer is there (BLOCKING requests, src/condor_starter.V6.1/vm_gahp_request.cpp).
 So libvirt is held for HELD_SECONDS at most; then a process of its own goes on, whose request is by then the first
 that the starter reads.
@@ -26,13 +26,13 @@ from condor_vac.worker.lease.release import release_once
 from condor_vac.worker.lease.store import Lease, Store
 from condor_vac.worker.vm import ending
 
-# Shutoff reasons after which the VM goes on elsewhere or later (libvirt's hooks.html, since 9.10).
+# Shutoff reasons after which the VM continues on another host or later (libvirt's hooks.html, since 9.10).
 SAVED = "saved"
 GOES_ON = frozenset({"migrated", "from snapshot"})
 # The events that matter: operation and sub-operation.
 STARTED = ("started", "begin")
 GONE = ("release", "end")
-# In most cases all is done by then, so that HTCondor hears of a VM's end after its ad was told.
+# In most cases all is done by then, so that HTCondor learns of a VM's end after its ad was changed.
 HELD_SECONDS = 3.0
 _STARTER_SECONDS = 60.0
 
@@ -42,7 +42,7 @@ def main() -> int:
     arguments = [*sys.argv[1:5], *[""] * 4][:4]
     syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
     if tuple(arguments[1:3]) == GONE:
-        apart(lambda: report(arguments), HELD_SECONDS)
+        detached(lambda: report(arguments), HELD_SECONDS)
     else:
         report(arguments)
     return 0
@@ -56,7 +56,7 @@ def report(arguments: list[str]) -> None:
         syslog.syslog(syslog.LOG_ERR, f"libvirt hook: {' '.join(arguments)}: {error}")
 
 
-def apart(work: Callable[[], None], seconds: float) -> None:
+def detached(work: Callable[[], None], seconds: float) -> None:
     """Have ``work`` done by a child in a session of its own, and wait for it for so long only.
 
     The child keeps none of the streams that the caller of this program reads to their ends.
@@ -72,7 +72,7 @@ def apart(work: Callable[[], None], seconds: float) -> None:
             work()
             done = True
         finally:
-            # A programming error: nobody else would see it. Then out, whatever happened.
+            # A programming error: nothing else would record it. Then end in every case.
             if not done:
                 import traceback  # noqa: PLC0415 - 1.3 ms of 21, for this alone
 
@@ -85,7 +85,7 @@ def apart(work: Callable[[], None], seconds: float) -> None:
 
 
 def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) -> None:
-    """Act on one event of one domain; domains that have no lease are none of ours. Raises VacError."""
+    """Act on one event of one domain; domains without a lease are ignored. Raises VacError."""
     if (operation, part) not in {STARTED, GONE}:
         return
     found = store.by_domain(domain)
@@ -98,20 +98,20 @@ def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) 
 
 
 def ended(found: Lease, reason: str, store: Store) -> None:
-    """The domain is gone: tell the job's ad, then take the lease back. Raises VacError."""
+    """The domain is gone: record its end in the job's ad, then release the lease. Raises VacError."""
     if reason in GOES_ON:
         return
     now = store.update(found.uuid, Lease.with_saved if reason == SAVED else Lease.with_end)
     if now is None or reason == SAVED:
         return
     settings = settings_module.of_this_node()
-    # First: if the ad cannot be told, the job's files may go back before anybody tries again.
+    # First: if the ad cannot be changed, the job's files may be sent back before the next try.
     try:
         console.hand_over(now, settings.execute)
     finally:
         ending.finish(now, reason, settings.execute, starter_seconds=_STARTER_SECONDS)
     release_once(now, settings, store, has_console=True)
-    syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}), lease given back")
+    syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}): lease released")
 
 
 def domain_line(found: Lease) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The PREPARE_JOB hook: makes a VM-universe job's sandbox into what its VM needs, or says why it cannot.
+"""The PREPARE_JOB hook: prepares a VM-universe job's sandbox for its VM, or reports why it cannot.
 
 Runs as the job's user in the sandbox with the job ad on standard input. What it prints is merged into the
 ad that vm-gahp and LIBVIRT_XML_SCRIPT get. On failure it prints HookStatusMessage and HookStatusCode: below
@@ -57,12 +57,12 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
     settings = settings_module.of_this_node()
     when = shutdown_plan.planned()
     if when is not None and when <= time.time():
-        raise VacError("this node is being shut down as planned; condor_vac shutdowntime cancel calls that off")
+        raise VacError("this node shuts down as planned; to start VMs run condor_vac shutdowntime cancel")
     kind = preparation.machinetype_of(job, sandbox)
     job = preparation.with_images(job, settings)
     lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config, settings))
     try:
-        ready = preparation.furnish(job, kind, lease, settings)
+        ready = preparation.prepare(job, kind, lease, settings)
         # Whether KVM works is for libvirt_cernvm_script, which is root: a VM that it refuses takes the node's VM
         # universe away, while a job that is refused here would come again at once, and again.
         domain_xml.build(ready, lease, settings, Host(os.uname().machine, kvm=True))
@@ -75,13 +75,13 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
 def check(job: JobAd) -> None:
     """Whether the VM's end can be seen in its job. Raises UsageError."""
     if not job.want_io_proxy:
-        raise UsageError("WantIOProxy: must be true (+WantIOProxy = True): without it no ShutdownCode gets into the ad")
+        raise UsageError("WantIOProxy: must be true (+WantIOProxy = True): without it the ad gets no ShutdownCode")
     if job.no_output_vm:
         raise UsageError("vm_no_output_vm: must be false: HTCondor would delete the VM's outputs before they are sent")
 
 
 def _job(ad: Ad) -> JobAd:
-    """What the ad says; an ad that is wrong is wrong on every node."""
+    """The job of the ad; an ad that is wrong is wrong on every node."""
     try:
         return job_ad.from_ad(ad)
     except VacError as error:
@@ -89,7 +89,7 @@ def _job(ad: Ad) -> JobAd:
 
 
 def _undo(lease: Lease) -> None:
-    """Leave nothing; what fails here vac_watch does when the sandbox is gone, and the first error is told."""
+    """Remove everything; vac_watch does what fails here once the sandbox is gone, and the first error is reported."""
     with contextlib.suppress(VacError):
         preparation.clear(lease.sandbox)
     with contextlib.suppress(VacError):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``vac_watch``: one look at every VM of this node, by a systemd timer each 30 seconds, as root.
+"""``vac_watch``: checks every VM of this node once, as root; a systemd timer starts it every 30 seconds.
 
-Tells the job's ad whether the VM works, stops VMs that are over a limit (power button, grace, destroy) and
-puts right what was left behind. Its state is under /run; if that or vac_watch itself is missing for a while,
+Records in the job's ad whether the VM works, stops VMs that are over a limit (power button, grace, destroy) and
+cleans up what was left behind. Its state is under /run; if that or vac_watch itself is missing for a while,
 no VM ends for it (condor_vac.worker.watch.rules).
 """
 
@@ -32,7 +32,7 @@ from condor_vac.worker.watch.rules import Sample
 STOP_GRACE_SECONDS = 120.0
 _CHIRP_SECONDS = 10.0
 _WORK_SECONDS = 30.0
-# How long a domain may be missing before somebody else than libvirt's hook acts on its end.
+# How long a domain may be missing before vac_watch acts on its end in place of libvirt's hook.
 _MISSING_SECONDS = 45.0
 _STATE_LIMIT = 1 << 16
 
@@ -58,18 +58,18 @@ class Watch:
         self.shutdowntime: int | None = None
 
     def run(self) -> list[VacError]:
-        """Look at every VM, then tidy up; one VM's trouble keeps no other from being looked at."""
+        """Check every VM, then clean up; an error with one VM does not stop the check of the others."""
         os.makedirs(self.directory, mode=0o755, exist_ok=True)
         errors: list[VacError] = []
         try:
             self.shutdowntime = shutdown_plan.planned(self.store.run_directory)
         except VacError as error:
             errors.append(error)
-        # Before the leases are listed: a domain that is seen here and has no lease then is nobody's.
+        # Before the leases are listed: a domain that is seen here and has no lease then belongs to no job.
         running = libvirt.active()
         for lease in self.store.all():
             try:
-                self._look_at(lease, running.get(lease.domain))
+                self._check(lease, running.get(lease.domain))
             except VacError as error:
                 errors.append(VacError(f"{lease.domain}: {error}"))
         errors += cleanup.tidy(self.store, self.settings, running, print)
@@ -80,7 +80,7 @@ class Watch:
         self._forget({lease.uuid for lease in self.store.all()})
         return errors
 
-    def _look_at(self, lease: Lease, domain: libvirt.Domain | None) -> None:
+    def _check(self, lease: Lease, domain: libvirt.Domain | None) -> None:
         previous = self._load(lease.uuid)
         if domain is None:
             self._missing(lease, previous)
@@ -97,14 +97,14 @@ class Watch:
         self._save(lease.uuid, sample)
         self._limits(lease, domain, sample)
         if os.path.isdir(lease.sandbox):
-            planned_shutdown.tell(lease, self.shutdowntime, self.settings.execute)
-        if rules.worth_telling(lease, sample):
-            self._tell(lease, sample)
-            told = replace(sample, published=now, published_fraction=sample.fraction)
-            self._save(lease.uuid, told)
+            planned_shutdown.announce(lease, self.shutdowntime, self.settings.execute)
+        if rules.should_publish(lease, sample):
+            self._publish(lease, sample)
+            sample = replace(sample, published=now, published_fraction=sample.fraction)
+            self._save(lease.uuid, sample)
 
     def _limits(self, lease: Lease, domain: libvirt.Domain, sample: Sample) -> None:
-        """Stop a VM that is over a limit: power button, and when that did not help in time, destroy."""
+        """Stop a VM that is over a limit: power button, and destroy where that had no effect in time."""
         if lease.stopping is None:
             stop = (
                 rules.violation(lease, sample)
@@ -114,13 +114,13 @@ class Watch:
             if stop is None:
                 return
             self.store.update(lease.uuid, lambda now: now.with_stop(stop.cause, stop.message, sample.boottime))
-            print(f"{lease.domain}: {stop.message}; pressing its power button")
+            print(f"{lease.domain}: {stop.message}: pressing its power button")
             if domain.state not in libvirt.PAUSED_STATES:
                 libvirt.shut_down(lease.domain)
                 return
         elif sample.boottime - float(lease.stopping["boottime"]) < STOP_GRACE_SECONDS:
             return
-        print(f"{lease.domain}: did not shut down in time; destroying it")
+        print(f"{lease.domain}: did not shut down within {STOP_GRACE_SECONDS:.0f} s: destroying it")
         libvirt.destroy(lease.domain)
 
     def _outputs(self, lease: Lease) -> rules.Stop | None:
@@ -130,7 +130,7 @@ class Watch:
             return rules.outputs_over(*outputs.usage(fd), self.settings.outputs_mb)
 
     def _missing(self, lease: Lease, previous: Sample | None) -> None:
-        """No domain: not started yet, suspended to disk, or its end was noticed by nobody."""
+        """No domain: not started yet, suspended to disk, or its end was not noticed."""
         if lease.started is None or lease.saved or not os.path.isdir(lease.sandbox):
             return
         now = lease_store.boottime()
@@ -140,7 +140,7 @@ class Watch:
         elif now - sample.missing_since >= _MISSING_SECONDS:
             cleanup.over(lease, self.store, self.settings, print)
 
-    def _tell(self, lease: Lease, sample: Sample) -> None:
+    def _publish(self, lease: Lease, sample: Sample) -> None:
         attributes: dict[str, chirp.Value] = {
             "VacStarted": lease.started,
             "VacCpuSeconds": round(sample.cpu_seconds, 1),
@@ -157,7 +157,7 @@ class Watch:
         )
 
     def _load(self, uuid: str) -> Sample | None:
-        """The previous sample; none, or one of another version, is as if nobody had looked yet."""
+        """The previous sample; none, or one of another version, counts as none."""
         path = f"{self.directory}/{uuid}.json"
         if not os.path.exists(path):
             return None
@@ -178,7 +178,7 @@ class Watch:
 
 
 def heartbeat_time(lease: Lease, execute: str) -> int | None:
-    """The mtime (ns) of the VM's heartbeat file; None if it is absent or no plain file. Raises VacError."""
+    """The mtime (ns) of the VM's heartbeat file; None if it is absent or not a plain file. Raises VacError."""
     if lease.heartbeat_file is None or not os.path.isdir(lease.sandbox):
         return None
     name = lease.heartbeat_file

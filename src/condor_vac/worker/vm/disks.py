@@ -41,7 +41,7 @@ def make_overlay(directory: str, image: str, image_format: str) -> str:
     """
     path = f"{directory}/{ROOT_NAME}"
     if os.path.lexists(path):
-        raise VacError(f"{path}: is there already; it must not be among the job's files")
+        raise VacError(f"{path}: already exists; it must not be among the job's files")
     tools.run(
         ["qemu-img", "create", "-q", "-f", "qcow2", "-F", image_format, "-b", image, path],
         timeout=_TIMEOUT_SECONDS,
@@ -63,7 +63,7 @@ def remove(directory: int) -> None:
 def backing_file(path: str) -> str | None:
     """What a qcow2 image names as its backing file, None if it has none (QEMU's docs/interop/qcow2.txt).
 
-    Raises VacError for a file that is no qcow2 image.
+    Raises VacError for a file that is not a qcow2 image.
     """
     try:
         with open(path, "rb") as stream:

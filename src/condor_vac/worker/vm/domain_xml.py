@@ -77,7 +77,7 @@ def build(job: JobAd, lease: Lease, settings: Settings, host: Host) -> str:
 def check(job: JobAd, lease: Lease) -> None:
     """Whether the job and the lease belong together and the VM can be as the job asks. Raises VacError."""
     if lease.domain != job.domain:
-        raise VacError(f"{job.domain}: the lease is that of {lease.domain}")
+        raise VacError(f"{job.domain}: its lease belongs to {lease.domain}")
     if job.working_dir is not None and job.working_dir != lease.sandbox:
         raise VacError(f"{job.domain}: its lease is for another sandbox, {lease.sandbox}")
     if not job.networking:
@@ -90,7 +90,7 @@ def refusal(reason: str) -> str:
     """A domain that libvirt cannot create, with the reason in libvirt's error message.
 
     Should LIBVIRT_XML_SCRIPT fail instead, vm-gahp would build a domain of its own, unfiltered and as the
-    ad says; this one is an error that the node shows as VMOfflineReason.
+    ad has; this one is an error that the node shows as VMOfflineReason.
     """
     root = ET.Element("domain", {"type": "kvm"})
     _text(root, "name", "condor_vac-refused")

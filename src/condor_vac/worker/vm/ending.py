@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The end of a VM: how it ended goes into the job's ad, what it left is made ready to go back.
 
-Three callers, whoever comes first does it once: libvirt's hook the moment QEMU is gone, the JOB_EXIT hook
+Of three callers the first does it, once: libvirt's hook the moment QEMU is gone, the JOB_EXIT hook
 where HTCondor can bear one (before 25.4), and vac_watch when neither came. All of it is done as the job's
-user; if the ad could not be told, the claim is given back and the next caller tries again.
+user; if the ad could not be changed, the claim is released and the next caller tries again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def finish(lease: Lease, reason: str, execute: str, *, starter_seconds: float = 
 
     ``reason`` is libvirt's shutoff reason or HTCondor's exit reason (``removed`` and the like);
     ``starter_seconds`` is how long the job's starter may take to answer. Raises VacError when the job's ad could
-    not be told; then somebody else may try again.
+    not be changed; then the next caller tries again.
     """
 
     def work() -> bool:
@@ -45,7 +45,7 @@ def finish(lease: Lease, reason: str, execute: str, *, starter_seconds: float = 
 
 
 def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, chirp.Value]:
-    """What the job's ad is told about the VM's end; every attribute is always among them.
+    """The attributes of the VM's end for the job's ad; every one is always among them.
 
     All of them in one come first: the starter may be about to end.
     """
@@ -55,10 +55,10 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
     runtime = lease.runtime()
     result = outcome.parse(message, runtime, lease.fizzle_seconds)
     cause = _cause(lease, left, reason, result)
-    # A VM that HTCondor took away says nothing about the experiment or the site; one that crashed early did not find
-    # that there is no work.
+    # The end of a VM that HTCondor removed shows nothing about the experiment or the site; one that crashed early
+    # did not find that there is no work.
     taken_away, crashed = cause == "removed", cause in _CRASHES and result.kind == "fizzle"
-    told: dict[str, chirp.Value] = {
+    found: dict[str, chirp.Value] = {
         "ShutdownCode": result.code,
         "ShutdownMessage": result.text,
         "VacCause": cause,
@@ -67,7 +67,7 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
         "VacAbort": result.abort and not taken_away,
         "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
     }
-    return {outcome_record.NAME: outcome_record.write(told), **told}
+    return {outcome_record.NAME: outcome_record.write(found), **found}
 
 
 def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcome) -> str:
@@ -87,12 +87,12 @@ def _finish(lease: Lease, reason: str, execute: str, starter_seconds: float) -> 
         if not mine:
             return False
         outputs.open_up(fd)
-        told = attributes(lease, _message(fd), reason)
+        found = attributes(lease, _message(fd), reason)
         # Files first, while the starter may still be waiting for libvirt: as soon as it hears of the VM's end it
         # sends the sandbox back. Each is done also if the one before it fails.
         with contextlib.ExitStack() as always:
             always.callback(disks.remove, fd)
-            always.callback(chirp.set_attributes, lease.chirp_config, told, timeout=starter_seconds)
+            always.callback(chirp.set_attributes, lease.chirp_config, found, timeout=starter_seconds)
             outputs.keep_safe_files(fd)
         return True
 
@@ -104,7 +104,7 @@ def _claimed(fd: int) -> Iterator[bool]:
     The lock dies with its process, and only finished work is marked: who is killed half-way, or fails, leaves
     the whole to the next caller.
     """
-    with atomic.locked(CLAIM, "look at the job's sandbox", dir_fd=fd) as claim:
+    with atomic.locked(CLAIM, "check the job's sandbox", dir_fd=fd) as claim:
         done = os.read(claim, len(_DONE)) == _DONE
         yield not done
         if not done:
@@ -114,7 +114,7 @@ def _claimed(fd: int) -> Iterator[bool]:
 def _message(fd: int) -> bytes | None:
     """What the VM left as its shutdown message; see condor_vac.model.outcome for what counts as none.
 
-    An earlier try that could not tell the ad has moved a plain message and left any other where it was.
+    An earlier try that could not change the ad has moved a plain message and left any other where it was.
     """
     for name in (outputs.NAME, outputs.ASIDE):
         try:

@@ -2,8 +2,8 @@
 """Machine and job features: what a VM may know of its machine and its limits (HSF-TN-2016-02).
 
 A VM is both the machine and the one job on it. Beside the note's keys there are those that older VMs read
-(before 2016) and the seed's; a machinetype adds keys of its own, which win. One key is one file, without a
-line end. A value that is not known is no key: never an empty file, never the word None.
+(before 2016) and those of HTCondorVMs; a machinetype adds keys of its own, which win. One key is one file, without a
+line end. An unknown value gives no key: never an empty file, never the word None.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def machine_features(vm: Vm, extra: Mapping[str, str] | None = None) -> dict[str
         "phys_cores": processors,
         "log_cores": processors,
         "jobslots": "1",
-        # The seed's.
+        # HTCondorVMs'.
         "vac_space": vm.space,
         "vac_uuid": vm.uuid,
         "vac_vmtype": vm.machinetype,
@@ -111,7 +111,7 @@ def set_key(directory: str | int, key: str, value: str) -> None:
 
 
 def remove_key(directory: str | int, key: str) -> None:
-    """Take one dynamic key away, for example when a drain is called off; one that is gone is fine."""
+    """Take one dynamic key away, for example when a drain is cancelled; a missing key is not an error."""
     _check_key(key)
     with _opened(directory) as dir_fd:
         try:

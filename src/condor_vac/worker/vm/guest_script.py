@@ -36,7 +36,7 @@ vac_mount() {
 cernvm_start() {
     vac_status=0
 @MOUNTS@
-    # The seed's name for the outputs, which older user data still writes to.
+    # HTCondorVMs' name for the outputs, which older user data still writes to.
     [ -e /etc/machineoutputs ] || ln -s joboutputs /etc/machineoutputs || vac_status=1
     return "$vac_status"
 }
@@ -63,7 +63,7 @@ cernvm_stop() {
 
 
 class Guest(NamedTuple):
-    """What a VM must be told of its lease and settings.
+    """What a VM must know of its lease and settings.
 
     ``machinefeatures``, ``jobfeatures``, ``joboutputs`` are directories of the host, ``gateway`` its address
     on the VM's network; ``sharing`` is nfs, http or both; ``root_public_key`` holds authorized_keys lines.

@@ -33,7 +33,7 @@ class Disk(NamedTuple):
 
     @property
     def cdrom(self) -> bool:
-        """Whether it is an ISO image, which HTCondor's own script and the seed give to the VM as a CD."""
+        """Whether it is an ISO image, which HTCondor's own script and HTCondorVMs give to the VM as a CD."""
         return self.file.lower().endswith(".iso")
 
     def entry(self) -> str:
@@ -42,7 +42,7 @@ class Disk(NamedTuple):
 
 
 class JobAd(NamedTuple):
-    """What a VM job says, checked. ``None`` stands for what the ad leaves out.
+    """A VM job's ad, checked. ``None`` stands for what the ad leaves out.
 
     Memory in MiB and disk in KiB, as HTCondor has them. ``processors`` and ``memory_mb`` are what the VM was
     asked to have, but never more than the slot gives. ``domain`` is the name that vm-gahp gives the VM and
@@ -54,23 +54,13 @@ class JobAd(NamedTuple):
     owner: str
     user: str
     domain: str
-    cmd: str
-    iwd: str
-    global_job_id: str | None
-    vm_type: str
     processors: int
     memory_mb: int
     request_cpus: int | None
-    request_memory_mb: int | None
     cpus_provisioned: int | None
-    memory_provisioned_mb: int | None
-    disk_provisioned_kb: int | None
-    disk_usage_kb: int | None
     vcpus: int | None
-    vm_memory_mb: int
     disks: tuple[Disk, ...]
     networking: bool
-    networking_type: str
     mac: str | None
     bridge: str | None
     vnc: bool
@@ -80,7 +70,6 @@ class JobAd(NamedTuple):
     space: str | None
     machinetype: str | None
     machinetype_file: str | None
-    requires_vac: bool
     want_io_proxy: bool
     no_output_vm: bool
 
@@ -92,11 +81,10 @@ def parse(text: str, source: str = "job ad") -> JobAd:
 
 def from_ad(ad: Ad) -> JobAd:
     """The job in an ad that was read already, where a hook wants more of it. Raises VacError."""
-    size = f.integer(0, _INT_MAX)
     count = f.integer(1, 1 << 24)
     user = _need(ad, "User", _user)
     cluster = _need(ad, "ClusterId", f.integer(1, _INT_MAX))
-    proc = _need(ad, "ProcId", size)
+    proc = _need(ad, "ProcId", f.integer(0, _INT_MAX))
     vm_memory = _vm_memory(ad, count)
     cpus_provisioned = _get(ad, "CpusProvisioned", count)
     memory_provisioned = _get(ad, "MemoryProvisioned", count)
@@ -109,23 +97,13 @@ def from_ad(ad: Ad) -> JobAd:
         owner=_need(ad, "Owner", f.user_name),
         user=user,
         domain=f"{user.replace('@', '_')}_{cluster}.{proc}",
-        cmd=_need(ad, "Cmd", f.line()),
-        iwd=_need(ad, "Iwd", _directory),
-        global_job_id=_get(ad, "GlobalJobId", f.line(512)),
-        vm_type=_need(ad, "JobVMType", _lower(f.one_of("kvm"))),
         processors=min(asked, cpus_provisioned or asked),
         memory_mb=min(vm_memory, memory_provisioned or vm_memory),
         request_cpus=request_cpus,
-        request_memory_mb=_get(ad, "RequestMemory", size),
         cpus_provisioned=cpus_provisioned,
-        memory_provisioned_mb=memory_provisioned,
-        disk_provisioned_kb=_get(ad, "DiskProvisioned", size),
-        disk_usage_kb=_get(ad, "DiskUsage", size),
         vcpus=vcpus,
-        vm_memory_mb=vm_memory,
         disks=_need(ad, "VMPARAM_vm_Disk", parse_disks),
         networking=_flag(ad, "JobVMNetworking"),
-        networking_type=_get(ad, "JobVMNetworkingType", _lower(f.one_of("nat", "bridge"))) or "nat",
         mac=_get(ad, "JobVM_MACADDR", _lower(_mac)),
         bridge=_get(ad, "VMPARAM_Bridge_Interface", f.interface_name),
         vnc=_flag(ad, "JobVMVNCConsole"),
@@ -135,10 +113,10 @@ def from_ad(ad: Ad) -> JobAd:
         space=_get(ad, "VacSpace", f.space_name),
         machinetype=_get(ad, "VacMachinetype", f.machinetype_name),
         machinetype_file=_get(ad, "VacMachinetypeFile", f.file_name),
-        requires_vac=_flag(ad, "RequiresVac"),
         want_io_proxy=_flag(ad, "WantIOProxy"),
         no_output_vm=_flag(ad, "VMPARAM_No_Output_VM"),
     )
+    _check_what_htcondor_acts_on(ad)
     if _get(ad, "VMPARAM_VM_NAME", f.line()) not in {None, job.domain}:
         raise VacError(f"{ad.source}: VMPARAM_VM_NAME: must be {job.domain}, as HTCondor names this VM; remove it")
     return job
@@ -148,7 +126,7 @@ def parse_disks(value: Any) -> tuple[Disk, ...]:
     """The disks of a vm_disk value, ``FILE:DEVICE:MODE[:FORMAT],…``; the format is raw where it is left out.
 
     Never guessed from the contents: a guest could write a header there that names another file. Raises
-    ValueError saying what is wrong.
+    ValueError with what is wrong.
     """
     if not isinstance(value, str) or len(value) > 16384:
         raise ValueError("must be text such as /images/vm.iso:hda:r:raw")
@@ -173,6 +151,13 @@ def _disk(entry: str) -> Disk:
     if disk_format not in _DISK_FORMATS:
         raise ValueError(f"format {disk_format[:20]!a} must be one of {', '.join(_DISK_FORMATS)}")
     return Disk((f.absolute_path if file.startswith("/") else f.file_name)(file), device, mode != "r", disk_format)
+
+
+def _check_what_htcondor_acts_on(ad: Ad) -> None:
+    """Attributes that are used by HTCondor alone. Raises VacError for a wrong one."""
+    _need(ad, "Iwd", _directory)
+    _need(ad, "JobVMType", _lower(f.one_of("kvm")))
+    _get(ad, "JobVMNetworkingType", _lower(f.one_of("nat", "bridge")))
 
 
 def _vm_memory(ad: Ad, check: f.Check) -> int:

@@ -16,14 +16,14 @@ from condor_vac.base.errors import VacError
 
 NAME = "joboutputs"
 ASIDE = ".joboutputs.guest"
-# The name that the seed's submit files use, a link that condor_vac.worker.vm.preparation makes for their jobs.
+# The name that HTCondorVMs' submit files use, a link that condor_vac.worker.vm.preparation makes for their jobs.
 SEED_NAME = "machineoutputs"
 SEED_LOGS = ("vm-bootstrap.log", "vm-pilot.log")
 MOST_FILES = 200
 MOST_BYTES = 64 << 20
 # More than any VM leaves; what a guest that floods the node is stopped at.
 MOST_ENTRIES = 10_000
-# How many names are looked at: a guest may make a hundred thousand.
+# How many names are read: a guest may make a hundred thousand.
 _MOST_LOOKED_AT = 5000
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -40,12 +40,12 @@ def keep_safe_files(sandbox: int) -> list[str]:
         with contextlib.suppress(FileExistsError):
             os.mkdir(NAME, 0o755, dir_fd=sandbox)
         with _opened(sandbox, NAME) as target:
-            kept = _kept(sandbox, target)
+            saved = _saved(sandbox, target)
             if _exists(sandbox, SEED_NAME):
                 _make_seed_logs(target)
-        return kept
+        return saved
     except OSError as error:
-        raise VacError(f"{NAME}: cannot keep the VM's outputs: {error.strerror}") from error
+        raise VacError(f"{NAME}: cannot save the VM's outputs: {error.strerror}") from error
 
 
 def open_up(sandbox: int) -> None:
@@ -70,7 +70,7 @@ def _grant(directory: int, name: str, mode: int, flags: int = 0) -> None:
         os.close(fd)
 
 
-def _kept(sandbox: int, target: int) -> list[str]:
+def _saved(sandbox: int, target: int) -> list[str]:
     """Move what is safe from the directory of the guest; none at all if the VM was never prepared."""
     if not _exists(sandbox, ASIDE):
         return []
@@ -102,18 +102,18 @@ def usage(sandbox: int) -> tuple[int, int]:
 
 
 def _move(source: int, target: int) -> list[str]:
-    kept: list[str] = []
+    saved: list[str] = []
     room = MOST_BYTES
     for name in _candidates(source):
         size = _plain_size(source, name)
-        if size is None or size > room or len(kept) >= MOST_FILES:
+        if size is None or size > room or len(saved) >= MOST_FILES:
             continue
         os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
         # HTCondor holds a job when it cannot read one of its files.
         _grant(target, name, 0o644)
         room -= size
-        kept.append(name)
-    return kept
+        saved.append(name)
+    return saved
 
 
 def _candidates(source: int) -> list[str]:

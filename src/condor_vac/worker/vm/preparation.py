@@ -2,7 +2,7 @@
 """What a VM gets before it starts: features, user data, context and disks, made as the job's user.
 
 A machinetype's file and everything it names came with the job, so they are looked for in the sandbox by
-their base names. A seed's ad, which has no machinetype, gets one made of its own attributes and defaults.
+their base names. An ad of HTCondorVMs, which has no machinetype, gets one made of its attributes and defaults.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from condor_vac.worker.vm import context, disks, features, guest_script, iso, ou
 from condor_vac.worker.vm.guest_script import Guest
 from condor_vac.worker.vm.job_ad import Disk, JobAd
 
-# Where CernVM's amiconfig looks for a context, and where it is in the seed.
+# Where CernVM's amiconfig looks for a context, and where HTCondorVMs has it.
 CONTEXT_DEVICE = "hdd"
 SEED_NAME = "seed"
 _MIB = 1 << 20
@@ -33,7 +33,7 @@ _GIB = 1 << 30
 
 
 def machinetype_of(job: JobAd, sandbox: str) -> Machinetype:
-    """The machinetype of the job: from the file that came with it, or from a seed's ad. Raises UsageError."""
+    """The machinetype of the job: from the file that came with it, or from an ad of HTCondorVMs. Raises UsageError."""
     if job.machinetype_file is not None:
         return machinetype.load(f"{sandbox}/{job.machinetype_file}")
     if job.user_data is None:
@@ -80,7 +80,7 @@ def lease_request(
     )
 
 
-def furnish(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> JobAd:
+def prepare(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> JobAd:
     """Make everything; returns the job with the disks that its VM has. Raises VacError."""
     _write_features(job, kind, lease, settings)
     # HTCondor holds a job whose transfer_output_files are not all there, whatever the VM did.
@@ -96,17 +96,17 @@ def furnish(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> 
 
 
 def _seed_outputs(sandbox: str) -> None:
-    """The seed's submit files have machineoutputs/vm-bootstrap.log and vm-pilot.log sent back."""
+    """HTCondorVMs' submit files have machineoutputs/vm-bootstrap.log and vm-pilot.log sent back."""
     try:
         os.symlink(outputs.NAME, f"{sandbox}/{outputs.SEED_NAME}")
     except FileExistsError as error:
-        raise UsageError(f"{outputs.SEED_NAME}: is there already; it must not be among the job's files") from error
+        raise UsageError(f"{outputs.SEED_NAME}: already exists; it must not be among the job's files") from error
     except OSError as error:
         raise VacError(f"{outputs.SEED_NAME}: cannot make it: {error.strerror}") from error
 
 
 def clear(sandbox: str) -> None:
-    """Take away what ``furnish`` made that is big or secret; the rest leaves with the sandbox."""
+    """Remove what ``prepare`` made that is big or secret; the rest leaves with the sandbox."""
     try:
         fd = os.open(sandbox, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -210,7 +210,7 @@ def _space(job: JobAd, kind: Machinetype, settings: Settings) -> str | None:
 def _disks(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> tuple[Disk, ...]:
     """The job's own disks, an overlay where a site's image is to be written to, then cache, scratch, context.
 
-    The cache is the first free virtio disk and the scratch space the one after, as in the seed (vda, vdb).
+    The cache is the first free virtio disk and the scratch space the one after, as in HTCondorVMs (vda, vdb).
     """
     result = [_own_disk(disk, lease.sandbox, settings) for disk in job.disks]
     taken = {disk.device for disk in result}
@@ -221,7 +221,7 @@ def _disks(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> t
         if size > 0:
             result.append(Disk(disks.make_sparse(lease.sandbox, name, size), device, True, "raw"))
     if CONTEXT_DEVICE in taken:
-        raise UsageError(f"vm_disk: {CONTEXT_DEVICE}: kept for the context; give that disk another device")
+        raise UsageError(f"vm_disk: {CONTEXT_DEVICE}: reserved for the context; give that disk another device")
     result.append(Disk(f"{lease.sandbox}/{disks.CONTEXT_NAME}", CONTEXT_DEVICE, False, "raw"))
     return tuple(result)
 

@@ -23,8 +23,8 @@ _LIMIT = 64
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def tell(lease: Lease, when: int | None, execute: str) -> None:
-    """Have the VM's features say ``when``, as the job's user; without one, as if none had been planned.
+def announce(lease: Lease, when: int | None, execute: str) -> None:
+    """Write ``when`` into the VM's features, as the job's user; without one, remove it.
 
     Writes nothing where nothing changed. Raises VacError.
     """
@@ -50,7 +50,7 @@ def _tell(lease: Lease, when: int | None, execute: str) -> None:
 
 
 def _started(jobfeatures: int, lease: Lease) -> int:
-    """The moment that the VM was told its limit counts from."""
+    """The moment from which the VM's limit counts."""
     text = _current(jobfeatures, "jobstart_secs")
     return lease.created if text is None else int(text)
 

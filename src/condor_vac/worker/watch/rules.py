@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""When a running VM must be stopped, and when what is seen of it is worth telling: pure rules of vac_watch.
+"""When a running VM must be stopped, and when its state should be published: pure rules of vac_watch.
 
 All times are CLOCK_BOOTTIME seconds, so a clock that is set wrong kills no VM; a heartbeat's age is counted
 from when its file was last *seen* to change, as the guest can set the file's time at will. When the observer
@@ -17,16 +17,16 @@ from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.vm import outputs
 from condor_vac.worker.watch import planned_shutdown
 
-# Several of the timer's periods: a run that is late is no absence.
+# Several of the timer's periods: a late run is not an absence.
 ABSENCE_SECONDS = 150.0
 PUBLISH_SECONDS = 300.0
-# QEMU's threads start before the guest does; a shorter interval tells nothing.
+# QEMU's threads start before the guest does; a shorter interval shows nothing.
 _SHORTEST_INTERVAL = 5.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one look at a VM saw: CPU seconds of all processors, the heartbeat file's mtime (ns)."""
+    """What one check of a VM found: CPU seconds of all processors, the heartbeat file's mtime (ns)."""
 
     boottime: float
     cpu_seconds: float
@@ -109,8 +109,8 @@ def outputs_over(used: int, entries: int, limit_mb: int) -> Stop | None:
     return Stop("outputs", f"700 Outputs exceed {limit_mb} MiB") if used > limit_mb << 20 else None
 
 
-def worth_telling(lease: Lease, sample: Sample) -> bool:
-    """Whether the factory should hear of this sample: the first, a change of verdict, or after a while.
+def should_publish(lease: Lease, sample: Sample) -> bool:
+    """Whether to publish this sample for the factory: the first, a changed verdict, or after PUBLISH_SECONDS.
 
     Each attribute is an update of the schedd's queue, which all VMs of a pool share.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """HTCondor's VM universe on this node: offered again after a failed start, and not offered without KVM.
 
-One VM that cannot be started takes it away: the starter has the startd say ``HasVM = False`` for its lifetime, whether
+One VM that cannot be started ends it: the starter has the startd publish ``HasVM = False`` for its lifetime, whether
 the node was to blame or the moment (``handleFTL`` in src/condor_starter.V6.1/vm_proc.cpp), as where the job was removed
 while its VM started. No VM comes here any more, so that none can show that the node is well again. All its reasons are
 VMGAHP_ERR_… or VMGAHP_REQ_…; ours begin with "condor_vac: ".
@@ -32,8 +32,8 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
 
     While KVM does not work, and VMs must not be emulated, the startd is made to offer none: each would fail. Looks
     only now and then. What an administrator has taken away has another reason and stays away. HTCondor may just be
-    restarting: that it does not answer is told and nothing more. Raises VacError where it answers and then does not
-    do as it is told.
+    restarting: no answer is only logged. Raises VacError where it answers and then does not
+    do as requested.
     """
     if not _due(f"{run_directory}/{_LOOKED}"):
         return
@@ -41,7 +41,7 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
         master = startd.daemons()
         slot = startd.slot(master) if master.get("STARTD_Addr") else {}
     except VacError as error:
-        log(f"whether the startd offers VMs: {error}; asked again in {LOOK_SECONDS:.0f} s")
+        log(f"cannot read whether the startd offers VMs ({error}): trying again in {LOOK_SECONDS:.0f} s")
         return
     offered, reason = slot.get("HasVM") is True, slot.get("VMOfflineReason")
     if not offered and not (isinstance(reason, str) and reason.startswith(_REASONS)):
@@ -51,10 +51,10 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
         wanted = f"{_OURS}KVM does not work: {trouble.what}"
         if offered or reason != wanted:
             startd.change_ad("HasVM = false", f"VMOfflineReason = {chirp.literal(wanted)}")
-            log(f"the startd offers no VMs now: KVM does not work: {trouble.what}; {trouble.remedy}")
+            log(f"KVM does not work ({trouble.what}): the startd now offers no VMs; {trouble.remedy}")
     elif not offered:
         startd.change_ad("HasVM = true")
-        log(f"the startd offered no VMs ({one_line(str(reason), tools.SHOWN)}); it does again")
+        log(f"the startd offered no VMs ({one_line(str(reason), tools.SHOWN)}): it offers them again")
 
 
 def _due(path: str) -> bool:

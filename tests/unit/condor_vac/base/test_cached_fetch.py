@@ -56,7 +56,7 @@ def test_the_server_is_asked_each_time_and_the_copy_is_its_bytes(web: WebServer,
     assert path.stat().st_mode & 0o777 == 0o640
 
 
-def test_a_failing_server_leaves_the_copy_which_serves_as_long_as_the_site_says(
+def test_a_failing_server_leaves_the_copy_for_as_long_as_the_site_allows(
     web: WebServer, tmp_path: Path, clock: Clock
 ) -> None:
     path = tmp_path / "copy"
@@ -102,7 +102,7 @@ def test_what_did_not_change_is_not_sent_and_counts_as_confirmed(web: WebServer,
     assert latest(web, path, clock, keep_seconds=50).age == 50.0
 
 
-def test_a_fresh_copy_asks_nobody(web: WebServer, tmp_path: Path, clock: Clock) -> None:
+def test_a_fresh_copy_needs_no_request(web: WebServer, tmp_path: Path, clock: Clock) -> None:
     web.routes["/t"] = reply(b"good")
     latest(web, tmp_path / "copy", clock)
     clock.now += 99
@@ -118,7 +118,7 @@ def test_a_copy_that_does_not_fit_its_origin_is_none(web: WebServer, tmp_path: P
     path, origin = tmp_path / "copy", tmp_path / "copy.origin"
     web.routes["/t"] = reply(b"good")
     latest(web, path, clock)
-    told = json.loads(origin.read_text())
+    recorded = json.loads(origin.read_text())
     if damage == "data":
         path.write_bytes(b"half")
     elif damage == "origin":
@@ -133,7 +133,7 @@ def test_a_copy_that_does_not_fit_its_origin_is_none(web: WebServer, tmp_path: P
             "future": {"checked": 1e12},
             "negative": {"checked": -5},
         }
-        origin.write_text(json.dumps({**told, **changes[damage]}))
+        origin.write_text(json.dumps({**recorded, **changes[damage]}))
     web.routes["/t"] = reply(b"", "404 Gone")
     with pytest.raises(VacError, match="404"):
         latest(web, path, clock, keep_seconds=1e9, fresh_seconds=1e9)
@@ -153,8 +153,8 @@ def test_a_template_at_a_url_is_what_vms_carry(web: WebServer, tmp_path: Path) -
     assert user_data_copy.refresh(m, str(tmp_path)) == []
     assert (tmp_path / "user_data").read_bytes() == b"#!/bin/sh\n##user_data_url##\n"
     web.routes["/t"] = reply(b" \n")
-    (said,) = user_data_copy.refresh(m, str(tmp_path))
-    assert "empty" in said
+    (printed,) = user_data_copy.refresh(m, str(tmp_path))
+    assert "empty" in printed
 
 
 def test_without_a_copy_that_the_site_allows_nothing_starts(web: WebServer, tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_without_a_copy_that_the_site_allows_nothing_starts(web: WebServer, tmp_
         user_data_copy.refresh(m, str(tmp_path))
 
 
-def test_a_template_in_a_file_asks_nobody(tmp_path: Path) -> None:
+def test_a_template_in_a_file_needs_no_request(tmp_path: Path) -> None:
     m = _machinetype("/etc/condor_vac/machinetypes/t.user_data")
     assert user_data_copy.refresh(m, str(tmp_path)) == []
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("url", ["http://example.org/u", "file:///etc/passwd", "https://a:b@example.org/u", "x:y"])
-def test_a_template_is_never_read_from_elsewhere(url: str) -> None:
+def test_a_template_is_never_read_from_another_place(url: str) -> None:
     with pytest.raises(VacError, match=r"^test: user_data: "):
         _machinetype(url)

@@ -103,7 +103,7 @@ def test_what_is_cut_or_no_http_is_refused(web: WebServer, pieces: list[bytes]) 
     assert refused(f"{web.url}/").startswith(f"{web.url}/: ")
 
 
-def test_compression_that_nobody_asked_for_is_not_unpacked(web: WebServer) -> None:
+def test_compression_that_was_not_requested_is_not_unpacked(web: WebServer) -> None:
     bomb = gzip.compress(b"\0" * 10_000_000)
     assert len(bomb) < LIMITS.bytes
     web.routes["/"] = reply(bomb, Content_Encoding="gzip")
@@ -139,7 +139,7 @@ def test_a_server_that_falls_silent_does_not_answer(tmp_path: Path, head: bytes,
             fetch.get(f"{web.url}/", Limits(bytes=10, seconds=3600, idle_seconds=0.3), ca=str(pem) if pem else None)
 
 
-def test_nobody_listens_and_no_such_host(web: WebServer) -> None:
+def test_no_server_and_no_such_host(web: WebServer) -> None:
     web.close()
     assert "refused" in refused(f"{web.url}/")
     assert "no such host" in refused("https://no-such-host.invalid/x")
@@ -228,7 +228,7 @@ def test_validators_cannot_add_headers(web: WebServer) -> None:
     assert "If-" not in web.requests[0]
 
 
-def test_what_the_writer_says_is_not_the_networks_fault(web: WebServer) -> None:
+def test_an_error_of_the_writer_is_not_an_error_of_the_network(web: WebServer) -> None:
     web.routes["/"] = reply(b"x")
 
     def full(_piece: bytes) -> None:

@@ -95,7 +95,9 @@ def test_a_user_is_one_everywhere_or_nowhere(name: str, good: bool) -> None:
     assert accepts(sudoers_rule.ACCOUNT.fullmatch, name) is good
     owner = json.dumps(name, ensure_ascii=False)
     ad = f'User = "vac@pool"\nOwner = {owner}\nClusterId = 7\nProcId = 0\nRequestMemory = 100\n'
-    with pytest.raises(VacError, match="job ad: Cmd: missing" if good else "job ad: Owner: must be a user name"):
+    with pytest.raises(
+        VacError, match="job ad: VMPARAM_vm_Disk: missing" if good else "job ad: Owner: must be a user name"
+    ):
         job_ad.parse(ad)
 
 

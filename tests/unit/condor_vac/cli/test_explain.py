@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""status, machines and explain: what they say of a pool, in words, as JSON and as an exit code."""
+"""status, machines and explain: what they print about a pool, in words, as JSON and as an exit code."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_a_healthy_machinetype(site: Site) -> None:
     assert code == 0
     assert "300:1" in out
     assert "gridpp: No work for 600 s." in out
-    code, said = site.explain()
+    code, printed = site.explain()
     assert code == 0
-    assert "No work for 600 s." in said
-    assert "2 slots would take 50.0" in said
-    assert "1 no_work (300)" in said
+    assert "No work for 600 s." in printed
+    assert "2 slots would accept 50.0" in printed
+    assert "1 no_work (300)" in printed
 
 
 def test_text_of_a_jobs_user_reaches_no_terminal(site: Site) -> None:
@@ -189,7 +189,7 @@ def test_a_schedd_that_does_not_answer_is_an_error_not_an_empty_pool(site: Site,
 
 
 @pytest.mark.parametrize("name", ["none-such", 'x" || true || "', "../gridpp", "", "UPPER"])
-def test_what_is_no_machinetype_is_bad_usage(site: Site, name: str) -> None:
+def test_what_is_not_a_machinetype_is_bad_usage(site: Site, name: str) -> None:
     code, out, err = site.run("explain", name)
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
@@ -288,41 +288,41 @@ def too_small(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said", "remedy"),
+    ("change", "printed", "remedy"),
     [
         (held, "40.0 is held: via condor_hold", "condor_release 40.0"),
-        (no_factory, "no factory in the queue", "vacuum.htcondor.site"),
+        (no_factory, "no factory of this machinetype is in the queue", "vacuum.htcondor.site"),
         (two_factories, "2 factories", "condor_rm 41.0"),
         (not_started, "40.0 is idle", "START_SCHEDULER_UNIVERSE"),
         (silent, "last cycle was 66m ago", "factory.log"),
         (failing, "QDate", "tries again"),
-        (undecided, "not decided", "factory.log"),
+        (undecided, "no decision yet", "factory.log"),
         (damaged, "not a state file", "correct it"),
-        (no_file, "no file", "correct it"),
+        (no_file, "file is missing", "correct it"),
         (broken_file, "missing", "correct it"),
-        (full, "max_machines is 1", "raise max_machines"),
-        (switched_off, "max_machines is 0", "raise max_machines"),
-        (held_vms, "3 VMs are held: no image", "condor_release"),
+        (full, "max_machines (1) is reached", "raise max_machines"),
+        (switched_off, "max_machines (0) is reached", "raise max_machines"),
+        (held_vms, "3 VMs held: no image", "condor_release"),
         (wrong_ad, "QDate", "correct it"),
         (collector_down, "slots failed", "collector"),
         (no_slots, "none of 0 slots has HasVM", "condor_vac doctor"),
-        (offline, "wn7 runs no VMs: Error in virDomainCreateXML", "condor_vac doctor on wn7"),
+        (offline, "wn7 offers no VMs: Error in virDomainCreateXML", "condor_vac doctor on wn7"),
         (no_match, "meets the requirements of 50.0", "-better-analyze 50.0"),
-        (refused, "none of them accepts it (START)", "-better-analyze:reverse"),
+        (refused, "START accepts it on none", "-better-analyze:reverse"),
         (stale_ledger, "VM_AvailNum >= 1 (most: 0)", "VM_MAX_NUMBER = 0"),
         (too_small, "Cpus >= 16 (most: 8)", "smaller than the machinetype"),
     ],
 )
-def test_explain_names_the_cause_and_what_to_do(site: Site, change: Any, said: str, remedy: str) -> None:
+def test_explain_names_the_cause_and_what_to_do(site: Site, change: Any, printed: str, remedy: str) -> None:
     change(site)
     code, text = site.explain()
     assert code == 1
-    line = next((line for line in text.splitlines() if said in line), None)
+    line = next((line for line in text.splitlines() if printed in line), None)
     assert line is not None, text
     assert remedy in line
     code, out, _ = site.run("explain", "gridpp")
     assert code == 1
-    assert said in out
+    assert printed in out
 
 
 @pytest.mark.parametrize("change", [held, no_factory, not_started, silent, failing, damaged, broken_file, wrong_ad])
@@ -341,7 +341,7 @@ def test_one_bad_machinetype_hides_nothing_of_the_others(site: Site) -> None:
     assert "aaa.json" in report["aaa"]["problems"][0]
 
 
-def test_a_decision_without_its_keys_is_told_as_it_is(site: Site) -> None:
+def test_a_decision_without_its_keys_is_shown_unchanged(site: Site) -> None:
     site.keep(State(last={"time": NOW}))
     code, text = site.explain()
     assert code == 1

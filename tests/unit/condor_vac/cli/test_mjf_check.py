@@ -146,7 +146,7 @@ def test_errors_fail_and_warnings_only_if_asked(base: Path, capsys: pytest.Captu
     assert lines[-1].startswith("1 errors, 1 warnings in machinefeatures at ")
 
 
-def test_a_line_end_is_no_part_of_a_value(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_end_is_not_a_part_of_a_value(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (base / "machinefeatures" / "total_cpu").write_text("8\n")
     assert run(capsys, str(base))[0] == 0
 
@@ -174,7 +174,7 @@ def test_a_base_with_one_of_the_two_lacks_the_other(tmp_path: Path, capsys: pyte
         (["{base}/absent"], "not a directory"),
         (["{base}/jobfeatures/job_id"], "not a directory"),
         (["ftp://example.org/machinefeatures"], "must be a directory or an http or https URL"),
-        (["{base}/empty"], "neither machine nor job features are there"),
+        (["{base}/empty"], "no machine or job features found"),
         (["{base}", "{base}/jobfeatures"], "was given already"),
     ],
 )
@@ -230,7 +230,7 @@ def test_over_http(server: Any, capsys: pytest.CaptureFixture[str], monkeypatch:
     assert "HTTP status 403" in errors["job_id"]
 
 
-def test_a_server_that_is_not_there_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_server_is_reported_once(capsys: pytest.CaptureFixture[str]) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
         port = web.server_port
     assert dispatch.main(["mjf-check", f"http://127.0.0.1:{port}/machinefeatures"]) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the job's ad is told, as the starter at the other end reads it."""
+"""What is set in the job's ad, as the starter at the other end reads it."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_a_refusal_names_the_attribute_and_ends_it(starter: Starter, config: str
 
 
 def test_a_starter_that_ends_has_heard_everything(tmp_path: Path) -> None:
-    """It answers nothing before all was said, and then ends."""
-    said: list[bytes] = []
+    """It answers nothing before all was sent, and then ends."""
+    printed: list[bytes] = []
 
     def listen(server: socket.socket) -> None:
         client, _ = server.accept()
         with client:
-            while b"".join(said).count(b"\n") < 4:
-                said.append(client.recv(4096))
+            while b"".join(printed).count(b"\n") < 4:
+                printed.append(client.recv(4096))
             client.sendall(b"0\n0\n")
 
     key = tmp_path / ".chirp.config"
@@ -94,7 +94,7 @@ def test_a_starter_that_ends_has_heard_everything(tmp_path: Path) -> None:
             chirp.set_attributes(str(key), {"A": 1, "B": "two words", "C": None}, timeout=10)
         thread.join()
     wanted = [f"cookie {COOKIE}", "set_job_attr A 1", 'set_job_attr B "two\\ words"', "set_job_attr C undefined"]
-    assert b"".join(said).decode().splitlines() == wanted
+    assert b"".join(printed).decode().splitlines() == wanted
 
 
 def test_a_silent_starter_costs_no_more_than_the_timeout(starter: Starter, config: str) -> None:
@@ -103,7 +103,7 @@ def test_a_silent_starter_costs_no_more_than_the_timeout(starter: Starter, confi
         chirp.set_attributes(config, {"A": 1}, timeout=0.3)
 
 
-def test_another_jobs_cookie_is_no_use(starter: Starter, config: str) -> None:
+def test_another_jobs_cookie_is_refused(starter: Starter, config: str) -> None:
     Path(config).write_text(starter.config.replace(COOKIE, "stolen"))
     with pytest.raises(VacError, match="does not know this cookie"):
         chirp.set_attributes(config, {"A": 1}, timeout=10)
@@ -134,7 +134,7 @@ def test_a_key_that_is_not_htcondors(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
-def test_a_key_that_is_no_file(config: str, kind: str) -> None:
+def test_a_key_that_is_not_a_file(config: str, kind: str) -> None:
     shutil.move(config, f"{config}.real")
     if kind == "link":
         os.symlink(f"{config}.real", config)
@@ -146,7 +146,7 @@ def test_a_key_that_is_no_file(config: str, kind: str) -> None:
         chirp.set_attributes(config, {"A": 1}, timeout=1)
 
 
-def test_a_name_is_an_attributes_before_anything_is_said(starter: Starter, config: str) -> None:
+def test_a_name_is_checked_before_anything_is_sent(starter: Starter, config: str) -> None:
     for name in ("A B", "1A", "A\n", "", "A" * 65, "Ä"):
         with pytest.raises(VacError, match="not an attribute name"):
             chirp.set_attributes(config, {"Good": 1, name: 1}, timeout=10)

@@ -104,9 +104,7 @@ def test_whatever_fails_is_one_line_and_a_pool_error(pool: Pool, failure: Except
         lambda: pool.submit({"universe": "vm"}, 1),
         lambda: pool.remove(["1.0"], "why"),
         lambda: pool.remove_for_good(["1.0"], "why"),
-        lambda: pool.hold(["1.0"], "why"),
         lambda: pool.release(["1.0"], "why"),
-        lambda: pool.vacate(["1.0"], "why"),
         lambda: pool.edit(["1.0"], "A", "1"),
     )
     for call in calls:
@@ -148,7 +146,7 @@ def test_what_names_no_job_never_becomes_a_constraint(pool: Pool, ids: list[str]
     with pytest.raises(PoolError):
         by_id(ids)
     if ids:
-        for act in (pool.remove, pool.hold, pool.release, pool.vacate):
+        for act in (pool.remove, pool.remove_for_good, pool.release):
             with pytest.raises(PoolError):
                 act(ids, "why")
     else:
@@ -163,7 +161,7 @@ def test_a_constraint_names_its_jobs_and_keeps_its_guard() -> None:
     )
 
 
-def test_an_edit_that_matches_nothing_any_more_is_no_failure(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_edit_that_matches_nothing_any_more_is_not_a_failure(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     Schedd.answer = RuntimeError("Unable to edit jobs matching constraint")
     monkeypatch.setattr(pool, "jobs", lambda *_words, **_named: [])
     pool.edit(["1.0"], "A", "1", "JobStatus == 1")
@@ -183,7 +181,7 @@ def test_a_submission_is_whole_or_an_error(pool: Pool, count: int, procs: int, g
 
 
 @pytest.mark.parametrize("count", [0, -1])
-def test_no_vm_is_no_submission(pool: Pool, count: int) -> None:
+def test_zero_vms_are_not_submitted(pool: Pool, count: int) -> None:
     with pytest.raises(PoolError):
         pool.submit({}, count)
     assert not Schedd.calls
@@ -196,7 +194,7 @@ def test_reasons_are_given_as_each_generation_takes_them(pool: Pool) -> None:
     assert reason == (("why", None) if pool.bindings == "htcondor2" else "why")
 
 
-def test_without_bindings_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_bindings_it_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("htcondor2", "htcondor"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(PoolError, match="python3-condor"):

@@ -19,6 +19,7 @@ from condor_vac.base.errors import UsageError, VacError
 from condor_vac.cli import dispatch
 from condor_vac.factory import cycle as factory_cycle
 from condor_vac.factory import process, scheduler_job
+from condor_vac.policy.observation import Decision, Observation
 from tests.integration.factory.greedy import Policy as Greedy
 from tests.unit.condor_vac.standins import StandInPool, ad, factory_ad, machinetype
 
@@ -111,7 +112,7 @@ def test_one_cycle(site: Site) -> None:
     site.pool.failing.add("jobs")
     assert site.run(once=True) == 1
     assert site.pool.submitted() == 4
-    assert "ERROR submit 0: nothing is submitted: jobs failed" in site.log()
+    assert "ERROR submit 0: submitting nothing: jobs failed" in site.log()
 
 
 def test_a_second_factory_stands_by(site: Site) -> None:
@@ -121,11 +122,11 @@ def test_a_second_factory_stands_by(site: Site) -> None:
         assert site.run(signals) == process.EXIT_STANDBY
         assert signals.slept == [process.RESTART_SECONDS]
     assert not site.pool.done
-    assert "standing by" in site.log()
+    assert "/lock: waiting a minute" in site.log()
     assert site.run(once=True) == 0, "the lock goes with its process"
 
 
-def test_the_lock_is_no_link_to_somebody_elses_file(site: Site) -> None:
+def test_the_lock_is_not_a_link_to_another_users_file(site: Site) -> None:
     (site.state / "lock").symlink_to(site.path / "elsewhere")
     with pytest.raises(VacError, match="lock"):
         site.run(once=True)
@@ -145,7 +146,7 @@ def test_an_error_at_the_start_waits_where_htcondor_would_restart_at_once(site: 
 
 
 @pytest.mark.parametrize("change", ["no directory", "unwritable log"])
-def test_a_state_directory_that_will_not_do_is_said(site: Site, change: str) -> None:
+def test_a_state_directory_that_will_not_do_is_reported(site: Site, change: str) -> None:
     if change == "no directory":
         site.state.rmdir()
     else:
@@ -162,7 +163,7 @@ def test_it_is_its_owners(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
         process._check_user(other)
 
 
-def test_a_changed_machinetype_is_taken_a_broken_one_is_said(site: Site) -> None:
+def test_a_changed_machinetype_is_used_and_a_broken_one_reported(site: Site) -> None:
     steps: Iterator[Callable[[], object]] = iter(
         [
             lambda: site.file.write_text("{"),
@@ -172,10 +173,10 @@ def test_a_changed_machinetype_is_taken_a_broken_one_is_said(site: Site) -> None
             lambda: site.write(memory_mb=3000),
         ]
     )
-    told: list[str] = []
+    recorded: list[str] = []
 
     def sleep(_seconds: float) -> int | None:
-        told.append(" ".join(site.last()["reasons"]))
+        recorded.append(" ".join(site.last()["reasons"]))
         step = next(steps, None)
         if step is None:
             return signal.SIGTERM
@@ -184,8 +185,8 @@ def test_a_changed_machinetype_is_taken_a_broken_one_is_said(site: Site) -> None
 
     signals: Any = sleep
     assert site.run(signals) == 0
-    for said, text in zip(told, ("", "not valid JSON", "cannot change", "cannot change", "cannot read", "")):
-        assert (text in said) if text else ("going on with the machinetype read before" not in said)
+    for printed, text in zip(recorded, ("", "not valid JSON", "cannot change", "cannot change", "cannot read", "")):
+        assert (text in printed) if text else ("using the last good machinetype" not in printed)
     assert json.loads((site.state / "gridpp.json").read_text())["memory_mb"] == 3000, "what VMs carry"
 
 
@@ -198,7 +199,7 @@ def test_it_ends_when_the_schedd_that_started_it_is_gone(site: Site) -> None:
     assert "the schedd that started this factory is gone" in site.log()
 
 
-def test_the_log_tells_changes_only_and_is_rotated(site: Site) -> None:
+def test_the_log_has_changes_only_and_is_rotated(site: Site) -> None:
     site.run(Signals(None, None, None, None))
     assert len([line for line in site.log().splitlines() if "submit" in line]) == 1, "later ones differ by figures only"
     site.patch.setattr(process, "LOG_BYTES", 400)
@@ -207,6 +208,23 @@ def test_the_log_tells_changes_only_and_is_rotated(site: Site) -> None:
     logs = sorted(path.name for path in site.state.glob("factory.log*"))
     assert logs == ["factory.log", *(f"factory.log.{number}" for number in range(1, process.LOG_FILES + 1))]
     assert all(path.stat().st_size <= 400 for path in site.state.glob("factory.log*"))
+
+
+def test_singular_and_plural_do_not_make_a_new_line(site: Site) -> None:
+    """The last sentence does differ by more than figures."""
+    reasons = iter(["2 VMs idle for 30 s, 1 works", "1 VM idle for 60 s, 1 works", "1 VM idle, none works"])
+
+    class Resting(Greedy):
+        def decide(self, seen: Observation) -> Decision:
+            return Decision(0, (), (), (next(reasons),))
+
+    site.patch.setattr(factory_cycle, "Policy", Resting)
+    site.run(Signals(None, None))
+    lines = [line for line in site.log().splitlines() if "submit 0" in line]
+    assert [line.partition("submit 0: ")[2] for line in lines] == [
+        "2 VMs idle for 30 s, 1 works",
+        "1 VM idle, none works",
+    ]
 
 
 def test_a_dry_run_prints_its_plan_and_leaves_no_trace(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,7 +279,7 @@ def test_the_jobs_digest_follows_program_owner_and_description_only(site: Site) 
 @pytest.mark.parametrize(
     "broken", [{"JobStatus": 99}, {"JobStatus": "x"}, {"Owner": None}, {"ClusterId": "a"}, {"ProcId": None}]
 )
-def test_a_factorys_ad_that_is_wrong_is_said(broken: dict[str, Any]) -> None:
+def test_a_factorys_ad_that_is_wrong_is_reported(broken: dict[str, Any]) -> None:
     ad = {key: value for key, value in factory_ad(**broken).items() if value is not None}
     with pytest.raises(VacError, match="condor_q -long"):
         scheduler_job.jobs(StandInPool([ad]))  # type: ignore[arg-type]

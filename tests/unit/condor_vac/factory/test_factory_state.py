@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The factory's file: what is written is read, and what is damaged is refused and put aside."""
+"""The factory's file: what is written is read, and what is damaged is refused and renamed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_damaged_is_refused_and_put_aside(tmp_path: Path, text: str) -> None:
     assert factory_state.load(str(tmp_path)) == State()
 
 
-def test_a_link_to_nowhere_or_a_directory_is_no_empty_state(tmp_path: Path) -> None:
+def test_a_link_to_nowhere_or_a_directory_is_not_an_empty_state(tmp_path: Path) -> None:
     (tmp_path / "state.json").symlink_to(tmp_path / "nowhere")
     with pytest.raises(VacError, match=r"state\.json"):
         factory_state.load(str(tmp_path))
@@ -102,6 +102,6 @@ def test_a_link_to_nowhere_or_a_directory_is_no_empty_state(tmp_path: Path) -> N
         factory_state.load(str(tmp_path))
 
 
-def test_a_directory_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_is_gone_is_reported(tmp_path: Path) -> None:
     with pytest.raises(VacError, match="gone"):
         factory_state.save(str(tmp_path / "gone"), State())

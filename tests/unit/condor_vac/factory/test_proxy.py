@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proxies for VMs: what openssl says of them, and what is refused."""
+"""Proxies for VMs: what openssl reports about them, and what is refused."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def kind(host: tuple[str, str], **keys: Any) -> Machinetype:
 
 
 def verify(authority: Authority, pem: Path, *options: str) -> str:
-    """What openssl says of the chain in a proxy file, whose first certificate it checks."""
+    """What openssl reports about the chain in a proxy file, whose first certificate it checks."""
     chain = ["-CAfile", str(authority.ca), "-untrusted", str(pem)]
     return openssl("verify", "-allow_proxy_certs", *options, *chain, str(pem)).decode()
 
@@ -161,7 +161,7 @@ def test_a_proxy_that_allows_no_other(tmp_path: Path, authority: Authority, host
                 proxy.load(str(pem), f"{pem}.key")
 
 
-def test_what_is_no_credential(tmp_path: Path, authority: Authority, host: tuple[str, str]) -> None:
+def test_what_is_not_a_credential(tmp_path: Path, authority: Authority, host: tuple[str, str]) -> None:
     (tmp_path / "empty").write_text("")
     (tmp_path / "broken").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     (tmp_path / "broken.key").write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
@@ -187,8 +187,8 @@ def test_what_is_no_credential(tmp_path: Path, authority: Authority, host: tuple
         "no signatures": nosign,
         "No such file": (host[0], tmp_path / "missing"),
     }
-    for said, (certificate, key) in wrong.items():
-        with pytest.raises(VacError, match=said) as caught:
+    for printed, (certificate, key) in wrong.items():
+        with pytest.raises(VacError, match=printed) as caught:
             proxy.load(str(certificate), str(key))
         assert "\n" not in str(caught.value)
         assert "PRIVATE" not in str(caught.value)
@@ -202,13 +202,12 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path, host: tuple[st
     if good:
         proxy.load(host[0], str(key))
     else:
-        with pytest.raises(VacError, match="everybody on this machine can read the key; chmod o-r"):
+        with pytest.raises(VacError, match="every user of this machine can read the key; chmod o-r"):
             proxy.load(host[0], str(key))
 
 
-def test_a_waiting_vms_proxy_is_renewed_in_time(
-    tmp_path: Path, authority: Authority, host: tuple[str, str], own_umask: None
-) -> None:
+@pytest.mark.usefixtures("own_umask")
+def test_a_waiting_vms_proxy_is_renewed_in_time(tmp_path: Path, authority: Authority, host: tuple[str, str]) -> None:
     m = kind(host, max_wallclock_seconds=7200)
     credential = proxy.of_machinetype(m)
     assert credential is not None
@@ -238,16 +237,16 @@ def test_what_came_with_a_job_may_be_no_proxy(host: tuple[str, str], pem: bytes)
 
 
 def test_keys_that_belong_together(host: tuple[str, str]) -> None:
-    for keys, said in (
+    for keys, printed in (
         ({"user_data_proxy_key": None}, "user_data_proxy: needs user_data_proxy_cert and"),
         ({"user_data": f"/u/{PROXY_NAME}"}, "reserved"),
         ({"user_data_proxy": "limited"}, "user_data_proxy: must be true or false"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=printed):
             kind(host, **keys)
 
 
-def test_the_job_takes_it_along_encrypted_and_says_nothing_of_it(tmp_path: Path, host: tuple[str, str]) -> None:
+def test_the_job_transfers_it_encrypted_and_does_not_show_it(tmp_path: Path, host: tuple[str, str]) -> None:
     commands = submit_description.describe(kind(host))
     assert commands["transfer_input_files"].split(",")[-1] == PROXY_NAME
     assert commands["encrypt_input_files"] == PROXY_NAME

@@ -12,9 +12,9 @@ from condor_vac.factory.stuck_jobs import (
     FORGET,
     HELD_SECONDS,
     LEASE_SLACK_SECONDS,
-    LET_GO,
     MAX_STARTS,
     OVERTIME_SECONDS,
+    RELEASE,
     REMOVE,
     STALE_SECONDS,
     verdicts,
@@ -51,7 +51,7 @@ def ago(seconds: float) -> int:
         (RUNNING, {"JobCurrentStartDate": None}, 7200 + OVERTIME_SECONDS, REMOVE),
         (RUNNING, {"JobDisconnectedDate": None}, SILENCE, REMOVE),
         (REMOVED, {"EnteredCurrentStatus": None}, SILENCE, FORGET),
-        (COMPLETED, {"EnteredCurrentStatus": None}, 3600 + STALE_SECONDS, LET_GO),
+        (COMPLETED, {"EnteredCurrentStatus": None}, 3600 + STALE_SECONDS, RELEASE),
     ],
 )
 def test_each_timeout(state: int, attributes: dict[str, Any], limit: int, action: str) -> None:
@@ -65,7 +65,7 @@ def test_held_by_a_person_is_left_alone_however_long(age: int) -> None:
     assert judged(HELD, HoldReasonCode=1, EnteredCurrentStatus=ago(age)) is None
 
 
-def test_held_after_its_end_goes_at_once_whoever_holds_it() -> None:
+def test_a_job_held_after_its_end_is_removed_at_once() -> None:
     ended = {"VacEnded": ago(5), "ShutdownCode": 200, "JobCurrentStartDate": ago(4000), "EnteredCurrentStatus": ago(1)}
     assert judged(HELD, HoldReasonCode=1, **ended) == REMOVE
     assert judged(HELD, HoldReasonCode=12, **ended) == REMOVE

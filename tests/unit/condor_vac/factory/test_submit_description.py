@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Submit descriptions: nothing that a machinetype or a site's file says can become another command."""
+"""Submit descriptions: no value of a machinetype or of a site's file can become another command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from condor_vac.factory.submit_description import classad_string
 from tests.unit.condor_vac.standins import machinetype
 
 SEED = """\
-# as the seed's vm-atlas.sub
+# as HTCondorVMs' vm-atlas.sub
 universe    = vm
 vm_type     = kvm
 executable  = VM-ATLAS
@@ -130,23 +130,23 @@ def test_a_sites_own_file_is_the_description_with_our_marks(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "printed"),
     [
         ("universe = vanilla\nqueue\n", "universe"), ("", "universe"), ("universe = vm\noutput = x\nqueue\n", "output"),
         ("universe = vm\nif true\nqueue\n", ":2:"), ("universe = vm\ninclude : /etc/passwd\n", ":2:"),
-        ("universe = vm\nqueue 5\nvm_memory = 1\nqueue\n", ":3:"), ("universe = vm\nthis is no command\n", ":2:"),
+        ("universe = vm\nqueue 5\nvm_memory = 1\nqueue\n", ":3:"), ("universe = vm\nthis is not a command\n", ":2:"),
         ("universe = vm\n= x\n", ":2:"), ("use feature : x\n", ":1:"), ("universe = vm\nmax_materialize = 3\n", "max_"),
         ("universe = vm\n\n# c\nerror : no\n", ":4:"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_one_job_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said) as error:
+def test_a_file_that_does_not_describe_one_job_is_refused(tmp_path: Path, text: str, printed: str) -> None:
+    with pytest.raises(UsageError, match=printed) as error:
         submit_parser.load(site_file(tmp_path, text))
     assert "vm.sub" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         submit_parser.load(str(tmp_path / "missing"))
     (tmp_path / "bytes").write_bytes(b"universe = \xff\xfe")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job ads → what the policy may know: whatever is not as it should be stops the cycle, and says where."""
+"""Job ads → what the policy may know: a wrong value stops the cycle, and the error names it."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_a_queue_has_vms_and_factories() -> None:
     assert queue.factories == {"40.0": RUNNING}
 
 
-def test_an_empty_queue_is_no_error() -> None:
+def test_an_empty_queue_is_not_an_error() -> None:
     assert vm_jobs.queue([], M) == Queue((), {})
 
 
 @pytest.mark.parametrize(
     ("cause", "code", "worked", "kind", "abort"),
     [
-        # It was stopped for its age alone: no failure, whatever it could or could not say to the power button.
+        # It was stopped for its age alone: no failure, whatever its answer to the power button.
         ("wallclock", 700, True, "none", False),
         ("wallclock", 100, True, "none", False),
         ("wallclock", 700, False, "agent", True),
@@ -60,8 +60,8 @@ def test_an_empty_queue_is_no_error() -> None:
 def test_a_vm_that_worked_until_its_wall_clock_ended_has_not_failed(
     cause: str, code: int, worked: bool, kind: str, abort: bool
 ) -> None:
-    told = {"VacEnded": int(NOW) - 100, "VacCause": cause, "ShutdownCode": code}
-    (end,) = seen(ad("1.0", COMPLETED, **told), worked=("1.0:1",) if worked else ()).ended
+    recorded = {"VacEnded": int(NOW) - 100, "VacCause": cause, "ShutdownCode": code}
+    (end,) = seen(ad("1.0", COMPLETED, **recorded), worked=("1.0:1",) if worked else ()).ended
     assert (end.kind, end.abort, end.works) == (kind, abort, worked)
     judgement = Judgement(Limits())
     started = end.started
@@ -125,7 +125,7 @@ def test_a_wrong_outcome_stops_and_is_named(attribute: str, value: Any) -> None:
         vm_jobs.queue([ad("50.3", COMPLETED, **{**good, attribute: value})], M)
 
 
-def test_the_same_job_twice_is_no_answer_to_go_by() -> None:
+def test_an_answer_with_the_same_job_twice_is_refused() -> None:
     with pytest.raises(ObservationError, match=r"50\.0: twice"):
         vm_jobs.queue([ad("50.0"), ad("50.0", RUNNING)], M)
 
@@ -161,7 +161,7 @@ def test_a_figure_that_htcondor_has_not_measured_yet_is_none(unknown: float) -> 
 @pytest.mark.parametrize(
     ("wanted", "fraction", "works"), [(0.3, 0.3, True), (0.3, 0.29, False), (0.05, 0.1, True), (0.0, 0.0, True)]
 )
-def test_how_busy_a_vm_that_works_is_says_its_machinetype(wanted: float, fraction: float, works: bool) -> None:
+def test_the_machinetype_defines_how_busy_a_working_vm_is(wanted: float, fraction: float, works: bool) -> None:
     kind = machinetype(evidence_cpu_fraction=wanted)
     evidence = {"VacEvidenceTime": int(NOW) - 10, "VacCpuFraction": fraction}
     for age, old_enough in ((kind.evidence_seconds, True), (kind.evidence_seconds - 1, False)):
@@ -194,7 +194,7 @@ def test_outcomes(code: int | None, runtime: int, kind: str, abort: bool) -> Non
     assert (end.kind, end.abort, end.ended, end.host) == (kind, abort, NOW - 50, "wn1.example.org")
 
 
-def test_the_seeds_hook_leaves_only_a_code() -> None:
+def test_htcondorvms_hook_leaves_only_a_code() -> None:
     end = seen(ad("1.0", COMPLETED, ShutdownCode=300)).ended[0]
     assert (end.kind, end.ended) == ("no_work", NOW - 100)
 
@@ -217,7 +217,7 @@ def test_held_after_its_end_has_ended_and_held_before_is_there() -> None:
     ("executed", "kind"), [(590, "lost"), (600, "lost"), (601, "refused"), (5000, "refused"), (None, "refused")]
 )
 def test_idle_again_is_a_run_lost_or_refused_and_a_vm_that_waits(executed: int | None, kind: str) -> None:
-    """What HTCondor says of the start of an earlier run is not this one's."""
+    """The start of an earlier run in the ad is not this one's."""
     again = ad(
         "1.0",
         IDLE,
@@ -232,7 +232,7 @@ def test_idle_again_is_a_run_lost_or_refused_and_a_vm_that_waits(executed: int |
 
 
 @pytest.mark.parametrize("date", [None, 0])
-def test_a_job_runs_from_when_it_says_so_until_htcondor_says_since_when(date: int | None) -> None:
+def test_a_job_runs_from_its_status_until_htcondor_sets_its_start(date: int | None) -> None:
     """The rest of the queue is no worse for it."""
     got = seen(ad("1.0"), ad("1.1", RUNNING, JobCurrentStartDate=date, EnteredCurrentStatus=int(NOW) - 3))
     assert [(machine.id, machine.started) for machine in got.machines] == [("1.0", None), ("1.1", NOW - 3)]

@@ -4,11 +4,7 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import json
 import os
-import random
-import socket
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -18,38 +14,15 @@ import pytest
 
 from condor_vac.base import urls
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.cli import dispatch
 from condor_vac.image import fetch as image_fetch
 from condor_vac.image.fetch import Bounds, Outcome, Wanted
 from condor_vac.image.store import Store, resolved, version_of
-from condor_vac.worker.lease import store as lease_store
-from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.vm import disks
+from tests.unit.condor_vac.image.pages import contents, image, page, sha256
 from tests.unit.grid import Authority
 from tests.unit.webserver import Route, WebServer, redirect, reply, web_server
 
 PATTERN = r"/CN=cvm-sign01\.cern\.ch$"
-
-
-def image(seed: int, size: int = 300_000) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def page(body: bytes, etag: str = "", modified: str = "") -> Route:
-    """A page that a server with validators has."""
-
-    def route(connection: socket.socket, request: str) -> None:
-        same = (etag and f"If-None-Match: {etag}\r\n" in request) or (
-            modified and f"If-Modified-Since: {modified}\r\n" in request
-        )
-        answer = reply(b"", "304 Not Modified") if same else reply(body, ETag=etag, Last_Modified=modified)
-        answer(connection, request)
-
-    return route
 
 
 def put(store: Store, wanted: Wanted, in_use: tuple[str, ...] = (), **options: Any) -> Outcome:
@@ -58,10 +31,6 @@ def put(store: Store, wanted: Wanted, in_use: tuple[str, ...] = (), **options: A
         with store.lock():
             return image_fetch.ensure(store, wanted, in_use, bounds, **options)
     return image_fetch.ensure(store, wanted, in_use, bounds, **options)
-
-
-def contents(store: Store, name: str = "vm.iso") -> bytes:
-    return Path(store.directory, name).read_bytes()
 
 
 def left_over(store: Store) -> list[str]:
@@ -91,7 +60,7 @@ def test_jobs_can_read_images_whatever_roots_umask(store: Store, tmp_path: Path,
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o755
 
 
-def test_a_mode_that_somebody_changed_is_put_right(store: Store, tmp_path: Path) -> None:
+def test_a_changed_mode_is_fixed(store: Store, tmp_path: Path) -> None:
     source = tmp_path / "vm.iso"
     source.write_bytes(image(5))
     wanted = Wanted("vm.iso", str(source), sha256(image(5)))
@@ -127,7 +96,7 @@ def test_an_image_that_is_not_pinned_follows_its_source(store: Store, server: We
     assert left_over(store) == []
 
 
-def test_the_same_contents_without_validators_are_no_change(store: Store, server: WebServer) -> None:
+def test_the_same_contents_without_validators_are_not_a_change(store: Store, server: WebServer) -> None:
     server.routes["/a.iso"] = reply(image(5))
     wanted = Wanted("vm.iso", server.url + "/a.iso")
     put(store, wanted)
@@ -136,7 +105,7 @@ def test_the_same_contents_without_validators_are_no_change(store: Store, server
     assert os.stat(f"{store.directory}/vm.iso").st_ino == inode
 
 
-def test_check_mode_says_what_happens_and_keeps_nothing(store: Store, server: WebServer) -> None:
+def test_check_mode_reports_the_change_and_stores_nothing(store: Store, server: WebServer) -> None:
     wanted = Wanted("vm.iso", server.url + "/a.iso")
     assert put(store, wanted, apply=False).changed
     assert not os.path.exists(store.directory)
@@ -167,7 +136,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "404": (lambda _: reply(image(8), "404 Not Found"), "404"),
     "500": (lambda _: reply(image(8), "500 Oops"), "500"),
     "206": (lambda _: reply(image(8), "206 Partial Content"), "206"),
-    "304 that nobody asked for": (lambda _: reply(b"", "304 Not Modified"), "304"),
+    "304 that was not requested": (lambda _: reply(b"", "304 Not Modified"), "304"),
     "redirect loop": (lambda _: redirect("/a.iso"), "redirects"),
     "redirect to a file": (lambda _: redirect("file:///etc/passwd"), "https"),
     "redirect to http": (lambda _: redirect("http://images.example.org/vm.iso"), "https"),
@@ -181,13 +150,13 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_server_changes_nothing(store: Store, server: WebServer, tmp_path: Path, kind: str) -> None:
-    route, said = HOSTILE[kind]
+    route, printed = HOSTILE[kind]
     (tmp_path / "old.iso").write_bytes(image(9))
     put(store, Wanted("vm.iso", str(tmp_path / "old.iso")))
     server.routes["/a.iso"] = route(server)
     wanted = Wanted("vm.iso", server.url + "/a.iso", sha256(image(8)))
     seconds = 1.0 if kind == "slow" else 60.0
-    with pytest.raises(VacError, match=said) as caught:
+    with pytest.raises(VacError, match=printed) as caught:
         put(store, wanted, bounds=Bounds(4 << 20, seconds))
     assert "\n" not in str(caught.value)
     assert contents(store) == image(9)
@@ -196,7 +165,7 @@ def test_a_hostile_server_changes_nothing(store: Store, server: WebServer, tmp_p
 
 
 @pytest.mark.parametrize("name", ["../vm.iso", "a/b", "", ".", "..", ".hidden", "a b", "a\nb", "x" * 101])
-def test_a_name_that_is_no_file_name_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+def test_a_name_that_is_not_a_file_name_is_refused(store: Store, tmp_path: Path, name: str) -> None:
     (tmp_path / "src.iso").write_bytes(image(10))
     with pytest.raises(UsageError, match="image name"):
         put(store, Wanted(name, str(tmp_path / "src.iso")))
@@ -316,7 +285,7 @@ def test_a_damaged_version_is_fetched_again(store: Store, server: WebServer) -> 
     assert contents(store) == image(26)
 
 
-def test_a_file_of_the_seed_is_taken_over(store: Store, tmp_path: Path) -> None:
+def test_a_file_of_htcondorvms_is_taken_over(store: Store, tmp_path: Path) -> None:
     os.makedirs(store.directory)
     Path(store.directory, "vm.iso").write_bytes(b"put here by hand")
     with open(f"{store.directory}/vm.iso", "rb") as running:
@@ -335,79 +304,8 @@ def test_an_overlay_names_the_version(store: Store, tmp_path: Path) -> None:
     assert version_of(path, store.directory) == f"{sha256(image(30, 1 << 20))[:16]}-vm.raw"
 
 
-def command(store: Store, capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> Any:
-    action, *rest = words
-    assert dispatch.main(["image", action, "--json", "--directory", store.directory, *rest]) == code
-    return json.loads(capsys.readouterr().out or "null")
-
-
-def lease_of(version: str) -> None:
-    """A lease on this node, whose VM runs on the version."""
-    text = "machinetype user sandbox address mac hostname network filter gateway machinefeatures jobfeatures joboutputs"
-    values: dict[str, Any] = dict.fromkeys([*text.split(), "sharing", "chirp_config", "console"], "x")
-    numbers = "uid gid created fizzle_seconds max_wallclock_seconds heartbeat_seconds evidence_cpu_fraction"
-    values.update(dict.fromkeys(numbers.split(), 1))
-    uuid = "00000000-0000-4000-8000-000000000001"
-    store = lease_store.Store()
-    with store.lock():
-        store.save(Lease(uuid=uuid, domain="vac_lab_1.0", created_boottime=1.0, images=(version,), **values))
-
-
-def test_the_commands(store: Store, tmp_path: Path, server: WebServer, capsys: pytest.CaptureFixture[str]) -> None:
-    server.routes["/a.iso"] = page(image(31), etag='"1"')
-    (tmp_path / "src.raw").write_bytes(image(32))
-    assert command(store, capsys, "put", "a.iso", server.url + "/a.iso")["changed"]
-    assert command(store, capsys, "put", "b.raw", str(tmp_path / "src.raw"), "--origin", "controller:b",
-                   "--checksum", sha256(image(32)))["changed"]  # fmt: skip
-    old = command(store, capsys, "list")["images"][0]["version"]
-    lease_of(old)
-    server.routes["/a.iso"] = page(image(33), etag='"2"')
-    assert {name: result["changed"] for name, result in command(store, capsys, "refresh")["images"].items()} == {
-        "a.iso": True
-    }
-    server.routes["/a.iso"] = reply(b"", "503 Busy")
-    assert "503" in command(store, capsys, "refresh", code=1)["images"]["a.iso"]["error"]
-    assert contents(store, "a.iso") == image(33)
-    shown = command(store, capsys, "list", "--digest")
-    assert [(row["name"], row["source"], row["vms"]) for row in shown["images"]] == [
-        ("a.iso", server.url + "/a.iso", []),
-        ("b.raw", "controller:b", []),
-    ]
-    assert shown["old"] == [{"version": old, "size": 300_000, "vms": ["vac_lab_1.0"]}]
-    would = command(store, capsys, "keep", "--dry-run", "b.raw")
-    done = command(store, capsys, "keep", "b.raw")
-    assert would == done
-    assert done["forgotten"] == ["a.iso"]
-    assert done["in_use"] == {old: ["vac_lab_1.0"]}
-    assert command(store, capsys, "keep", "b.raw")["changed"] is False
-    assert sorted(store.sizes()) == sorted([old, f"{sha256(image(32))[:16]}-b.raw"])
-    (Path(lease_store.Store().directory) / "00000000-0000-4000-8000-000000000001.json").unlink()
-    assert command(store, capsys, "remove", "b.raw")["removed"] == sorted([old, f"{sha256(image(32))[:16]}-b.raw"])
-    assert os.listdir(store.directory) == [".versions"]
-
-
-def test_damage_is_found(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "src.raw").write_bytes(image(34))
-    command(store, capsys, "put", "b.raw", str(tmp_path / "src.raw"))
-    with open(f"{store.directory}/b.raw", "r+b") as stream:
-        stream.write(b"damage")
-    assert command(store, capsys, "list")["images"][0]["good"]
-    assert not command(store, capsys, "list", "--digest", code=1)["images"][0]["good"]
-
-
-def test_a_lease_that_cannot_be_read_removes_nothing(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "src.raw").write_bytes(image(35))
-    command(store, capsys, "put", "b.raw", str(tmp_path / "src.raw"))
-    with lease_store.Store().lock():
-        (Path(lease_store.Store().directory) / "00000000-0000-4000-8000-000000000002.json").write_text("{")
-    assert dispatch.main(["image", "remove", "--directory", store.directory, "b.raw"]) == 1
-    assert contents(store, "b.raw") == image(35)
-
-
 def test_an_answer_to_a_changed_question_does_not_count(store: Store, server: WebServer, tmp_path: Path) -> None:
-    """The validators of one URL say nothing of another."""
+    """The validators of one URL do not count for another."""
     server.routes["/a.iso"] = page(image(36), etag='"same"')
     server.routes["/b.iso"] = page(image(37), etag='"same"')
     put(store, Wanted("vm.iso", server.url + "/a.iso"))

@@ -143,7 +143,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"image": "/a b.iso"}, "image: must be an absolute path"),
     ({"image": "/a.iso\n"}, "image: must be an absolute path"),
     ({"image": "/a/$(x).iso"}, "image: must be an absolute path"),
-    ({"image": "/a/image"}, "image_format: missing"),
+    ({"image": "/a/image"}, "image_format: cannot be derived"),
     ({"image_format": "vmdk"}, "image_format: must be one of"),
     ({"processors": 0}, "processors: must be a whole number from 1"),
     ({"processors": True}, "processors: must be a whole number"),
@@ -282,7 +282,7 @@ def test_load_reads_the_file_and_names_it_in_errors(tmp_path: Path) -> None:
         load(str(tmp_path / "absent.json"))
 
 
-def test_command_says_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(MINIMAL))
     bad.write_text(json.dumps({**MINIMAL, "max_idel": 3}))

@@ -70,14 +70,14 @@ def test_the_code_counts_and_the_text_is_made_safe(message: bytes, code: int, te
      b"-200", b"+200 x", b"20 0", b"2e2 x", b"200ok", b"200_1", b"\x00200 x",
      b"\xd9\xa2\xd9\xa0\xd9\xa0 arabic digits"],
 )  # fmt: skip
-def test_what_is_no_code_is_as_no_message(message: bytes | None) -> None:
+def test_a_message_without_a_code_counts_as_none(message: bytes | None) -> None:
     short = parse(message, 599.9, 600)
     assert (short.code, short.abort, short.kind) == (None, True, "fizzle")
     long = parse(message, 600, 600)
     assert (long.code, long.abort, long.kind) == (None, False, "none")
 
 
-def test_a_runtime_that_is_no_number_counts_as_short() -> None:
+def test_a_runtime_that_is_not_a_number_counts_as_short() -> None:
     assert parse(None, float("nan"), 600).kind == "fizzle"
     assert parse(None, -5, 600).kind == "fizzle"
 
@@ -140,7 +140,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_what_is_no_plain_file_is_no_message(what: str, tmp_path: Path) -> None:
+def test_only_a_plain_file_is_a_message(what: str, tmp_path: Path) -> None:
     HOSTILE[what](tmp_path / "shutdown_message")
     assert read_message(str(tmp_path)) is None
     dir_fd = os.open(tmp_path, os.O_RDONLY)

@@ -29,18 +29,18 @@ def ending(**changes: Any) -> vm_jobs.Ending | None:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_record_is_read_as_it_was_written(end: dict[str, Any]) -> None:
-    told = {**end, "VacEnded": int(NOW) - 100}
-    assert outcome_record.read(outcome_record.write(told)) == told
+    recorded = {**end, "VacEnded": int(NOW) - 100}
+    assert outcome_record.read(outcome_record.write(recorded)) == recorded
 
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("arrived", range(7))
 def test_the_first_attribute_is_enough(end: dict[str, Any], arrived: int) -> None:
-    told = {**end, "VacEnded": int(NOW) - 100}
-    whole = ending(**told)
+    recorded = {**end, "VacEnded": int(NOW) - 100}
+    whole = ending(**recorded)
     assert whole is not None
-    part = {key: value for key, value in list(told.items())[:arrived] if value is not None}
-    assert ending(VacOutcome=outcome_record.write(told), **part) == whole
+    part = {key: value for key, value in list(recorded.items())[:arrived] if value is not None}
+    assert ending(VacOutcome=outcome_record.write(recorded), **part) == whole
 
 
 def test_what_an_earlier_run_left_is_overridden_and_a_later_end_is_not() -> None:
@@ -73,7 +73,7 @@ def test_what_an_earlier_run_left_is_overridden_and_a_later_end_is_not() -> None
         "ShutdownCode=200 VacCause=message VacRuntime=1 VacKind=none VacAbort=true VacEnded=5\n",
     ],
 )
-def test_what_is_no_record_is_named(text: str) -> None:
+def test_what_is_not_a_record_is_named(text: str) -> None:
     with pytest.raises(VacError, match="VacOutcome"):
         outcome_record.read(text)
     if text:

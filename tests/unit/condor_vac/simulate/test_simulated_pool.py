@@ -75,7 +75,7 @@ def watched(played: Scenario, number: int) -> tuple[World, list[Observation]]:
     return world, player.seen
 
 
-def test_a_vm_is_matched_boots_works_and_ends_when_the_scenario_says() -> None:
+def test_a_vm_is_matched_boots_works_and_ends_as_the_scenario_defines() -> None:
     world, seen = watched(scenario(), 4)
     states = {one.now: [vm.state for vm in one.machines] for one in seen}
     assert states[60.0] == ["running"] * 4, "matched at 30 s, seen at 40 s"
@@ -87,7 +87,7 @@ def test_a_vm_is_matched_boots_works_and_ends_when_the_scenario_says() -> None:
     assert (world.meter.wasted, world.meter.wasted_starts) == (0, 0)
 
 
-def test_a_vm_without_work_wastes_its_life_and_says_so() -> None:
+def test_a_vm_without_work_wastes_its_life_and_reports_it() -> None:
     world, seen = watched(scenario(queue=[]), 2)
     ends = [end for one in seen for end in one.ended]
     assert [(end.kind, end.abort, end.life) for end in ends] == [("no_work", True, 180.0)] * 2
@@ -105,7 +105,7 @@ def test_an_agent_that_waits_takes_what_arrives() -> None:
     assert (world.meter.work, world.meter.wasted_starts) == (100.0, 0)
 
 
-def test_the_wall_clock_ends_a_vm_and_its_task_goes_back() -> None:
+def test_the_wall_clock_ends_a_vm_and_its_task_returns_to_the_queue() -> None:
     world, seen = watched(scenario(max_wallclock_seconds=400), 1)
     ends = [end for one in seen for end in one.ended]
     assert [(end.kind, end.life) for end in ends] == [("success", 400.0)]
@@ -122,7 +122,7 @@ class Reckless(Once):
 
 @pytest.mark.parametrize(("player", "violations", "killed"), [(Once, False, 0), (Reckless, True, 5)])
 def test_what_no_policy_may_do_is_counted(player: type[Once], violations: bool, killed: int) -> None:
-    """Without this a count of 0 would say nothing."""
+    """Without this a count of 0 would prove nothing."""
     world = World(scenario())
     Factory(world, world.kinds[0], "vacuum").player = player(5 if violations else 4)
     world.run()
@@ -245,7 +245,7 @@ def test_a_wrong_scenario_is_refused_by_key(path: tuple[Any, ...], value: Any, m
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"- 1\n"])
-def test_a_file_that_is_no_scenario_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_scenario_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.yml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"bad\.yml"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""condor_vac import: what Vac's configuration and the seed's submit files become, and what they cannot."""
+"""condor_vac import: what Vac's configuration and HTCondorVMs' submit files become, and what they cannot."""
 
 from __future__ import annotations
 
@@ -141,28 +141,28 @@ def test_vacs_machinetypes_have_the_sites_settings(tmp_path: Path) -> None:
         ("", "gocdb_sitename: no accounting records"),
         ("", "wobble: no such option is known"),
         ("", "[somewhere else]: no such section"),
-        ("lhcb-prod", "min_processors: not carried over"),
-        ("lhcb-prod", "min_wallclock_seconds: not carried over"),
-        ("lhcb-prod", "legacy_proxy: not carried over"),
+        ("lhcb-prod", "min_processors: not converted"),
+        ("lhcb-prod", "min_wallclock_seconds: not converted"),
+        ("lhcb-prod", "legacy_proxy: not converted"),
         ("lhcb-prod", "user_data_proxy: set user_data_proxy_cert"),
-        ("lhcb-prod", "root_device: not carried over"),
+        ("lhcb-prod", "root_device: not converted"),
         ("lhcb-prod", "accounting_fqan: /lhcb/Role=pilot became accounting_group group_lhcb"),
         ("lhcb-prod", "max_machines: Vac has no such limit"),
         ("box", "machine_model: docker is a container"),
-        ("gridpp", "vacuum_pipe_url: http://vo.example/gridpp.pipe can be changed on the way"),
+        ("gridpp", "vacuum_pipe_url: http://vo.example/gridpp.pipe is not safe against changes on the way"),
         ("gridpp", "mb_per_processor: set memory_mb to 2500"),
     ],
 )
-def test_what_is_not_carried_over_is_said(tmp_path: Path, name: str, words: str) -> None:
+def test_what_is_not_converted_is_reported(tmp_path: Path, name: str, words: str) -> None:
     assert any(note.startswith(words) for note in load(tmp_path, VAC).notes[name])
 
 
-def test_a_pipe_has_only_what_the_site_says(tmp_path: Path) -> None:
+def test_a_pipe_has_only_what_the_site_sets(tmp_path: Path) -> None:
     pipe = load(tmp_path, VAC).pipes["gridpp"]
     assert pipe["url"] == "https://vo.example/gridpp.pipe"
     assert pipe["target_share"] == 1.0
     assert pipe["user_data_options"]["dirac_site"] == "VAC.Site.example"
-    assert not {"kind", "image", "processors", "memory_mb"} & set(pipe), "the pipe's to say"
+    assert not {"kind", "image", "processors", "memory_mb"} & set(pipe), "left to the pipe"
 
 
 def test_later_files_win_as_in_vac(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_later_files_win_as_in_vac(tmp_path: Path) -> None:
     assert found.machinetypes["x"]["space"] == "v"
 
 
-def test_the_seeds_submit_file_is_a_machinetype(tmp_path: Path) -> None:
+def test_htcondorvms_submit_file_is_a_machinetype(tmp_path: Path) -> None:
     found = load(tmp_path, SEED, "vm-atlas.sub")
     assert found.machinetypes["atlas"] == {
         "kind": "cernvm",
@@ -189,7 +189,7 @@ def test_the_seeds_submit_file_is_a_machinetype(tmp_path: Path) -> None:
     notes = " | ".join(found.notes["atlas"])
     assert "transfer_input_files: extra.txt" in notes
     assert "+sitemark" in notes
-    assert "periodic_remove = JobStatus == 5: not carried over: the factory decides it" in notes
+    assert "periodic_remove = JobStatus == 5: not converted: the factory decides it" in notes
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_the_yaml_is_what_the_role_takes(
     loaded: dict[str, Any] = yaml.safe_load(printed)
     assert loaded["vacuum_machinetypes"] == data["machinetypes"]
     for keys in loaded["vacuum_machinetypes"].values():
-        # Needs its certificate's place as well, as the note says.
+        # Needs its certificate's place as well, as the note explains.
         keys.pop("user_data_proxy", None)
     for found, keys in inventory.checked(loaded["vacuum_machinetypes"]).items():
         document = inventory.document(keys, found, "/d", "/i/vm.iso", {"owner": "vac"})

@@ -124,17 +124,17 @@ def test_shares_count_within_the_pipe(shares: tuple[Any, Any], expected: list[fl
         ({"user_data": "a\nb"}, "user_data", "not the name of a file"),
         ({"user_data_option_x": {"a": 1}}, "user_data_option_x", "neither text nor a number"),
         ({"user_data_option_x": "y" * 70000}, "user_data_option_x", "neither text nor a number"),
-        ({"backoff_seconds": "soon"}, "backoff_seconds", "is no whole number"),
+        ({"backoff_seconds": "soon"}, "backoff_seconds", "is not a whole number"),
         ({"\x1b[2Jx": 1}, "\\x1b[2Jx", "a pipe cannot set it"),
     ],
 )
-def test_what_a_pipe_may_not_say_is_ignored_and_told(change: dict[str, Any], key: str, why: str) -> None:
+def test_what_a_pipe_may_not_set_is_ignored_and_reported(change: dict[str, Any], key: str, why: str) -> None:
     offer = {name: value for name, value in PROD.items() if name not in change}
     found = expand(vac3({**offer, **change}))
-    told = [note for note in found.notes if note.startswith(f"gridpp-prod: {key}: ")]
-    assert len(told) == 1
-    assert why in told[0]
-    assert told[0].isprintable()
+    recorded = [note for note in found.notes if note.startswith(f"gridpp-prod: {key}: ")]
+    assert len(recorded) == 1
+    assert why in recorded[0]
+    assert recorded[0].isprintable()
     assert set(found.machinetypes["gridpp-prod"]) <= set(expand(vac3(PROD)).machinetypes["gridpp-prod"])
     assert "passwd" not in json.dumps(found.machinetypes)
 
@@ -153,7 +153,7 @@ def test_names_are_given_once() -> None:
 
 
 @pytest.mark.parametrize("model", ["docker", "singularity", "cernvm9", ""])
-def test_what_is_no_vm_is_left_out(model: str) -> None:
+def test_what_is_not_a_vm_is_left_out(model: str) -> None:
     found = expand(vac3({**PROD, "machine_model": model}, DEV))
     assert list(found.machinetypes) == ["gridpp-dev"]
     assert "machinetype is left out" in " ".join(found.notes)
@@ -162,7 +162,7 @@ def test_what_is_no_vm_is_left_out(model: str) -> None:
 def test_http_becomes_https() -> None:
     found = expand(vac3({**PROD, "user_data": "http://vo.example/u"}))
     assert found.machinetypes["gridpp-prod"]["user_data"] == "https://vo.example/u"
-    assert "https is asked for instead" in " ".join(found.notes)
+    assert "using https instead" in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("seconds", [-5, 0, "x", None, 1e9, {}])
@@ -188,7 +188,7 @@ def test_cache_seconds_are_bounded(seconds: Any) -> None:
         b"\xff\xfe",
     ],
 )
-def test_what_is_no_pipe_is_refused(data: bytes) -> None:
+def test_what_is_not_a_pipe_is_refused(data: bytes) -> None:
     with pytest.raises(VacError):
         pipe.parse(data, "test")
 

@@ -127,7 +127,7 @@ def test_other_disks_are_named(tmp_path: Path, names: tuple[str, ...]) -> None:
         ({"plus__UserData": None}, "+UserData: missing; set user_data"),
     ],
 )
-def test_what_a_machinetype_needs_and_the_file_lacks_is_said(
+def test_what_a_machinetype_needs_and_the_file_lacks_is_reported(
     tmp_path: Path, commands: dict[str, None], note: str
 ) -> None:
     content = text(**{"transfer_input_files": None, **commands})
@@ -155,20 +155,20 @@ def test_sizes(tmp_path: Path, commands: dict[str, str], memory: int, processors
 
 
 @pytest.mark.parametrize(
-    ("commands", "said"),
+    ("commands", "printed"),
     [
-        ({"vm_memory": "2 GB"}, "vm_memory: not carried over: '2 GB' is no whole number; set memory_mb"),
-        ({"vm_vcpus": "$(CPUS)"}, "vm_vcpus: not carried over: '$(CPUS)' is no whole number; set processors"),
+        ({"vm_memory": "2 GB"}, "vm_memory: not converted: '2 GB' is not a whole number; set memory_mb"),
+        ({"vm_vcpus": "$(CPUS)"}, "vm_vcpus: not converted: '$(CPUS)' is not a whole number; set processors"),
         (
             {"vm_memory": "\u0662\u0660"},
-            "vm_memory: not carried over: '\\u0662\\u0660' is no whole number; set memory_mb",
+            "vm_memory: not converted: '\\u0662\\u0660' is not a whole number; set memory_mb",
         ),
     ],
 )
-def test_a_size_that_is_no_number_is_said_and_left_out(tmp_path: Path, commands: dict[str, str], said: str) -> None:
+def test_a_size_that_is_not_a_number_is_reported(tmp_path: Path, commands: dict[str, str], printed: str) -> None:
     keys, notes = imported(tmp_path, text(**commands))
-    assert said in notes
-    assert said.rpartition(" ")[2] not in keys
+    assert printed in notes
+    assert printed.rpartition(" ")[2] not in keys
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_every_vm_job_says_is_no_loss(tmp_path: Path, name: str) -> None:
+def test_what_every_vm_job_has_is_not_reported_as_lost(tmp_path: Path, name: str) -> None:
     least, _ = imported(tmp_path, text())
     assert imported(tmp_path, text(**{name: OURS[name]})) == (least, DEFAULT_NOTES)
 
@@ -241,23 +241,23 @@ def test_what_every_vm_job_says_is_no_loss(tmp_path: Path, name: str) -> None:
         ("x", "y" * 200, "keep the file as submit_file if it is needed"),
     ],
 )
-def test_what_a_machinetype_cannot_have_is_said(tmp_path: Path, name: str, value: str, why: str) -> None:
+def test_what_a_machinetype_cannot_have_is_reported(tmp_path: Path, name: str, value: str, why: str) -> None:
     least, _ = imported(tmp_path, text())
     keys, notes = imported(tmp_path, text(**{name: value}))
     assert keys == least
-    shown = f"{name.replace('plus__', '+').lower()} = {value[:80]}: not carried over: {why}"
+    shown = f"{name.replace('plus__', '+').lower()} = {value[:80]}: not converted: {why}"
     assert notes == [shown, *DEFAULT_NOTES]
 
 
 def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_path: Path) -> None:
     files = '"user_data, cernvm4.iso,root.pub, extra.txt ,/etc/site/key.pem"'
     _, notes = imported(tmp_path, text(plus__PublicKey='"root.pub"', transfer_input_files=files))
-    left = "is not carried over; user_data_files put files into user data"
+    left = "is not converted; user_data_files put files into user data"
     assert notes == [f"transfer_input_files: {name} {left}" for name in ("extra.txt", "key.pem")] + DEFAULT_NOTES
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "printed"),
     [
         (text(universe="vanilla"), "neither Vac's configuration nor a submit file of the vm universe"),
         (text(universe=None), "neither Vac's configuration nor a submit file of the vm universe"),
@@ -268,8 +268,8 @@ def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_
         (text(x="y").replace("x = y", "x"), ":8: 'x': not a submit command"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_one_vm_job_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+def test_a_file_that_does_not_describe_one_vm_job_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, printed: str
 ) -> None:
     path = tmp_path / "vm-atlas.sub"
     path.write_text(content)
@@ -277,7 +277,7 @@ def test_a_file_that_is_no_one_vm_job_is_refused(
     out, err = capsys.readouterr()
     assert out == ""
     assert f"{path}" in err
-    assert said in err
+    assert printed in err
 
 
 FULL = {

@@ -150,7 +150,7 @@ class Node:
     def mend(self, tool: str) -> None:
         (self.base / f"{tool}.fail").unlink()
 
-    def told(self) -> dict[str, str]:
+    def recorded(self) -> dict[str, str]:
         """What was set in the job's ad."""
         return dict(self.starter.asked)
 
@@ -159,7 +159,7 @@ class Node:
         return log.read_text().splitlines() if log.exists() else []
 
     def run_domains(self, *found: libvirt.Domain) -> None:
-        """What virsh says runs."""
+        """What virsh lists as running."""
         blocks = [
             f"Domain: '{item.name}'\n  state.state={item.state}\n  state.reason=1\n"
             f"  vcpu.current={item.processors}\n  vcpu.maximum={item.processors}\n"
@@ -169,7 +169,7 @@ class Node:
         (self.base / "domstats").write_text("\n".join(blocks))
 
     def describe_domain(self, name: str, uuid: str, serial: str) -> None:
-        """What virsh dumpxml says of a domain that logs its console to the file ``serial``."""
+        """What virsh dumpxml prints for a domain that logs its console to the file ``serial``."""
         text = f"<domain><uuid>{uuid}</uuid><devices><serial type='file'><source path='{serial}'/></serial>"
         (self.base / "dumpxml" / name).write_text(f"{text}</devices></domain>")
 
@@ -237,30 +237,20 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
 
 @pytest.fixture
 def job() -> JobAd:
-    """A VM job as the prepare hook leaves it, with the seed's disks."""
+    """A VM job as the prepare hook leaves it, with HTCondorVMs' disks."""
     return JobAd(
         cluster=7,
         proc=0,
         owner="vac",
         user="vac@lab",
         domain="vac_lab_7.0",
-        cmd="vac-atlas",
-        iwd="/home/vac",
-        global_job_id=None,
-        vm_type="kvm",
         processors=2,
         memory_mb=2048,
         request_cpus=2,
-        request_memory_mb=2048,
         cpus_provisioned=2,
-        memory_provisioned_mb=2048,
-        disk_provisioned_kb=None,
-        disk_usage_kb=None,
         vcpus=2,
-        vm_memory_mb=2048,
         disks=(Disk("cernvm.iso", "hda", False, "raw"), Disk("scratch.raw", "vda", True, "raw")),
         networking=True,
-        networking_type="nat",
         mac=None,
         bridge=None,
         vnc=False,
@@ -270,7 +260,6 @@ def job() -> JobAd:
         space=None,
         machinetype=None,
         machinetype_file=None,
-        requires_vac=True,
         want_io_proxy=True,
         no_output_vm=False,
     )
@@ -280,3 +269,20 @@ def lease_files(node: Node) -> list[Any]:
     """The lease files as JSON."""
     directory = Path(node.store.directory)
     return [json.loads(path.read_text()) for path in sorted(directory.glob("*.json"))]
+
+
+class Time:
+    """CLOCK_BOOTTIME as the test wants it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    fake = Time()
+    monkeypatch.setattr(lease_store, "boottime", fake)
+    return fake

@@ -78,7 +78,7 @@ def test_without_the_flag_a_device_that_works_is_none(
     assert kernel.made == []
 
 
-def test_a_flag_elsewhere_in_cpuinfo_is_none(root: Path) -> None:
+def test_a_flag_on_another_line_of_cpuinfo_does_not_count(root: Path) -> None:
     (root / "proc/cpuinfo").write_text(
         "processor : 0\nmodel name : svm vmx\nvmx flags : vnmi\nflags : fpu\nbugs : svm\n"
     )
@@ -118,7 +118,7 @@ def test_a_file_in_the_devices_place_is_never_kvm(root: Path, monkeypatch: pytes
     kernel = Kernel(monkeypatch)
     found = kvm_device.trouble(str(root))
     assert found is not None
-    assert found.what == "/dev/kvm is a file and no device"
+    assert found.what == "/dev/kvm is a file, not a device"
     assert "/etc/tmpfiles.d/vac_kvm.conf" in found.remedy
     assert kernel.made == []
 

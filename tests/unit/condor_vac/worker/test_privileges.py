@@ -74,7 +74,7 @@ def test_work_that_takes_too_long_is_ended() -> None:
 
 
 @as_root
-def test_a_programming_error_is_no_answer(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_programming_error_is_not_an_answer(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(VacError, match="failed"):
         privileges.run_as(UID, GID, lambda: int("x"), timeout=20)
     assert "ValueError" in capfd.readouterr().err

@@ -20,7 +20,7 @@ NUMBERS = {name: f"{{{{ worker_{name} }}}}" for name in ("outputs_mb", "disk_mb_
 
 
 def by_the_role() -> dict[str, Any]:
-    """What the role worker writes for a site that says nothing: its settings, each from a variable's default."""
+    """What the role worker writes for a site that sets nothing: its settings, each from a variable's default."""
     defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text("utf-8"))
     variables = yaml.safe_load((ROLE / "vars" / "main.yml").read_text("utf-8"))
     table = {**variables["worker_settings"], **NUMBERS}
@@ -33,7 +33,7 @@ def by_the_role() -> dict[str, Any]:
     return values
 
 
-def test_a_file_that_says_nothing_is_as_the_roles_for_a_site_that_says_nothing(tmp_path: Path) -> None:
+def test_defaults_equal_those_of_the_role(tmp_path: Path) -> None:
     for name, data in (("empty", {}), ("role", by_the_role())):
         (tmp_path / f"{name}.json").write_text(json.dumps(data))
     empty, role = (settings.load(str(tmp_path / f"{name}.json")) for name in ("empty", "role"))
@@ -43,7 +43,7 @@ def test_a_file_that_says_nothing_is_as_the_roles_for_a_site_that_says_nothing(t
     assert set(empty.sharing) <= set(role.sharing)
 
 
-def test_what_the_file_says_wins(tmp_path: Path) -> None:
+def test_the_files_values_win(tmp_path: Path) -> None:
     given: dict[str, Any] = {
         "network": "lan",
         "bridge": "br0",

@@ -68,7 +68,7 @@ def test_other_states_send_no_program(state: str) -> None:
     assert node.calls == [{"state": state}]
 
 
-def test_the_manifest_is_kept_out_of_verbose_output(source: Path) -> None:
+def test_the_manifest_is_not_in_verbose_output(source: Path) -> None:
     invocation = {"module_args": {"state": "present", "program": {"manifest": {}}}}
     node = Node({}, [{"changed": False, "invocation": invocation}], source)
     assert node.run()["invocation"] == {"module_args": {"state": "present"}}

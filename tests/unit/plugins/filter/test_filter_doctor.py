@@ -31,7 +31,7 @@ def test_every_node_is_in_the_report_and_only_the_bad_are_bad() -> None:
     assert list(report) == ["node1", "node2", "node3"]
 
 
-def test_the_table_says_ok_or_what_and_remedy_for_each_node_and_check() -> None:
+def test_the_table_shows_ok_or_fault_and_remedy_for_each_node_and_check() -> None:
     lines = doctor_table(doctor_report({"node1": printed(), "node2": printed("hook is gone", "more")}))
     cells = [line.split(None, 3) for line in lines]
     assert ["node1", "hooks", "hooks", "ok"] in cells
@@ -57,7 +57,7 @@ def noted(*notes: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("everything", [True, False])
-def test_notes_are_shown_and_are_no_findings(everything: bool) -> None:
+def test_notes_are_shown_and_are_not_findings(everything: bool) -> None:
     report = doctor_report({"node1": noted("VMs are emulated"), "node2": printed()})
     assert [node["good"] for node in report.values()] == [True, True]
     assert report["node1"]["checks"][0]["notes"] == [{"what": "VMs are emulated", "remedy": "another node"}]
@@ -88,7 +88,7 @@ def test_a_node_whose_doctor_does_not_answer_is_a_finding(result: dict[str, Any]
     assert "\n" not in what
 
 
-def test_what_a_node_says_of_itself_does_not_make_it_good() -> None:
+def test_a_nodes_own_verdict_does_not_make_it_good() -> None:
     lie = json.dumps(
         {"good": True, "checks": [{"step": "a", "check": "b", "ok": True, "findings": [{"what": "w", "remedy": "r"}]}]}
     )

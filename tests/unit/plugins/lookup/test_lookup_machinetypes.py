@@ -65,7 +65,7 @@ def test_a_pipe_that_cannot_be_read_never_looks_like_one_that_is_empty(tmp_path:
         ({"vo": {"url": "http://vo.example/p"}}, "use https"),
     ],
 )
-def test_what_is_no_pipe_is_named(tmp_path: Path, pipes: Any, message: str) -> None:
+def test_what_is_not_a_pipe_is_named(tmp_path: Path, pipes: Any, message: str) -> None:
     (tmp_path / "p").write_bytes(PIPE)
     text = json.dumps(pipes).replace("FILE", str(tmp_path / "p"))
     with pytest.raises(AnsibleLookupError) as caught:
@@ -82,6 +82,6 @@ def test_two_pipes_cannot_offer_one_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own", ["atlas", ["atlas"], 3])
-def test_machinetypes_that_are_no_mapping_are_named(tmp_path: Path, own: object) -> None:
+def test_machinetypes_that_are_not_a_mapping_are_named(tmp_path: Path, own: object) -> None:
     with pytest.raises(AnsibleLookupError, match="vacuum_machinetypes: must be a mapping"):
         look(tmp_path, {}, machinetypes=own)

@@ -38,7 +38,7 @@ def test_four_calls(condor_node: CondorNode) -> None:
     assert {"before": "START = True\nVM_MEMORY = 0\nVM_TYPE = \n"}.items() <= results[0]["diff"][-1].items()
 
 
-def test_what_a_template_of_htcondors_sets_is_nobodys_mistake(condor_node: CondorNode) -> None:
+def test_what_a_template_of_htcondors_sets_is_not_an_error(condor_node: CondorNode) -> None:
     given = {"fragments": {"10-pool.config": "UPDATE_INTERVAL = 60\nuse role:get_htcondor_execute\n"}}
     assert run(config(condor_node), given, tools=Tools(condor_node))["knobs"]["SECURITY_MODEL"]["after"] == "24.0"
     given["fragments"]["10-pool.config"] += "SECURITY_MODEL = 24.0\n"
@@ -46,7 +46,7 @@ def test_what_a_template_of_htcondors_sets_is_nobodys_mistake(condor_node: Condo
     assert "10-pool.config line 3: HTCondor has no SECURITY_MODEL" in result["msg"]
 
 
-def test_a_node_without_htcondor_is_told_in_check_mode_what_would_be_written(condor_node: CondorNode) -> None:
+def test_without_htcondor_check_mode_shows_what_would_be_written(condor_node: CondorNode) -> None:
     tools = Tools(condor_node, missing=["condor_config_val"])
     given = {"fragments": {**VM, "20-old.config": None}}
     result = run(config(condor_node), given, check=True, tools=tools)
@@ -92,7 +92,7 @@ def test_a_fragment_is_removed(condor_node: CondorNode) -> None:
     ("text", "words"),
     [
         ("use feature : Nonsense\n", ["does not recognise Nonsense", "60-x.config", "Line 1"]),
-        ("A = 1\nthis is no setting\n", ["60-x.config", "Line 2"]),
+        ("A = 1\nthis is not a setting\n", ["60-x.config", "Line 2"]),
         ("VM_TYPE = kvm\nVM_MEMROY = 5\n", ["60-x.config line 2", "VM_MEMROY", "did you mean VM_MEMORY"]),
         ("VM_MEMORY = lots\n", ["60-x.config line 1", "lots is not a whole number"]),
         ("USE_SHARED_PORT = maybe\n", ["maybe is neither true nor false"]),
@@ -155,7 +155,7 @@ def test_a_running_vm_is_waited_for(condor_node: CondorNode) -> None:
 
 
 def test_a_broken_configuration_can_be_repaired(condor_node: CondorNode) -> None:
-    (condor_node.directory / "60-policy.config").write_text("this is no setting\n")
+    (condor_node.directory / "60-policy.config").write_text("this is not a setting\n")
     results = four_calls(config(condor_node), {"fragments": POLICY}, Tools(condor_node))
     assert results[1]["knobs"]["START"]["after"] == "(RequiresVac =?= True)"
 
@@ -195,7 +195,7 @@ def test_a_node_without_htcondor(condor_node: CondorNode) -> None:
 
 
 def test_a_lost_root_configuration_is_an_error_with_its_name(condor_node: CondorNode) -> None:
-    condor_node.main.write_text("this is no setting\n")
+    condor_node.main.write_text("this is not a setting\n")
     tools = Tools(condor_node)
     assert run(config(condor_node), {"fragments": POLICY}, tools=tools)["failed"]
     condor_node.main.unlink()

@@ -50,7 +50,7 @@ def signed(lifetime: int = 1000, issued: int | None = None, scope: str = "ADVERT
 
 
 class Machine:
-    """HTCondor's tools on one machine; ``master`` is what condor_who says."""
+    """HTCondor's tools on one machine; ``master`` is what condor_who prints."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

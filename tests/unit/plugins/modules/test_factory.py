@@ -147,7 +147,7 @@ def test_restarted_always_changes() -> None:
         assert [job["ClusterId"] for job in schedd.queue] == [cluster]
 
 
-def test_a_factory_that_does_not_end_is_said_and_nothing_is_submitted() -> None:
+def test_a_factory_that_does_not_end_is_reported_and_nothing_is_submitted() -> None:
     schedd = Schedd(slow=10**9)
     schedd.add("0ld0")
     result = run(FACTORY, {"machinetype": PATH, "timeout": 0}, tools=Tools(schedd.answer))
@@ -193,7 +193,7 @@ def test_absent_takes_back_what_does_not_run() -> None:
     assert [vm["JobStatus"] for vm in schedd.vms] == [RUNNING, IDLE]
 
 
-def test_a_factory_that_has_taken_back_its_vms_itself_is_no_failure() -> None:
+def test_a_factory_that_has_removed_its_vms_itself_is_not_a_failure() -> None:
     schedd = Schedd()
     schedd.add("aa11")
     schedd.add_vms("gridpp", IDLE)
@@ -208,7 +208,7 @@ def test_a_factory_that_has_taken_back_its_vms_itself_is_no_failure() -> None:
     assert result["changed"]
 
 
-def test_vms_that_cannot_be_removed_are_said() -> None:
+def test_vms_that_cannot_be_removed_are_reported() -> None:
     schedd = Schedd()
     schedd.add_vms("gridpp", IDLE)
 
@@ -260,7 +260,7 @@ def test_a_users_job_with_a_name_that_is_none_is_left_alone() -> None:
     ],
 )
 def test_names_and_exclusive_belong_together(given: dict[str, Any], key: str) -> None:
-    """Nothing is asked of the queue before: no combination may drain what nobody named."""
+    """Nothing is asked of the queue before: no combination may drain what was not named."""
     result = run(FACTORY, given)
     assert result["failed"]
     assert result["msg"].startswith(f"{key}: ")

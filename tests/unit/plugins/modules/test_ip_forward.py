@@ -15,6 +15,7 @@ from tests.unit.plugins.harness import Plugin, four_calls, run
 
 SWITCH = "net/ipv4/ip_forward"
 V4 = {SWITCH: "0", "net/ipv4/conf/all/forwarding": "0", "net/ipv4/conf/default/forwarding": "0"}
+NOBODY = sysctl.Assignment("no file", 0, SWITCH, "unset")
 V6 = {"net/ipv6/conf/all/forwarding": "0", "net/ipv6/conf/default/forwarding": "0"}
 
 
@@ -35,6 +36,12 @@ def at(root: Path) -> Plugin:
 def put(root: Path, path: str, text: str) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     (root / path).write_text(text)
+
+
+def effective(root: Path, key: str) -> sysctl.Assignment:
+    """The assignment that sets *key* at boot: the last by name, else the last glob; NOBODY where no file does."""
+    matching = [entry for entry in sysctl.boot_assignments(str(root)) if entry.applies_to(key)]
+    return ([entry for entry in matching if not entry.is_glob()] or matching or [NOBODY])[-1]
 
 
 def values(root: Path, keys: dict[str, str]) -> set[str]:
@@ -95,8 +102,7 @@ def test_a_later_file_is_outranked(root: Path, name: str, directory: str) -> Non
     assert result["conflicts"] == []
     assert [entry["path"] for entry in result["overridden"]] == [str(root / directory / name)]
     assert [path.name for path in (root / "etc/sysctl.d").glob("*-condor_vac-*")] == [Path(result["file"]).name]
-    winner = sysctl.effective(sysctl.boot_assignments(str(root)), "net/ipv4/conf/default/forwarding")
-    assert winner is not None
+    winner = effective(root, "net/ipv4/conf/default/forwarding")
     assert winner.path == result["file"]
     assert not run(at(root), {})["changed"]
 
@@ -159,7 +165,7 @@ def test_services_that_switch_it_off_are_named(root: Path, paths: dict[str, str]
     assert conflicts[0]["line"] >= 1
 
 
-def test_a_disabled_ufw_is_no_conflict(root: Path) -> None:
+def test_a_disabled_ufw_is_not_a_conflict(root: Path) -> None:
     put(root, "etc/ufw/ufw.conf", "ENABLED=no\n")
     put(root, "etc/ufw/sysctl.conf", "net/ipv4/ip_forward=0\n")
     assert run(at(root), {})["conflicts"] == []
@@ -170,15 +176,13 @@ def test_interfaces_are_set_by_name(root: Path) -> None:
     put(root, "proc/sys/net/ipv4/conf/vac0/forwarding", "0\n")
     results = four_calls(at(root), {"interfaces": ["vac0", "vac1.7"]})
     assert (root / "proc/sys/net/ipv4/conf/vac0/forwarding").read_text().strip() == "1"
-    entries = sysctl.boot_assignments(str(root))
     for name in ("vac0", "vac1.7"):
-        winner = sysctl.effective(entries, f"net/ipv4/conf/{name}/forwarding")
-        assert winner is not None
+        winner = effective(root, f"net/ipv4/conf/{name}/forwarding")
         assert winner.path == results[0]["file"]
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "", "x" * 16, "a/b"])
-def test_what_is_no_interface_is_refused(root: Path, name: str) -> None:
+def test_what_is_not_an_interface_is_refused(root: Path, name: str) -> None:
     result = run(at(root), {"interfaces": [name]})
     assert result["failed"]
     assert "interfaces" in result["msg"]
@@ -215,8 +219,7 @@ OBSERVED: list[tuple[dict[str, str], str | None]] = [
 def test_who_wins_at_boot(root: Path, paths: dict[str, str], expected: str | None) -> None:
     for path, text in paths.items():
         put(root, path if "/" in path else f"etc/sysctl.d/{path}", text)
-    winner = sysctl.effective(sysctl.boot_assignments(str(root)), SWITCH)
-    assert (winner.value if winner else "unset") == expected
+    assert effective(root, SWITCH).value == expected
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,6 @@ FILTER = """<filter name='clean-traffic' chain='root'>
   <filterref filter='no-arp-spoofing'/>
 </filter>
 """
-NO_NETWORK = "error: failed to get network 'x'\nerror: Network not found: no network with matching name 'x'\n"
 NO_FILTER = "error: failed to get nwfilter 'x'\nerror: Network filter not found: no nwfilter with matching name 'x'\n"
 REFUSED = (
     "error: failed to connect to the hypervisor\n"

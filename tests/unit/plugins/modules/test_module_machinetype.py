@@ -144,7 +144,7 @@ def test_secrets_are_in_no_result(ap: AccessPoint) -> None:
     shown = json.dumps([first, second])
     assert "sesame" not in shown
     assert "(hidden, changed)" in shown
-    assert '\\"memory_mb\\": 4096' in shown, "what is no secret is shown"
+    assert '\\"memory_mb\\": 4096' in shown, "what is not a secret is shown"
     assert second["changed_machinetypes"] == ["atlas", "gridpp"]
     encoded = base64.b64encode(b"open-sesame-3").decode()
     assert encoded not in shown
@@ -262,7 +262,7 @@ def test_check_mode_before_htcondor_is_installed_predicts_and_a_run_names_the_pa
 def test_only_names_are_retired(ap: AccessPoint, name: str) -> None:
     result = run(machinetype, ap.arguments(retire=[name]), tools=ap.tools)
     assert result["failed"]
-    assert "no machinetype's name" in result["msg"]
+    assert "not a valid machinetype name" in result["msg"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files to root")
@@ -270,7 +270,7 @@ def test_an_owner_that_does_not_exist_is_named(ap: AccessPoint) -> None:
     arguments = ap.arguments({"atlas": ({"owner": "nobody-of-that-name"},)})
     result = run(machinetype, arguments, tools=ap.tools)
     assert result["failed"]
-    assert "vacuum_machinetypes.atlas.owner: there is no user nobody-of-that-name" in result["msg"]
+    assert "vacuum_machinetypes.atlas.owner: no user nobody-of-that-name" in result["msg"]
     assert not run(machinetype, arguments, check=True, tools=ap.tools).get("failed"), "it may be created before"
 
 

@@ -22,7 +22,6 @@ from tests.unit.plugins.harness import Answer, Plugin, Tools, four_calls, run
 
 LEASE = "/usr/local/libexec/vac_lease"
 CLI = "/usr/local/bin/condor_vac"
-INTERPRETER = "/usr/bin/python3"
 
 
 def package(version: str, **extra: str) -> dict[str, bytes]:
@@ -46,7 +45,7 @@ def arguments(version: str = "1.2.0", archive: bool = True, **extra: str) -> dic
 
 @pytest.fixture
 def node(tmp_path: Path) -> Path:
-    """A root directory to install in, owned by whoever runs the tests."""
+    """A root directory to install in, owned by the user that runs the tests."""
     tmp_path.chmod(0o755)
     return tmp_path
 
@@ -208,7 +207,7 @@ def test_a_foreign_file_and_a_bad_mode_are_repaired_without_an_archive(node: Pat
 
 
 @pytest.mark.parametrize("root_umask", [0, 0o077])
-def test_everybody_may_read_and_nobody_else_may_write(node: Path, root_umask: int) -> None:
+def test_every_user_may_read_and_only_root_may_write(node: Path, root_umask: int) -> None:
     mask = os.umask(root_umask)
     try:
         install(node)
@@ -271,10 +270,10 @@ def test_an_archive_other_than_announced_is_refused(node: Path) -> None:
 def test_a_version_cannot_leave_the_store(node: Path, version: str) -> None:
     given = arguments()
     given["program"]["version"] = version
-    assert "is no version" in run(at(node), given, tools=Tools(python))["msg"]
+    assert "is not a valid version" in run(at(node), given, tools=Tools(python))["msg"]
 
 
-def test_called_without_the_action_plugin_it_says_so(node: Path) -> None:
+def test_called_without_the_action_plugin_it_fails_with_the_remedy(node: Path) -> None:
     result = run(at(node), {"entry_points": ["cli"]})
     assert "vacuum.htcondor.programs" in result["remedy"]
 

@@ -85,7 +85,7 @@ def test_a_file_that_must_not_be_there_is_removed_and_leaves_the_record(node: Pa
 
 
 def test_a_path_that_must_be_absent_is_absolute(node: Path) -> None:
-    assert "is no absolute path" in call(node, Manager(), absent=["etc/x"])["msg"]
+    assert "is not an absolute path" in call(node, Manager(), absent=["etc/x"])["msg"]
 
 
 def test_a_packages_directory_gets_its_mode_and_keeps_its_owner(node: Path) -> None:
@@ -117,7 +117,7 @@ def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> Non
     assert not (node / FRAGMENT[1:]).exists()
 
 
-def test_each_fault_is_put_right_and_nothing_else_is_touched(node: Path) -> None:
+def test_each_fault_is_fixed_and_nothing_else_is_changed(node: Path) -> None:
     tools = Manager()
     call(node, tools)
     tools.calls.clear()
@@ -216,11 +216,11 @@ def test_a_unit_that_cannot_run_fails_with_a_remedy(node: Path, load: str, remed
 @pytest.mark.parametrize("path", ["etc/x", "/etc/../etc/x", "/etc//x", ""])
 def test_a_path_that_is_not_absolute_and_plain_is_refused(node: Path, path: str) -> None:
     result = call(node, Manager(), files={path: "x"})
-    assert "is no absolute path" in result["msg"]
+    assert "is not an absolute path" in result["msg"]
     assert list(node.iterdir()) == []
 
 
 def test_a_file_in_the_place_of_a_directory_is_refused(node: Path) -> None:
     (node / "var/lib").mkdir(parents=True)
     (node / "var/lib/images").write_text("")
-    assert "is no directory" in call(node, Manager())["msg"]
+    assert "is not a directory" in call(node, Manager())["msg"]

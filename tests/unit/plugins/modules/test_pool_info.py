@@ -108,7 +108,7 @@ def test_machines_vms_and_what_is_free() -> None:
     assert (result["changed"], result["unable"], "msg" in result) == (False, [], False)
 
 
-def test_an_offline_vm_universe_says_why() -> None:
+def test_an_offline_vm_universe_has_its_reason() -> None:
     ad = slot("node1.lab", HasVM=False, VM_Type=None, VMOfflineReason="out of leases", VMOfflineTime=1795630800)
     result = run(IMPATIENT, {"machines": ["node1.lab"]}, tools=Tools(Collector(ad)))
     machine = result["machines"][0]
@@ -120,7 +120,7 @@ def test_an_offline_vm_universe_says_why() -> None:
     assert result["msg"].startswith("node1.lab: its VM universe is offline: out of leases (read VMGahpLog")
 
 
-def test_static_slots_are_free_only_when_nobody_has_them() -> None:
+def test_static_slots_are_free_only_when_they_are_unclaimed() -> None:
     ads = [
         slot("old.lab", Name="slot1@old.lab", SlotType="Static", State="Claimed", JobUniverse=13, Cpus=1, Memory=100),
         slot("old.lab", Name="slot2@old.lab", SlotType="Static", Cpus=1, Memory=70),
@@ -149,7 +149,7 @@ def test_it_waits_for_a_node_that_comes() -> None:
     assert len([call for call in tools.calls if call[0].endswith("condor_status")]) == 6
 
 
-def test_it_waits_no_longer_than_told() -> None:
+def test_it_waits_no_longer_than_its_timeout() -> None:
     tools = Tools(Collector(slot("node2.lab")))
     result = run(IMPATIENT, {"machines": ["node1.lab", "NODE2.lab"]}, tools=tools)
     assert result["unable"] == ["node1.lab"]

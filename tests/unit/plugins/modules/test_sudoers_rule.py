@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One sudo rule: the file, what it refuses, and what other files say about the same users."""
+"""One sudo rule: the file, what it refuses, and the rules of other files for the same users."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(("name", "text", "kind"), ELSEWHERE)
-def test_rules_elsewhere_are_found(root: Path, name: str, text: str, kind: str) -> None:
+def test_rules_in_other_files_are_found(root: Path, name: str, text: str, kind: str) -> None:
     (root / "etc/sudoers.d" / name).write_text(text)
     found = rule(root)["conflicts"]
     assert [entry["kind"] for entry in found] == ([kind] if kind else [])

@@ -215,7 +215,7 @@ EMULATES: Answer = (0, CAPABILITIES.replace("<domain>kvm", "<domain>qemu"), "")
         (cpuinfo("GenuineIntel", "vmx"), Device("vcpu"), [("device", "warning")]),
     ],
 )
-def test_what_keeps_from_kvm_is_no_error_where_emulation_is_allowed(
+def test_missing_kvm_is_not_an_error_where_emulation_is_allowed(
     root: Path, monkeypatch: pytest.MonkeyPatch, processors: str, device: Device | None, found: list[tuple[str, str]]
 ) -> None:
     result = look(root, monkeypatch, processors=processors, device=device, libvirt=EMULATES, emulation=True)
@@ -254,7 +254,7 @@ def test_emulation_must_be_possible(
 
 
 @pytest.mark.parametrize(("emulation", "severity"), [(False, "error"), (True, "warning")])
-def test_a_file_in_the_devices_place_is_no_device(
+def test_a_file_in_the_devices_place_is_not_a_device(
     root: Path, monkeypatch: pytest.MonkeyPatch, emulation: bool, severity: str
 ) -> None:
     (root / "dev/kvm").write_text("")
@@ -262,7 +262,7 @@ def test_a_file_in_the_devices_place_is_no_device(
     result = look(root, monkeypatch, processors=cpuinfo("AuthenticAMD", "svm"), libvirt=answer, emulation=emulation)
     assert summary(result) == [("device", severity)]
     assert result["device"]["present"] is False
-    assert "/dev/kvm is a file and no device" in result["findings"][0]["message"]
+    assert "/dev/kvm is a file, not a device" in result["findings"][0]["message"]
     assert "/etc/tmpfiles.d" in result["findings"][0]["remedy"]
 
 

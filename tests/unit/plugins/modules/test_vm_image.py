@@ -93,16 +93,16 @@ def test_a_server_that_fails_is_a_failed_task(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "printed"),
     [((1, "", "condor_vac: libvirt gives no answer\n"), "libvirt gives no answer"), ((0, "", ""), "gave no JSON")],
 )
 def test_why_the_node_cannot_tell_its_images(
-    node: Node, monkeypatch: pytest.MonkeyPatch, answer: Answer, said: str
+    node: Node, monkeypatch: pytest.MonkeyPatch, answer: Answer, printed: str
 ) -> None:
     monkeypatch.setattr(node, "tools", Tools(lambda _argv, _stdin: answer))
     result = node.run(name="vm.iso", source="/srv/vm.iso", remote_source=True, check=True)
     assert result["failed"]
-    assert said in result["msg"]
+    assert printed in result["msg"]
 
 
 def test_a_file_of_the_controller_is_sent_once(node: Node, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_exclusive_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed"),
     [
         ({}, "source: missing"),
         ({"state": "absent"}, "name: missing"),
@@ -166,10 +166,10 @@ def test_exclusive_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.Mo
         ({"source": "/i/vm.iso", "remote_source": True, "signing_dn": "("}, "regular expression"),
     ],
 )
-def test_wrong_arguments(node: Node, arguments: dict[str, Any], said: str) -> None:
+def test_wrong_arguments(node: Node, arguments: dict[str, Any], printed: str) -> None:
     result = node.run(**arguments)
     assert result["failed"]
-    assert said in result["msg"]
+    assert printed in result["msg"]
 
 
 def test_without_the_programs(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_what_cannot_be_is_refused_by_its_key(given: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_files_go_beside_the_machinetype_and_urls_are_no_files() -> None:
+def test_files_go_beside_the_machinetype_and_urls_do_not() -> None:
     assert machinetypes.sources(ATLAS, "atlas") == {
         "atlas.user_data": ("user_data", "files/atlas.user_data"),
         "atlas.file.a": ("user_data_files.a", "x/y"),
@@ -62,7 +62,7 @@ def test_files_go_beside_the_machinetype_and_urls_are_no_files() -> None:
     assert machinetypes.sources(LHCB, "lhcb") == {"lhcb.pub": ("root_public_key", "keys/ops.pub")}
 
 
-def test_document_has_the_pools_paths_and_the_defaults_only_where_the_site_says_nothing() -> None:
+def test_document_has_the_pools_paths_and_the_defaults_only_where_the_site_sets_nothing() -> None:
     defaults = {"owner": "vac", "max_machines": 3}
     assert machinetypes.document(ATLAS, "atlas", "/d", "/i/cernvm4.iso", defaults) == {
         "name": "atlas",

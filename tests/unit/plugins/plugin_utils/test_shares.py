@@ -75,13 +75,13 @@ def test_the_parts_of_each_parent_are_all_of_it(groups: dict[str, float]) -> Non
 
 
 @pytest.mark.parametrize("share", [0, -1, "many", True, float("nan"), float("inf"), [], 10**7])
-def test_what_is_no_share(share: Any) -> None:
+def test_what_is_not_a_share(share: Any) -> None:
     with pytest.raises(AnsibleFilterError, match=r"^vacuum_machinetypes\.a\.target_share: "):
         filters.share_quotas(machinetypes(a={"target_share": share}))
 
 
 @pytest.mark.parametrize("group", ["group-a", "a b", "a..b", ".a", "a\nSTART = True"])
-def test_what_is_no_group(group: str) -> None:
+def test_what_is_not_a_group(group: str) -> None:
     with pytest.raises(AnsibleFilterError, match=r"^vacuum_machinetypes\.a\.accounting_group: "):
         filters.share_quotas(machinetypes(a={"accounting_group": group}))
 

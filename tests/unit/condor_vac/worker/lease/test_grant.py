@@ -152,7 +152,7 @@ def test_twenty_at_once_get_twenty_addresses(node: Node) -> None:
     assert len(node.exported()) == 60
 
 
-def test_a_lease_that_an_earlier_vm_left_is_taken_back(node: Node) -> None:
+def test_a_lease_that_an_earlier_vm_left_is_released(node: Node) -> None:
     old = node.acquire(sandbox=node.sandbox(1))
     new = node.acquire(sandbox=node.sandbox(2, below="scratch"))
     assert new.uuid != old.uuid
@@ -268,7 +268,7 @@ def test_wrong_requests_are_refused(change: dict[str, Any], named: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 60000, b" " * 70000, b'"x"'])
-def test_requests_that_are_no_object_are_refused(data: bytes) -> None:
+def test_requests_that_are_not_an_object_are_refused(data: bytes) -> None:
     with pytest.raises(UsageError, match="request"):
         requests.parse(data)
 

@@ -146,7 +146,7 @@ def test_what_the_node_does_not_share_is_refused(node: Node, here: list[str], as
     assert lease_files(node) == []
 
 
-def test_a_node_without_nginxs_group_says_so(node: Node) -> None:
+def test_a_node_without_nginxs_group_is_reported(node: Node) -> None:
     other = node.settings._replace(http_group="no_such_group")
     with pytest.raises(VacError, match="no_such_group"):
         grant.acquire(AcquireRequest(**node.request(sharing="http")), Caller(UID, GID), other, node.store)
@@ -163,10 +163,10 @@ def test_the_janitor_removes_what_no_lease_grants(node: Node) -> None:
     found = node.acquire(sharing="http")
     other = node.acquire(sandbox=node.sandbox(2), domain="v_2.0", sharing="both")
     (Path(node.store.directory) / f"{found.uuid}.json").unlink()
-    said: list[str] = []
-    assert cleanup.tidy(node.store, node.settings, {}, said.append) == []
+    printed: list[str] = []
+    assert cleanup.tidy(node.store, node.settings, {}, printed.append) == []
     assert http_share.addresses() == {other.address}
-    assert [line for line in said if ADDRESS in line]
+    assert [line for line in printed if ADDRESS in line]
 
 
 def test_the_janitor_removes_shares_of_a_job_that_is_gone(node: Node) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""NFS exports: to one address, never as root, and told to exportfs without anything to interpret."""
+"""NFS exports: to one address, never as root, and given to exportfs without anything to interpret."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_is_not_exported_does_not_keep_the_others(node: Node) -> None:
     nfs_exports.remove()
 
 
-def test_an_export_that_cannot_be_ended_is_told(node: Node, good: Export) -> None:
+def test_an_export_that_cannot_be_ended_is_reported(node: Node, good: Export) -> None:
     nfs_exports.add(good, 1000, 1000, writable=True)
     node.fail("exportfs", ADDRESS)
     with pytest.raises(VacError, match="cannot export"):
@@ -138,7 +138,7 @@ def test_exports_of_others_are_read_and_left(node: Node) -> None:
     assert nfs_exports.current() == {Export("/srv", "10.0.0.1"), Export("/with  two", "10.0.0.2")}
 
 
-def test_a_failure_is_told(node: Node, good: Export) -> None:
+def test_a_failure_is_reported(node: Node, good: Export) -> None:
     node.fail("exportfs", ADDRESS)
     with pytest.raises(VacError, match="cannot export"):
         nfs_exports.add(good, 1, 1, writable=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -13,35 +12,13 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import VacError
-from condor_vac.worker import kvm_device, shutdown_plan
-from condor_vac.worker.lease import store as lease_store
+from condor_vac.worker import shutdown_plan
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.libvirt import Domain
 from condor_vac.worker.programs import watch
 from condor_vac.worker.vm import outputs
-from tests.unit.condor_vac.worker.conftest import Node, lease_files
-
-
-class Time:
-    """CLOCK_BOOTTIME as the test wants it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
-    fake = Time()
-    monkeypatch.setattr(lease_store, "boottime", fake)
-    return fake
-
-
-def look(node: Node) -> list[str]:
-    """One run of vac_watch; what it says went wrong."""
-    return [str(error) for error in watch.Watch(node.store, node.settings).run()]
+from tests.unit.condor_vac.worker.conftest import Node, Time, lease_files
+from tests.unit.condor_vac.worker.watched import look
 
 
 def running(node: Node, clock: Time, **changes: Any) -> Lease:
@@ -56,12 +33,12 @@ def domain(node: Node, lease: Lease, cpu: float = 1.0, state: int = 1) -> None:
 
 
 def actions(node: Node) -> list[str]:
-    """What libvirt was told to do, without the questions."""
+    """The changes that libvirt was asked for, without the queries."""
     words = [line.split() for line in node.called("virsh")]
     return [line[3] for line in words if line[3] in {"shutdown", "destroy"}]
 
 
-def test_a_vm_that_works_is_told_of_and_left_alone(node: Node, clock: Time) -> None:
+def test_a_working_vm_is_published_and_not_touched(node: Node, clock: Time) -> None:
     lease = running(node, clock, heartbeat_file="heartbeat", heartbeat_seconds=600)
     for step in range(40):
         clock.now += 30
@@ -69,10 +46,10 @@ def test_a_vm_that_works_is_told_of_and_left_alone(node: Node, clock: Time) -> N
         node.output(lease, "heartbeat", str(step).encode())
         assert look(node) == []
     assert actions(node) == []
-    told = node.told()
-    assert told["VacCpuFraction"] == "0.9"
-    assert int(told["VacHeartbeat"]) <= int(told["VacEvidenceTime"])
-    assert told["VacStarted"] == "1"
+    recorded = node.recorded()
+    assert recorded["VacCpuFraction"] == "0.9"
+    assert int(recorded["VacHeartbeat"]) <= int(recorded["VacEvidenceTime"])
+    assert recorded["VacStarted"] == "1"
     updates = [name for name, _ in node.starter.asked].count("VacEvidenceTime")
     assert 2 <= updates <= 5
 
@@ -132,7 +109,7 @@ def test_without_an_answer_of_libvirt_nothing_is_touched(node: Node, clock: Time
     assert actions(node) == []
 
 
-def test_an_end_that_nobody_noticed(node: Node, clock: Time) -> None:
+def test_an_end_that_no_hook_noticed(node: Node, clock: Time) -> None:
     lease = running(node, clock)
     look(node)
     node.run_domains()
@@ -140,15 +117,15 @@ def test_an_end_that_nobody_noticed(node: Node, clock: Time) -> None:
     for _ in range(2):
         clock.now += 30
         assert look(node) == []
-        assert node.told().get("ShutdownCode") is None
+        assert node.recorded().get("ShutdownCode") is None
     clock.now += 30
     assert look(node) == []
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     assert lease_files(node) == []
     assert node.exported() == []
 
 
-def test_an_end_whose_job_could_not_be_told_is_tried_again(node: Node, clock: Time) -> None:
+def test_an_end_that_could_not_be_recorded_is_tried_again(node: Node, clock: Time) -> None:
     lease = running(node, clock)
     look(node)
     node.run_domains()
@@ -175,7 +152,7 @@ def test_a_vm_that_is_saved_or_not_yet_there_is_left_alone(node: Node, clock: Ti
     assert len(lease_files(node)) == 1
 
 
-def test_a_vm_without_its_sandbox_is_destroyed_and_its_lease_taken_back(node: Node, clock: Time) -> None:
+def test_a_vm_without_its_sandbox_is_destroyed_and_its_lease_released(node: Node, clock: Time) -> None:
     lease = running(node, clock)
     Path(lease.console).write_text("boot")
     shutil.rmtree(lease.sandbox)
@@ -236,7 +213,7 @@ def test_only_a_domain_of_ours_without_a_lease_is_destroyed(
     assert actions(node) == (["destroy"] if destroyed else [])
 
 
-def test_one_vms_trouble_keeps_no_other_from_being_looked_at(node: Node, clock: Time) -> None:
+def test_an_error_with_one_vm_does_not_stop_the_check_of_others(node: Node, clock: Time) -> None:
     bad = running(node, clock, sandbox=node.sandbox(1), domain="vac_lab_1.0", heartbeat_file="heartbeat")
     good = running(node, clock, sandbox=node.sandbox(2), domain="vac_lab_2.0", max_wallclock_seconds=60)
     node.run_domains(Domain(bad.domain, 1, 1.0, 1), Domain(good.domain, 1, 1.0, 1))
@@ -304,7 +281,7 @@ def test_what_libvirts_hook_wrote_meanwhile_stays(node: Node, clock: Time) -> No
     seen = node.store.all()[0]
     node.store.update(lease.uuid, Lease.with_end)
     clock.now += 100
-    watching._look_at(seen, Domain(lease.domain, 1, 1.0, 1))
+    watching._check(seen, Domain(lease.domain, 1, 1.0, 1))
     assert lease_files(node)[0]["ended"] is not None
     assert lease_files(node)[0]["stopping"]["cause"] == "wallclock"
 
@@ -349,146 +326,3 @@ def test_a_link_in_place_of_outputs_is_not_counted(node: Node, clock: Time) -> N
     os.symlink(elsewhere, lease.joboutputs)
     watch.Watch(node.store, node.settings._replace(outputs_mb=1)).run()
     assert actions(node) == []
-
-
-OFFLINE = {"PartitionableSlot": True, "HasVM": False, "VMOfflineReason": "VMGAHP_ERR_INTERNAL"}
-ONLINE = ["HasVM = true"]
-
-
-def slots(node: Node, **changes: Any) -> None:
-    """What the startd says of its slots."""
-    (node.base / "slots").write_text(json.dumps([{**OFFLINE, **changes}, {"HasVM": True}]))
-
-
-def last_look(node: Node, seconds: float) -> None:
-    """The watch looked at the VM universe so long ago."""
-    when = time.time() - seconds
-    os.utime(f"{node.store.run_directory}/vm_universe_looked", (when, when))
-
-
-def test_a_node_that_lost_its_vm_universe_to_a_failed_start_gets_it_back(
-    node: Node, clock: Time, capsys: pytest.CaptureFixture[str]
-) -> None:
-    slots(node)
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == ONLINE
-    assert "the startd offered no VMs (VMGAHP_ERR_INTERNAL)" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"HasVM": True, "VMOfflineReason": None},
-        {"HasVM": True},
-        {"VMOfflineReason": "taken away by hand"},
-        {"VMOfflineReason": None},
-        {"VMOfflineReason": ["VMGAHP_ERR_INTERNAL"]},
-    ],
-)
-def test_a_vm_universe_that_is_there_or_was_taken_away_otherwise_stays_as_it_is(
-    node: Node, clock: Time, changes: dict[str, Any]
-) -> None:
-    slots(node, **changes)
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == []
-
-
-NO_KVM = kvm_device.Trouble('/dev/kvm makes no virtual CPU: "no"', "look at dmesg for kvm")
-TAKEN = "condor_vac: KVM does not work: /dev/kvm makes no virtual CPU: "
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"HasVM": True, "VMOfflineReason": None}, {"VMOfflineReason": "condor_vac: KVM does not work: other"}],
-)
-def test_without_kvm_the_startd_offers_no_vms_and_has_the_reason(
-    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], changes: dict[str, Any]
-) -> None:
-    node.kvm_trouble = NO_KVM
-    slots(node, **changes)
-    assert look(node) == []
-    told = node.called("condor_update_machine_ad")
-    assert told == ["HasVM = false", f'VMOfflineReason = "{TAKEN}\\"no\\""']
-    assert 'makes no virtual CPU: "no"; look at dmesg for kvm' in capsys.readouterr().out
-
-
-def test_without_kvm_what_is_taken_away_already_stays_so_and_kvm_brings_it_back(node: Node, clock: Time) -> None:
-    node.kvm_trouble = NO_KVM
-    slots(node, VMOfflineReason=f'{TAKEN}"no"')
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == []
-    node.kvm_trouble = None
-    last_look(node, 301)
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == ONLINE
-
-
-@pytest.mark.parametrize(("offered", "told"), [(True, []), (False, ONLINE)])
-def test_without_kvm_a_node_that_may_emulate_offers_vms(
-    node: Node, clock: Time, offered: bool, told: list[str]
-) -> None:
-    node.kvm_trouble = NO_KVM
-    node.settings = node.settings._replace(emulation=True)
-    slots(node, HasVM=offered)
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == told
-
-
-def test_without_kvm_what_an_administrator_took_away_keeps_its_reason(node: Node, clock: Time) -> None:
-    node.kvm_trouble = NO_KVM
-    slots(node, VMOfflineReason="taken away by hand")
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == []
-
-
-@pytest.mark.parametrize(("seconds", "looks"), [(0, 1), (280, 1), (310, 2), (-3600, 2)])
-def test_the_vm_universe_is_looked_at_now_and_then(node: Node, clock: Time, seconds: float, looks: int) -> None:
-    look(node)
-    last_look(node, seconds)
-    look(node)
-    assert len(node.called("condor_who")) == looks
-
-
-def test_a_vm_universe_that_does_not_come_back_is_told_and_tried_again(node: Node, clock: Time) -> None:
-    slots(node)
-    node.fail("condor_update_machine_ad")
-    assert "Unable to update machine ad" in look(node)[0]
-    node.mend("condor_update_machine_ad")
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == []
-    last_look(node, 301)
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == ONLINE
-
-
-@pytest.mark.parametrize(
-    ("tool", "script", "said"),
-    [
-        ("condor_who", "exit 1", "condor_who: exit code 1"),
-        ("condor_status", "exit 1", "condor_status: exit code 1"),
-        ("condor_status", "echo nonsense", "condor_status: its answer is no JSON"),
-    ],
-)
-def test_an_htcondor_that_does_not_answer_is_told_and_no_fault_of_the_watch(
-    node: Node, clock: Time, capsys: pytest.CaptureFixture[str], tool: str, script: str, said: str
-) -> None:
-    slots(node)
-    (node.base / "bin" / tool).write_text(f"#!/bin/sh\n{script}\n")
-    assert look(node) == []
-    assert f"whether the startd offers VMs: {said}" in capsys.readouterr().out
-    assert node.called("condor_update_machine_ad") == []
-
-
-def test_without_an_htcondor_there_is_nothing_to_offer(node: Node, clock: Time) -> None:
-    (node.base / "bin" / "condor_who").write_text("#!/bin/sh\necho 'MASTER = \"Alive\"'\n")
-    (node.base / "slots").write_text("")
-    assert look(node) == []
-    assert node.called("condor_update_machine_ad") == []
-
-
-def test_without_libvirt_no_vm_is_offered(node: Node, clock: Time) -> None:
-    slots(node)
-    node.fail("virsh", "error: failed to connect")
-    with pytest.raises(VacError, match="failed to connect"):
-        look(node)
-    assert node.called("condor_who") == []

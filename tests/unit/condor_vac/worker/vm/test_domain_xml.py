@@ -103,7 +103,7 @@ def test_without_kvm(node: Node, job: JobAd, lease: Lease) -> None:
     assert root.findtext("seclabel/label") == f"+{lease.uid}:+{lease.gid}"
 
 
-BROKEN = kvm_device.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "look at dmesg for kvm")
+BROKEN = kvm_device.Trouble("/dev/kvm makes no virtual CPU: Cannot allocate memory", "check dmesg for kvm")
 
 
 @pytest.mark.parametrize(("mode", "gid"), [(0o660, 77), (0o666, None), (0o600, 77), (0o664, 77)])
@@ -118,7 +118,7 @@ def test_kvm_is_used_where_it_works(
 
 
 class Status(NamedTuple):
-    """What os.stat says of a device."""
+    """What os.stat returns for a device."""
 
     st_mode: int
     st_gid: int
@@ -130,13 +130,13 @@ def test_without_kvm_a_vm_is_emulated_only_where_it_may_be(node: Node) -> None:
     with pytest.raises(VacError) as raised:
         Host.here(emulation=False)
     assert str(raised.value) == (
-        "KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; look at dmesg for kvm"
+        "KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; check dmesg for kvm"
     )
     assert not isinstance(raised.value, UsageError), "the node is to blame, and the job is as good as before"
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(0, []), (200, [str(200 << 20)] * 2)])
-def test_disks_are_as_fast_as_the_site_says(
+def test_disks_are_as_fast_as_the_site_sets(
     node: Node, job: JobAd, lease: Lease, limit: int, expected: list[str]
 ) -> None:
     text = domain_xml.build(job, lease, node.settings._replace(disk_mb_per_second=limit), KVM)
@@ -149,7 +149,7 @@ def test_vnc_on_loopback_if_asked(node: Node, job: JobAd, lease: Lease) -> None:
 
 
 def test_bridge_is_the_leases_network_too(node: Node, job: JobAd, lease: Lease) -> None:
-    root = built(job._replace(networking_type="bridge", bridge="br0"), lease, node)
+    root = built(job._replace(bridge="br0"), lease, node)
     assert at(root, "devices/interface", "type") == ["network"]
 
 
@@ -174,7 +174,7 @@ def link(node: Node, lease: Lease, target: str) -> str:
     "file",
     ["/etc/shadow", "/etc/passwd", "/dev/null", "/proc/self/mem", "@SANDBOX@/../../../x", "@SANDBOX@", "missing"],
 )
-def test_files_elsewhere_are_refused(node: Node, job: JobAd, lease: Lease, file: str) -> None:
+def test_files_outside_the_allowed_directories_are_refused(node: Node, job: JobAd, lease: Lease, file: str) -> None:
     disk = Disk(file.replace("@SANDBOX@", lease.sandbox), "vdc", False, "raw")
     with pytest.raises(VacError, match="vm_disk"):
         built(job._replace(disks=(disk,)), lease, node)
@@ -219,7 +219,7 @@ def test_backing_file_of_qcow2(node: Node, job: JobAd, lease: Lease, backing: st
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image at all, really", b"QFI\xfb" + b"\xff" * 40])
-def test_what_is_no_qcow2_is_refused(node: Node, job: JobAd, lease: Lease, data: bytes) -> None:
+def test_what_is_not_a_qcow2_is_refused(node: Node, job: JobAd, lease: Lease, data: bytes) -> None:
     Path(lease.sandbox, "d.qcow2").write_bytes(data)
     with pytest.raises(VacError, match="qcow2"):
         built(job._replace(disks=(Disk("d.qcow2", "vda", True, "qcow2"),)), lease, node)
@@ -287,5 +287,5 @@ def test_the_script_refuses_a_vm_without_kvm_unless_it_may_be_emulated(
     else:
         assert root.findtext("os/type") == (
             "condor_vac: KVM does not work on this node: /dev/kvm makes no virtual CPU: Cannot allocate memory; "
-            "look at dmesg for kvm"
+            "check dmesg for kvm"
         )

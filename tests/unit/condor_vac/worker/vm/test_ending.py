@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a VM: told once, whoever comes first, whatever the guest left, and within the time there is."""
+"""The end of a VM: recorded once by the first caller, whatever the guest left, and within the time there is."""
 
 from __future__ import annotations
 
@@ -49,24 +49,24 @@ def finish(node: Node, lease: Lease, reason: str = "shutdown") -> bool:
         (None, 30, "remove", "undefined", "none", "false", "removed"),
     ],
 )
-def test_what_the_ad_is_told(
+def test_what_the_ad_gets(
     node: Node, message: bytes | None, runtime: float, reason: str, code: str, kind: str, abort: str, cause: str
 ) -> None:
     lease = ended(node, runtime)
     if message is not None:
         node.output(lease, "shutdown_message", message)
     assert finish(node, lease, reason)
-    told = node.told()
-    assert set(told) == ALWAYS
-    found = (told["ShutdownCode"], told["VacKind"], told["VacAbort"], told["VacCause"])
+    recorded = node.recorded()
+    assert set(recorded) == ALWAYS
+    found = (recorded["ShutdownCode"], recorded["VacKind"], recorded["VacAbort"], recorded["VacCause"])
     assert found == (code, f'"{kind}"', abort, f'"{cause}"')
-    assert abs(int(told["VacRuntime"]) - runtime) <= 1
-    assert told["VacEnded"] == "1700000000"
-    # All of it in what is told first: a starter that is about to end hears no more.
+    assert abs(int(recorded["VacRuntime"]) - runtime) <= 1
+    assert recorded["VacEnded"] == "1700000000"
+    # All of it in the first attribute: a starter that is about to end accepts no more.
     assert next(name for name, _ in node.starter.asked if name in ALWAYS) == "VacOutcome"
-    record = outcome_record.read(told["VacOutcome"].strip('"'))
+    record = outcome_record.read(recorded["VacOutcome"].strip('"'))
     assert {name: chirp.literal(value) for name, value in record.items()} == {
-        name: text for name, text in told.items() if name in record
+        name: text for name, text in recorded.items() if name in record
     }
 
 
@@ -77,11 +77,11 @@ def test_a_vm_that_the_watch_stopped(node: Node, left: bytes | None) -> None:
     if left is not None:
         node.output(lease, "shutdown_message", left)
     finish(node, lease, "destroyed")
-    assert node.told()["ShutdownCode"] == ("700" if left is None else "100")
-    assert node.told()["VacCause"] == '"wallclock"'
+    assert node.recorded()["ShutdownCode"] == ("700" if left is None else "100")
+    assert node.recorded()["VacCause"] == '"wallclock"'
 
 
-def test_once_whoever_comes_first(node: Node) -> None:
+def test_only_the_first_caller_acts(node: Node) -> None:
     lease = ended(node)
     node.output(lease, "shutdown_message", b"200 ok")
     assert finish(node, lease)
@@ -127,14 +127,14 @@ def test_files_are_safe_before_the_starter_hears_of_it(node: Node, monkeypatch: 
     assert seen.read_text() == "shutdown_message"
 
 
-def test_all_is_told_in_one_connection(node: Node) -> None:
+def test_all_attributes_go_by_one_connection(node: Node) -> None:
     finish(node, ended(node))
     assert node.starter.connections == 1
     assert len(node.starter.asked) == len(ALWAYS)
 
 
 @pytest.mark.parametrize("size", [8, 100 << 20])
-def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) -> None:
+def test_an_ad_that_cannot_be_changed_is_changed_by_the_next_caller(node: Node, size: int) -> None:
     lease = ended(node)
     node.output(lease, "shutdown_message", b"200 well done\n")
     os.truncate(f"{lease.joboutputs}/shutdown_message", size)
@@ -144,7 +144,7 @@ def test_an_ad_that_cannot_be_told_is_told_by_the_next(node: Node, size: int) ->
     assert not Path(lease.sandbox, "scratch.raw").exists()
     node.starter.answer = "0"
     assert finish(node, lease, "exit")
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
 
 
 def test_a_starter_that_hangs_costs_no_more_than_the_time_there_is(node: Node) -> None:
@@ -164,12 +164,12 @@ def test_disks_and_context_do_not_go_back(node: Node) -> None:
     )
 
 
-def test_a_vm_that_was_never_prepared_is_told_too(node: Node) -> None:
+def test_a_vm_that_was_never_prepared_is_recorded_too(node: Node) -> None:
     lease = node.acquire()
     Path(lease.joboutputs).rmdir()
     assert finish(node, lease, "evict")
-    assert node.told()["ShutdownCode"] == "undefined"
-    assert node.told()["VacRuntime"] == "0"
+    assert node.recorded()["ShutdownCode"] == "undefined"
+    assert node.recorded()["VacRuntime"] == "0"
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root: makes files of another user")
@@ -181,7 +181,7 @@ def test_what_came_by_http_is_nginxs_and_goes_back_too(node: Node) -> None:
         path.chmod(0o664)
         os.chown(path, UID + 7, GID + 7)
     assert finish(node, lease)
-    assert node.told()["ShutdownCode"] == "200"
+    assert node.recorded()["ShutdownCode"] == "200"
     assert sorted(os.listdir(lease.joboutputs)) == ["shutdown_message", "vm-pilot.log"]
 
 

@@ -64,7 +64,7 @@ def test_job_features_in_the_units_of_the_note() -> None:
     }
 
 
-def test_what_is_not_known_is_no_key() -> None:
+def test_an_unknown_value_has_no_key() -> None:
     vm = VM._replace(hs06=None, space=None)
     machine, job = machine_features(vm), job_features(vm)
     assert not {"hs06", "vac_space", "shutdowntime"} & set(machine)
@@ -148,7 +148,7 @@ def test_a_value_is_one_line_of_text(value: str, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_what_cannot_be_removed_is_said(tmp_path: Path) -> None:
+def test_what_cannot_be_removed_is_reported(tmp_path: Path) -> None:
     (tmp_path / "shutdowntime").mkdir()
     with pytest.raises(VacError, match="shutdowntime: cannot remove"):
         features.remove_key(str(tmp_path), "shutdowntime")

@@ -80,7 +80,7 @@ def test_of_a_flood_200_files_go_back_the_message_and_logs_first(tmp_path: Path,
 def test_the_message_and_logs_are_found_wherever_they_are_in_a_flood(
     tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A directory has no order: they may come after all that are looked at."""
+    """A directory has no order: they may come after all that are read."""
     monkeypatch.setattr(outputs, "_MOST_LOOKED_AT", 0)
     for name in ("other.log", "shutdown_message", "vm-pilot.log", "vm-bootstrap.log"):
         (guest / name).write_text(name)
@@ -129,7 +129,7 @@ def test_an_outputs_directory_that_is_a_link_leads_nowhere(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("seed", [True, False])
-def test_the_logs_that_a_seeds_job_wants_are_there_whatever_the_vm_did(tmp_path: Path, guest: Path, seed: bool) -> None:
+def test_the_logs_that_an_htcondorvms_job_wants_always_exist(tmp_path: Path, guest: Path, seed: bool) -> None:
     (guest / "vm-pilot.log").write_text("log")
     if seed:
         (tmp_path / "machineoutputs").symlink_to("joboutputs")

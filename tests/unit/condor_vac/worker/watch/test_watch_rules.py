@@ -140,25 +140,25 @@ def test_cpu_fraction_is_for_each_processor(seconds: float, processors: int, fra
     assert second.fraction == pytest.approx(fraction)
 
 
-def test_cpu_time_that_goes_back_tells_nothing() -> None:
+def test_cpu_time_that_decreases_is_ignored() -> None:
     first = rules.look(lease_of(), None, START, (100.0, 1), None)
     assert rules.look(lease_of(), first, START + 30, (5.0, 1), None).fraction is None
 
 
-def test_what_is_worth_telling() -> None:
+def test_what_is_should_publish() -> None:
     lease, sample = lease_of(), Sample(START, 0, START, None, START)
-    assert not rules.worth_telling(lease, sample)
-    assert rules.worth_telling(lease, replace(sample, fraction=0.5))
-    told = replace(sample, fraction=0.5, published=START - 30, published_fraction=0.6)
-    assert not rules.worth_telling(lease, told)
-    assert rules.worth_telling(lease, replace(told, fraction=0.1))
-    assert rules.worth_telling(lease, replace(told, published=START - rules.PUBLISH_SECONDS))
+    assert not rules.should_publish(lease, sample)
+    assert rules.should_publish(lease, replace(sample, fraction=0.5))
+    recorded = replace(sample, fraction=0.5, published=START - 30, published_fraction=0.6)
+    assert not rules.should_publish(lease, recorded)
+    assert rules.should_publish(lease, replace(recorded, fraction=0.1))
+    assert rules.should_publish(lease, replace(recorded, published=START - rules.PUBLISH_SECONDS))
 
 
 @pytest.mark.parametrize(("wanted", "worth"), [(0.3, True), (0.05, False), (0.2, True), (0.0, False)])
 def test_a_change_of_verdict_is_one_by_the_machinetypes_own_measure(wanted: float, worth: bool) -> None:
-    told = Sample(START, 0, START, None, START, fraction=0.1, published=START - 30, published_fraction=0.6)
-    assert rules.worth_telling(lease_of(evidence_cpu_fraction=wanted), told) is worth
+    recorded = Sample(START, 0, START, None, START, fraction=0.1, published=START - 30, published_fraction=0.6)
+    assert rules.should_publish(lease_of(evidence_cpu_fraction=wanted), recorded) is worth
 
 
 def test_a_sample_survives_its_file() -> None:

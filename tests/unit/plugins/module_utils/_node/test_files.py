@@ -165,7 +165,7 @@ def test_the_contents_are_on_disk_before_the_name_leads_to_them(
     assert done == ["12 bytes", "name", "directory"]
 
 
-def test_all_may_read_a_file_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+def test_all_may_read_a_file_unless_a_mode_is_given(tmp_path: Path) -> None:
     files.write(module(tmp_path), str(tmp_path / "x"), "y\n")
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o644
 
@@ -215,7 +215,7 @@ def test_a_file_belongs_to_whom_it_is_given(tmp_path: Path) -> None:
 
 
 @as_root
-def test_an_owner_that_nobody_asked_for_stays(tmp_path: Path) -> None:
+def test_an_owner_stays_unless_one_is_given(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("old\n")
     os.chown(path, OTHER.pw_uid, OTHER.pw_gid)
@@ -226,7 +226,7 @@ def test_an_owner_that_nobody_asked_for_stays(tmp_path: Path) -> None:
 
 
 @as_root
-def test_nobody_else_reads_a_secret_on_its_way(tmp_path: Path) -> None:
+def test_no_other_user_reads_a_secret_while_it_is_written(tmp_path: Path) -> None:
     """Whoever it is given to: until then the file is root's alone."""
     modes: list[tuple[int, int]] = []
 

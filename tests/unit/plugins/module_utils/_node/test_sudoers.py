@@ -109,7 +109,7 @@ def by_us(text: str) -> list[Rule]:
 )
 def test_negation_quotes_and_comments(text: str) -> None:
     expected = by_cvtsudoers(text)
-    assert expected, "sudo takes it, and it says something"
+    assert expected, "sudo accepts it, and it has an effect"
     assert by_us(text) == expected
 
 

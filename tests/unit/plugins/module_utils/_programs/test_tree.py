@@ -63,7 +63,7 @@ def test_an_archive_cannot_name_a_path_outside(name: str) -> None:
         program_tree.unpack(buffer.getvalue(), program_tree.manifest_of({name: b"x"}))
 
 
-def test_audit_tells_content_extra_and_attributes_apart(tmp_path: Path) -> None:
+def test_audit_distinguishes_content_extra_and_attributes(tmp_path: Path) -> None:
     program_tree.write_files(str(tmp_path), FILES)
     program_tree.repair_attributes(str(tmp_path), os.geteuid())
     manifest = program_tree.manifest_of(FILES)
