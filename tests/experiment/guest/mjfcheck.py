@@ -18,7 +18,7 @@ from condor_vac.model import machine_job_features as mjf
 
 SOURCE = Path(mjf.__file__).parents[1]
 MODULES = (
-    "__init__", "base/__init__", "base/atomic", "base/errors", "cli/__init__", "cli/mjf_check",
+    "__init__", "base/__init__", "base/atomic", "base/errors", "base/shared", "cli/__init__", "cli/mjf_check",
     "model/__init__", "model/machine_job_features",
 )  # fmt: skip
 MAIN = """\
