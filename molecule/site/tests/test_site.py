@@ -15,6 +15,9 @@ from desk import Desk
 SITE = "vacuum.htcondor.site"
 POLICY = "/etc/condor/config.d/20-site.config"
 LATER = "/etc/condor/config.d/99-site.config"
+ENDED_WELL = f"JobStatus == {COMPLETED} && ShutdownCode =?= 200"
+# As condor_reconfig, for which this pool's root has no right.
+RECONFIG = "pkill -HUP -x condor_master"
 # For what hangs.
 PATIENCE_SECONDS = 1200
 BATCH = """executable = /bin/sleep
@@ -91,8 +94,8 @@ def test_the_playbook_passes_and_ends_no_batch_job(box: Box, desk: Desk, first: 
 
 def test_vms_come_once_the_startd_could_restart(box: Box, first: str) -> None:
     box.run(f"condor_rm {first}")
-    found = until("a VM of the README's machinetype ends with 200", lambda: vms(box, "ShutdownCode =?= 200"))
-    assert {ad["JobStatus"] for ad in found} == {COMPLETED}
+    found = until("a VM of the README's machinetype ends with 200", lambda: vms(box, ENDED_WELL))
+    assert {ad["NumJobStarts"] for ad in found} == {1}
 
 
 def test_a_batch_job_starts_beside_a_vm_and_a_vm_beside_a_batch_job(box: Box) -> None:
@@ -119,14 +122,14 @@ def test_each_kind_of_job_has_its_own_hooks(box: Box) -> None:
 
 
 def test_the_sites_start_holds_for_both(box: Box) -> None:
-    box.run(f"sed -i 's/^NodeOpen = True/NodeOpen = False/' {POLICY} && condor_reconfig")
+    box.run(f"sed -i 's/^NodeOpen = True/NodeOpen = False/' {POLICY} && {RECONFIG}")
     until("no job runs", lambda: not vms(box, f"JobStatus == {RUNNING}"))
     cluster = batch(box, 1)
     until("a VM waits", lambda: vms(box, "JobStatus == 1"))
     time.sleep(30)
     assert job(box, cluster)["JobStatus"] == 1
     assert not vms(box, f"JobStatus == {RUNNING}")
-    box.run(f"sed -i 's/^NodeOpen = False/NodeOpen = True/' {POLICY} && condor_reconfig")
+    box.run(f"sed -i 's/^NodeOpen = False/NodeOpen = True/' {POLICY} && {RECONFIG}")
     until("the batch job has run", lambda: job(box, cluster)["JobStatus"] == COMPLETED)
     until("a VM runs", lambda: vms(box, f"JobStatus == {RUNNING}"))
 
@@ -134,7 +137,7 @@ def test_the_sites_start_holds_for_both(box: Box) -> None:
 def test_a_vm_of_somebody_else_and_one_without_our_hooks_stay_out(box: Box) -> None:
     for user, keyword in (("batch", "VAC"), ("vac", "NONE")):
         box.put(f"/srv/{user}.sub", STRANGE.format(keyword=keyword).encode())
-        box.run(f"runuser -u {user} -- condor_submit -terse /srv/{user}.sub")
+        box.run(f"cd / && runuser -u {user} -- condor_submit -terse /srv/{user}.sub")
     mine = "VacMachinetype =?= undefined && VacBatch =?= undefined"
     until("two of them wait", lambda: len(vms(box, f"JobStatus == 1 && {mine}")) == 2)
     # The negotiator has looked at them: it matches them, and the node refuses, or it matches them not at all.
@@ -157,7 +160,7 @@ def test_a_later_start_of_the_site_is_named_before_anything_changes(box: Box, de
 
 
 def test_verify_finds_nothing_wrong(box: Box, desk: Desk) -> None:
-    box.run("condor_reconfig")
+    box.run(RECONFIG)
     done = desk.play("vacuum.htcondor.verify")
     assert done.returncode == 0, done.stdout[-4000:]
     assert Path(desk.place, "inventory.yml").exists()
