@@ -36,7 +36,7 @@ def molecule(
     scenario: str, image: str = "prepared", *, weight: float = 1, limit: float = 5400, every_run: bool = True
 ) -> Stage:
     """A molecule scenario in a lab of its own; most begin with the box of its image."""
-    own = scenario in {"box", "default", "machine", "pool"}
+    own = scenario in {"box", "default", "machine", "pool", "site"}
     argv = ("tests/molecule", scenario, image)
     needs = "images" if own else f"box-{image}"
     return Stage(f"{scenario}-{image}", argv, (needs,), weight, limit, every_run=every_run)
@@ -52,7 +52,7 @@ MOLECULE = (
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
     *(
         molecule(scenario, image, weight=0.5)
-        for scenario in ("faults", "hostile", "endings", "two_experiments")
+        for scenario in ("faults", "hostile", "endings", "site", "two_experiments")
         for image in ("prepared", "sid")
     ),
     *(
