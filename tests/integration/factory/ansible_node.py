@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,21 @@ class Node:
         result, _ = json.JSONDecoder().raw_decode(text)
         return dict(result, failed="FAILED" in status)
 
-    def play_role(self, machinetypes: dict[str, Any]) -> str:
-        """Run the role factory with these machinetypes; what ansible-playbook printed."""
+    def play_role(self, machinetypes: dict[str, Any], *words: str, removable: Sequence[str] = ()) -> str:
+        """Run the role factory with these machinetypes; what ansible-playbook printed.
+
+        ``words`` are more words of its command line.
+        """
         self._work.joinpath("play.yml").write_text(ROLE)
         variables = {
             "factory_machinetypes": machinetypes,
             "factory_owner": OWNER,
             "factory_create_owner": False,
             "factory_space": "vac.test",
+            "vacuum_remove_machinetypes": list(removable),
         }
         self._work.joinpath("vars.yml").write_text(yaml.safe_dump(variables))
-        return self._command("ansible-playbook", "play.yml", "-e", "@vars.yml", "--diff")
+        return self._command("ansible-playbook", "play.yml", "-e", "@vars.yml", "--diff", *words)
 
     def _command(self, program: str, *words: str) -> str:
         done = subprocess.run(

@@ -89,7 +89,7 @@ def test_the_policy_in_force_stops_without_work(site: Site) -> None:
     site.once()
     site.once()
     assert len(of(site.jobs(), IDLE)) <= 1
-    assert "no work" in " ".join(site.last()["reasons"])
+    assert "finds work: probing" in " ".join(site.last()["reasons"])
 
 
 def test_hosts_to_avoid_reach_idle_and_new_vms(site: Site) -> None:

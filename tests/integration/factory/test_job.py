@@ -119,7 +119,7 @@ def test_unreachable_schedd(site: Site) -> None:
 def test_explain_follows_the_cause(site: Site) -> None:
     assert site.run("explain", "no-such-machinetype").returncode == 2
     shown = explain(site)
-    assert "no factory in the queue" in shown
+    assert "no factory of this machinetype is in the queue" in shown
     job = site.submit_factory()
     wait_until(lambda: len(waiting(site)) == 5, "the factory runs")
     assert "none of 0 slots has HasVM" in explain(site)

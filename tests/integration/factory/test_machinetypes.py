@@ -155,7 +155,13 @@ def test_the_role_keeps_what_the_inventory_has_and_only_that(site: Site) -> None
     assert not list(directory.glob("role-b*"))
     assert json.loads((directory / "role-a.json").read_text())["memory_mb"] == 64
 
-    gone = site.node.play_role({})
+    for refused in ({}, {"role-c": site.machinetype()}):
+        assert "1 of 1 machinetypes with a factory are missing (role-a)" in site.node.play_role(refused)
+    assert "failed=0" in site.node.play_role({}, "--limit", "all")
+    assert site.factories() == {"role-a": factories["role-a"]}, "neither a refused run nor a limited one drains"
+    assert (directory / "role-a.json").exists()
+
+    gone = site.node.play_role({}, removable=["role-a"])
     assert "failed=0" in gone, gone
     assert site.factories() == {}
     assert not list(directory.glob("role-*"))
