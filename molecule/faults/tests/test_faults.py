@@ -127,7 +127,7 @@ def test_what_met_every_fault_of_a_start_runs_to_its_end(box: Box, unlucky: str)
 
     ad = box.until("the VM runs to its end", over, START_SECONDS)["jobs"][f"{unlucky}.0"]
     # The start that failed is one that HTCondor counts.
-    assert (ad["NumJobStarts"], ad.get("ShutdownCode")) == (2, 600)
+    assert (ad["NumJobStarts"], ad.get("ShutdownCode"), ad.get("VacCause")) == (2, 600, "message")
 
 
 @pytest.fixture(scope="module")
