@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import filecmp
 import hashlib
 import json
 import os
@@ -51,6 +52,15 @@ def build(refresh: bool = False) -> Path:
     return iso
 
 
+def place(iso: Path, output: Path) -> None:
+    """Have a copy of the ISO there. Scenarios that run at the same time read and place the same one."""
+    if output.exists() and filecmp.cmp(iso, output, shallow=False):
+        return
+    new = output.with_name(f".{output.name}.{os.getpid()}")
+    shutil.copyfile(iso, new)
+    new.replace(output)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.experiment.guest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -64,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"guest: {error}", file=sys.stderr)
         return 1
     if options.output:
-        shutil.copyfile(iso, options.output)
+        place(iso, options.output)
         iso = options.output
     print(iso)
     return 0
