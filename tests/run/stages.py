@@ -80,8 +80,11 @@ NATIVE = (
     Stage("artifact", ("tests/artifact",)),
 )
 
-# Twenty VMs want the processors for themselves: last, as nothing else then waits for what runs to end.
-TEST = (*MOLECULE, *NATIVE, molecule("pool", weight=2), molecule("pool", "sid", weight=2, every_run=False))
+# Twenty VMs want both processors of a small host for themselves, for a quarter of an hour: only with ALL=1. Last, as
+# nothing else then waits for what runs to end.
+POOL = tuple(molecule("pool", image, weight=2, every_run=False) for image in ("prepared", "sid"))
+
+TEST = (*MOLECULE, *NATIVE, *POOL)
 
 # Without root and without a network. Beside the unit tests there is room for one of the small ones.
 _PLAYED = "no_cap_is_exceeded and (cold_start or hosts_lost or multi_processor)"
