@@ -32,8 +32,8 @@ GOES_ON = frozenset({"migrated", "from snapshot"})
 # The events that matter: operation and sub-operation.
 STARTED = ("started", "begin")
 GONE = ("release", "end")
-# In most cases all is done in a fraction of it, so that HTCondor learns of a VM's end after its ad was changed. On a node
-# whose processors are all busy three seconds may be too few.
+# In most cases all is done in a fraction of it, so that HTCondor learns of a VM's end after its ad was changed. On a
+# node whose processors are all busy three seconds may be too few.
 HELD_SECONDS = 10.0
 _STARTER_SECONDS = 60.0
 
