@@ -16,46 +16,26 @@ from condor_vac.condor.pool import PoolError
 from condor_vac.factory import cycle as factory_cycle
 from condor_vac.factory import state as factory_state
 from condor_vac.factory import submit_description
-from condor_vac.factory.cycle import Cycle
 from condor_vac.policy.observation import Decision
 from tests.integration.factory.greedy import Policy as Greedy
+from tests.unit.condor_vac.factory.factory_cycles import M, cycle, with_factory
 from tests.unit.condor_vac.standins import (
     COMPLETED,
     HELD,
     IDLE,
     NOW,
-    OWN_JOB,
     REMOVED,
     RUNNING,
     StandInPool,
     ad,
     factory_ad,
-    machinetype,
 )
 
-M = machinetype(max_machines=6, max_idle=4)
+pytestmark = pytest.mark.usefixtures("greedy")
 
 
 class Killed(BaseException):
     """What kill -9 is to a process."""
-
-
-@pytest.fixture(autouse=True)
-def _greedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy that fills the caps, so that these tests do not depend on the control law."""
-    monkeypatch.setattr(factory_cycle, "Policy", Greedy)
-
-
-def cycle(pool: StandInPool, directory: Path, own_job: str | None = OWN_JOB, now: float = NOW) -> Cycle:
-    """A factory that has just started."""
-    made = Cycle(pool, str(directory), own_job, print, lambda: now)  # type: ignore[arg-type]
-    made.load()
-    return made
-
-
-def with_factory(*ads: dict[str, Any]) -> StandInPool:
-    """A queue with our own factory job and these."""
-    return StandInPool([factory_ad(), *ads])
 
 
 def test_it_fills_to_the_caps_in_one_submission_and_then_rests(tmp_path: Path) -> None:

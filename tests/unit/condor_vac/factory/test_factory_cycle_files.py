@@ -12,34 +12,21 @@ import pytest
 from condor_vac.base.errors import VacError
 from condor_vac.factory import cycle as factory_cycle
 from condor_vac.factory import user_data_copy
-from condor_vac.factory.cycle import Cycle
 from condor_vac.policy.observation import Decision
 from tests.integration.factory.greedy import Policy as Greedy
+from tests.unit.condor_vac.factory.factory_cycles import M, cycle
 from tests.unit.condor_vac.standins import (
     COMPLETED,
     HELD,
     IDLE,
     NOW,
-    OWN_JOB,
     RUNNING,
     StandInPool,
     ad,
     factory_ad,
-    machinetype,
 )
 
-M = machinetype(max_machines=6, max_idle=4)
-
-
-@pytest.fixture(autouse=True)
-def _greedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(factory_cycle, "Policy", Greedy)
-
-
-def cycle(pool: StandInPool, directory: Path, now: float = NOW) -> Cycle:
-    made = Cycle(pool, str(directory), OWN_JOB, print, lambda: now)  # type: ignore[arg-type]
-    made.load()
-    return made
+pytestmark = pytest.mark.usefixtures("greedy")
 
 
 class Proxies:
