@@ -21,11 +21,11 @@ from typing import Any
 
 from condor_vac.base.findings import Finding
 from condor_vac.base.shared import JobStatus, one_line
-from condor_vac.base.text import count
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import vm_jobs
 from condor_vac.model import outcome
+from condor_vac.policy.words import count
 
 SLOT_PROJECTION = (
     "Machine",

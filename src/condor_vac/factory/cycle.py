@@ -21,7 +21,6 @@ from typing import Any
 
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import JobStatus
-from condor_vac.base.text import count
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import proxy, stuck_jobs, submit_description, user_data_copy, vm_jobs
 from condor_vac.factory import state as factory_state
@@ -30,6 +29,7 @@ from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 from condor_vac.model.machinetype_keys import POLICY
 from condor_vac.policy.control_law import MEMORY_SECONDS, Policy
 from condor_vac.policy.observation import Decision, Ended, Limits, Observation
+from condor_vac.policy.words import count
 
 # Enough to judge by when a factory starts: the newest VMs that have left the queue.
 HISTORY_LIMIT = 1000

@@ -37,12 +37,12 @@ from typing import Any
 from condor_vac import __version__
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.text import count
 from condor_vac.condor.pool import Pool
 from condor_vac.factory import proxy
 from condor_vac.factory.cycle import Cycle, old_directories, outdated_proxies
 from condor_vac.model import machinetype
 from condor_vac.model.machinetype import Machinetype
+from condor_vac.policy.words import count
 
 EXIT_LEAVE_QUEUE = 42
 EXIT_STANDBY = 75

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Numbers in the reasons: counts that agree with their noun, and durations as people read them."""
+"""Numbers in reasons and messages: counts that agree with their noun, and durations as people read them."""
 
 from __future__ import annotations
 

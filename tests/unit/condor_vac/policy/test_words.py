@@ -8,9 +8,13 @@ import pytest
 from condor_vac.policy.words import count, duration
 
 
-@pytest.mark.parametrize(("number", "text"), [(0, "0 VMs"), (1, "1 VM"), (2, "2 VMs"), (21, "21 VMs")])
-def test_counts_agree_with_their_noun(number: int, text: str) -> None:
-    assert count(number, "VM") == text
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [(0, "VM", "0 VMs"), (1, "VM", "1 VM"), (2, "VM", "2 VMs"), (21, "VM", "21 VMs"), (1, "idle VM", "1 idle VM"),
+     (30, "slot", "30 slots")],
+)  # fmt: skip
+def test_counts_agree_with_their_noun(number: int, noun: str, text: str) -> None:
+    assert count(number, noun) == text
 
 
 @pytest.mark.parametrize(
