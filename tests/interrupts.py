@@ -63,9 +63,10 @@ def left() -> list[str]:
 
 def main() -> int:
     """Interrupt, look, report; 0 if nothing was ever left and the last run passed, else 1."""
-    arguments = parser().parse_args()
+    made = parser()
+    arguments = made.parse_args()
     if not arguments.command:
-        parser().error("give a command, such as: make demo")
+        made.error("give a command, such as: make demo")
     if found := leftovers.found():
         print("\n".join(["a lab runs:", *found]), file=sys.stderr)
         return 1

@@ -212,11 +212,11 @@ class CondorConfig:
         directory = staging.directory(self.params["directory"])
         differing = [name for name, content in self.fragments.items() if _differs(directory, name, content)]
         knobs: dict[str, dict[str, str]] = {}
-        staged = staging.live
+        effective = staging.live
         if differing or not staging.live.knobs:
-            staged = staging.try_out(directory, self.fragments)
-            judge.refuse(self.condor, directory, self.fragments, staged, self.params["allow_unknown"])
-            knobs = _compare(staging.live, staged, {os.path.join(directory, name) for name in self.fragments})
+            effective = staging.try_out(directory, self.fragments)
+            judge.refuse(self.condor, directory, self.fragments, effective, self.params["allow_unknown"])
+            knobs = _compare(staging.live, effective, {os.path.join(directory, name) for name in self.fragments})
         ad = self.condor.master()
         pending = condor_pending.load(ad, self.pending_file)
         changes = self._write(directory)
@@ -232,7 +232,7 @@ class CondorConfig:
             "reasons": pending.reasons,
             "daemons": pending.scope,
             "knobs": knobs,
-            "conflicts": conflicts.found(directory, self.fragments, staged),
+            "conflicts": conflicts.found(directory, self.fragments, effective),
             "files": [change.path for change in changed],
             "diff": [entry for change in changed for entry in change.diff()] + _knob_diff(knobs),
         }

@@ -198,11 +198,11 @@ class Machinetypes:
     def _refuse_accident(self, wanted: set[str]) -> None:
         """Raise ModuleError where an inventory that is not whole is likelier than one that gave so much up."""
         removable = self.module.params["removable"]
-        lost = set(self._present()) - wanted
-        if removable is None or "all" in removable or not lost - set(removable):
+        present = set(self._present())
+        if removable is None or "all" in removable or not present - wanted - set(removable):
             return
         # Not those that have been drained before, whose last VMs still run.
-        running = {str(job["VacFactory"]) for job in Queue(self.module).factories()} & set(self._present())
+        running = {str(job["VacFactory"]) for job in Queue(self.module).factories()} & present
         gone = sorted(running - wanted)
         if set(gone) - set(removable) and (not wanted or 2 * len(gone) > len(running)):
             raise ModuleError(

@@ -27,16 +27,19 @@ def names(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     each gets eight hexadecimal digits of its own before the suffix.
     """
     wanted = {name: image(machinetype) for name, machinetype in machinetypes.items()}
-    bases: dict[str, set[str]] = {}
+    digests: dict[str, set[str]] = {}
     for one in wanted.values():
-        bases.setdefault(posixpath.basename(one["source"]), set()).add(_digest(one))
-    return {name: _name(one, len(bases[posixpath.basename(one["source"])]) > 1) for name, one in wanted.items()}
+        digests.setdefault(_base(one), set()).add(_digest(one))
+    return {name: _name(one, shared=len(digests[_base(one)]) > 1) for name, one in wanted.items()}
 
 
-def _name(one: Mapping[str, str], shared: bool) -> str:
-    base = posixpath.basename(one["source"])
-    stem, suffix = posixpath.splitext(base)
-    return f"{stem}-{_digest(one)}{suffix}" if shared else base
+def _name(one: Mapping[str, str], *, shared: bool) -> str:
+    stem, suffix = posixpath.splitext(_base(one))
+    return f"{stem}-{_digest(one)}{suffix}" if shared else _base(one)
+
+
+def _base(one: Mapping[str, str]) -> str:
+    return posixpath.basename(one["source"])
 
 
 def _digest(one: Mapping[str, str]) -> str:

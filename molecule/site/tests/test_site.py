@@ -50,13 +50,15 @@ def batch(box: Box, seconds: int) -> str:
     return box.run("runuser -u batch -- condor_submit -terse /home/batch/sub").split(".")[0]
 
 
+def ads(box: Box, which: str) -> list[dict[str, Any]]:
+    """The ads of jobs, from the queue and then from the history; ``which`` as condor_q takes it."""
+    texts = [box.run(f"{tool} -json {which}") for tool in ("condor_q -allusers", "condor_history")]
+    return [ad for text in texts for ad in json.loads(text or "[]")]
+
+
 def job(box: Box, cluster: str) -> dict[str, Any]:
     """A job's ad, from queue or history."""
-    for tool in ("condor_q -allusers", "condor_history -limit 1"):
-        ads = json.loads(box.run(f"{tool} -json {cluster}") or "[]")
-        if ads:
-            return dict(ads[0])
-    pytest.fail(f"no job {cluster}")
+    return ads(box, cluster)[0]
 
 
 def until(what: str, wanted: Any) -> Any:
@@ -70,10 +72,7 @@ def until(what: str, wanted: Any) -> Any:
 
 def vms(box: Box, constraint: str) -> list[dict[str, Any]]:
     """The factory's VM jobs that meet a constraint, in the queue or ended."""
-    ads: list[dict[str, Any]] = []
-    for tool in ("condor_q -allusers", "condor_history"):
-        ads += json.loads(box.run(f"{tool} -json -constraint 'JobUniverse == 13 && ({constraint})'") or "[]")
-    return ads
+    return ads(box, f"-constraint 'JobUniverse == 13 && ({constraint})'")
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def _assignments(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _builds_on(knob: Knob, value: str) -> bool:
-    """Whether a later value has all of ours in it: HTCondor puts it there as text for ``$(NAME)``."""
+    """Whether a later value contains the fragment's: HTCondor replaces ``$(NAME)`` by its text."""
     own = re.compile(rf"\$\({re.escape(knob.name)}(?::[^)]*)?\)", re.IGNORECASE)
     parts = [" ".join(part.split()) for part in own.split(value)]
     text = " ".join(knob.raw.split())

@@ -61,7 +61,7 @@ SCHEMA = record(
 
 
 def check(state: Mapping[str, Any]) -> None:
-    """Raise VacError that names the key if ``state`` has a version of ours and is not as its schema has it."""
+    """Raise VacError that names the key if ``state`` has a known version and does not match its schema."""
     current(state)
 
 

@@ -76,9 +76,9 @@ def test_a_silent_early_end_is_a_failure_where_vms_say_that_there_is_no_work() -
     silent = [end(f"2{host}", 2000 + host, "fizzle", 200, f"wn-{host}") for host in range(3)]
     quiet = judged(*silent)
     assert (quiet.verdict(), quiet.failures.in_a_row) == (DRY, 0)
-    told = judged(says, *silent)
-    assert told.failures.in_a_row == 3
-    assert told.episodes.last_dry < NOW + 1000
+    learned = judged(says, *silent)
+    assert learned.failures.in_a_row == 3
+    assert learned.episodes.last_dry < NOW + 1000
 
 
 def test_an_end_before_an_agent_could_have_asked_is_a_failure() -> None:

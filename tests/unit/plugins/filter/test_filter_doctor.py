@@ -97,7 +97,7 @@ def test_a_nodes_own_verdict_does_not_make_it_good() -> None:
 
 @pytest.mark.parametrize("result", [printed("gone\x1b[2J\nbad  ok"), noted("gone\x1b[2J\nbad  ok")])
 def test_what_a_node_sends_is_printable(result: dict[str, Any]) -> None:
-    """A node's report is what whoever rules the node makes of it, and it reaches the administrator's terminal."""
+    """The node's root decides what its report contains, and the report reaches the administrator's terminal."""
     lines = doctor_table(doctor_report({"node1": result, "node2": {"rc": 1, "stderr": "no\x07 python\n\x9b3g"}}))
     assert all(line.isprintable() for line in lines)
     assert any("gone\ufffd[2J bad ok" in line for line in lines)

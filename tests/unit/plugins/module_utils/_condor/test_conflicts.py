@@ -24,9 +24,9 @@ def look(**knobs: tuple[str, str]) -> list[tuple[str, str]]:
         name.lower(): Knob(name, raw, raw, source if source.startswith("<") else f"/etc/condor/config.d/{source}", 4)
         for name, (raw, source) in knobs.items()
     }
-    told = conflicts.found("/etc/condor/config.d", {OURS: FRAGMENT, "20-old.config": None}, Configuration(found))
-    assert {entry["line"] for entry in told} <= {4}
-    return [(entry["name"], entry["file"]) for entry in told]
+    named = conflicts.found("/etc/condor/config.d", {OURS: FRAGMENT, "20-old.config": None}, Configuration(found))
+    assert {entry["line"] for entry in named} <= {4}
+    return [(entry["name"], entry["file"]) for entry in named]
 
 
 BUILT = "(ifThenElse(TARGET.JobUniverse =?= 13, (True) && ($(VAC_START)), True)) && NodeOk"
