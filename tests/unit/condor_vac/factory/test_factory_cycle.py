@@ -31,8 +31,6 @@ from tests.unit.condor_vac.standins import (
     factory_ad,
 )
 
-pytestmark = pytest.mark.usefixtures("greedy")
-
 
 class Killed(BaseException):
     """What kill -9 is to a process."""

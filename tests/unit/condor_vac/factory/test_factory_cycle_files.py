@@ -26,8 +26,6 @@ from tests.unit.condor_vac.standins import (
     factory_ad,
 )
 
-pytestmark = pytest.mark.usefixtures("greedy")
-
 
 class Proxies:
     """Instead of condor_vac.factory.proxy: which directory got or lost a proxy, relative to the state directory."""

@@ -22,8 +22,6 @@ from tests.unit.condor_vac.standins import (
     machinetype,
 )
 
-pytestmark = pytest.mark.usefixtures("greedy")
-
 
 @pytest.mark.parametrize("kept", [{"something": "else"}, {"asked": None}, {"asked": []}, {"asked": "x"}])
 def test_a_state_that_the_policy_cannot_read_does_not_end_the_factory(

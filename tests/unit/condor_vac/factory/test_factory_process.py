@@ -40,9 +40,8 @@ class Signals:
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Signals stay as they are, the policy fills the caps, root may own a factory."""
+    """Signals stay as they are, root may own a factory."""
     monkeypatch.setattr(signal, "pthread_sigmask", lambda *_: set())
-    monkeypatch.setattr(factory_cycle, "Policy", Greedy)
     monkeypatch.setattr(process, "_check_user", lambda _m: None)
     monkeypatch.delenv(process.OWN_JOB, raising=False)
     yield
