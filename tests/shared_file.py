@@ -17,6 +17,7 @@ COMMAND = "python -m tests.shared_file"
 COPIES = {
     "src/condor_vac/base/shared.py": "plugins/module_utils/_shared.py",
     "src/condor_vac/base/table.py": "plugins/plugin_utils/table.py",
+    "src/condor_vac/condor/uid_domain.py": "plugins/module_utils/_condor/uid_domain.py",
 }
 LICENSE = "# SPDX-License-Identifier: GPL-3.0-or-later\n"
 HEADER = """\

@@ -35,6 +35,18 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"worker_owners": ["nosuch"], "worker_create_owners": False},
         ("worker_owners", "no user nosuch", "create the account"),
     ),
+    "owner with another number": (
+        {"vacuum_owner_ids": {"vac": {"uid": 4321}}},
+        ("vacuum_owner_ids", "vac is uid", "shall be 4321"),
+    ),
+    "number of another user": (
+        {"worker_owners": ["vac", "vac2"], "worker_owner_ids": {"vac2": {"uid": 65534}}},
+        ("vacuum_owner_ids", "uid 65534 of vac2 belongs to the user nobody"),
+    ),
+    "access point without a name": (
+        {"worker_access_points": ["10.255.255.1"]},
+        ("UID_DOMAIN", "10.255.255.1: no name with a domain", "reverse name"),
+    ),
     "what no node can have": (
         {"worker_subnet": "192.168.300.0/24"},
         ("worker_subnet", "write it like 192.168.86.0/24"),

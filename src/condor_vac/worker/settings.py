@@ -48,6 +48,8 @@ class Settings(NamedTuple):
     emulation: bool = False
     # Users who own VM jobs: sudo lets each of them run vac_lease, and nothing else.
     owners: tuple[str, ...] = ("vac",)
+    # Host names or addresses of the access points that send VM jobs.
+    access_points: tuple[str, ...] = ()
 
 
 _LIBVIRT_NAME = f.matching(LIBVIRT_NAME, "must be letters, digits and _ . -")
@@ -72,6 +74,7 @@ CHECKS: dict[str, f.Check] = {
     "grace_seconds": f.integer(0, 30 * 86400),
     "emulation": f.boolean,
     "owners": f.list_of(f.user_name, 100),
+    "access_points": f.list_of(f.line(255), 1000),
 }
 
 

@@ -10,6 +10,7 @@ from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
 from condor_vac.base.shared import EXIT_HOOK, PREPARE_HOOK, XML_SCRIPT, one_line
+from condor_vac.condor import uid_domain
 from condor_vac.worker import startd
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 
@@ -48,6 +49,12 @@ def configuration(node: Node) -> list[Finding]:
     elif version() >= _WITHOUT_EXIT_HOOK and exit_hook:
         found.append(Finding("VAC_HOOK_JOB_EXIT is set: this HTCondor runs each job again with it", CONVERGE))
     return found
+
+
+def owners(node: Node) -> list[Finding]:
+    """Jobs of the access points run as their owners here, not as nobody."""
+    rules = uid_domain.rules(lambda name: node.knobs.get(name.lower(), ""))
+    return [Finding(what, uid_domain.REMEDY) for what in uid_domain.faults(node.settings.access_points, rules)]
 
 
 def _place(name: str) -> str:
@@ -146,6 +153,7 @@ def pool(node: Node) -> list[Finding]:
 
 CHECKS = (
     Check("condor", "configuration", configuration),
+    Check("condor", "owners of jobs", owners),
     Check("ready", "daemons", daemons),
     Check("ready", "running configuration", running_configuration),
     Check("checks", "VM universe", vm_universe),

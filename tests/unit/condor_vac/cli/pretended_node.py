@@ -84,6 +84,12 @@ class Pretended:
         path.chmod(mode)
         return path
 
+    def access_point(self, point: str, **knobs: str) -> None:
+        """An access point in the node's settings, and further variables of HTCondor's."""
+        settings = json.loads(FILES["/etc/condor_vac/worker.json"])
+        self.write("/etc/condor_vac/worker.json", json.dumps({**settings, "access_points": [point]}))
+        self.knobs.update(knobs)
+
     def _files(self) -> None:
         for name, text in FILES.items():
             self.write(name, text)

@@ -161,6 +161,11 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
         "condor/configuration",
         "STARTER_JOB_HOOK_KEYWORD is SITE (/etc/condor/config.d/99-site.config, line 3)",
     ),
+    "nobody": (
+        lambda n: n.access_point("192.0.2.7", UID_DOMAIN="nowhere.example.org"),
+        "condor/owners of jobs",
+        "the access point 192.0.2.7 is not in it",
+    ),
     "no master": (
         no_master,
         "ready/daemons",

@@ -64,6 +64,7 @@ def test_the_files_values_win(tmp_path: Path) -> None:
         "grace_seconds": 7200,
         "owners": ["vac", "atlas"],
         "emulation": True,
+        "access_points": ["ap.example.org", "192.0.2.1"],
     }
     path = tmp_path / "worker.json"
     path.write_text(json.dumps(given))
@@ -72,6 +73,7 @@ def test_the_files_values_win(tmp_path: Path) -> None:
         **given,
         "nfs_versions": ("4.2",),
         "owners": ("vac", "atlas"),
+        "access_points": ("ap.example.org", "192.0.2.1"),
         "sharing": ("http",),
     }
 
@@ -98,6 +100,7 @@ def test_the_files_values_win(tmp_path: Path) -> None:
         ({"grace_seconds": -1}, "grace_seconds: must be"),
         ({"owners": []}, "owners: must name"),
         ({"owners": ["ro ot"]}, "owners: must be a user name"),  # codespell:ignore
+        ({"access_points": ["a\nb"]}, "access_points: must"),
         ([], "must hold one JSON object"),
     ],
 )
