@@ -28,6 +28,7 @@ LEASE = "/usr/local/libexec/vac_lease"
 WORKER = Path("/etc/condor_vac/worker.json")
 CONSOLES = Path("/var/log/libvirt/qemu")
 SHARES = "/run/condor_vac/http/"
+FIZZLE_SECONDS = 1200
 # Leases that change during each of so many looks are those of VMs that come and go; the test looks again.
 LOOKS = 3
 KEYS = ",".join({
@@ -72,7 +73,7 @@ def submit(name: str, count: int, changes: dict[str, Any]) -> None:
         "memory_mb": 256,
         "cvmfs_cache_gb": 1,
         "scratch_gb": 1,
-        "fizzle_seconds": 1200,
+        "fizzle_seconds": FIZZLE_SECONDS,
         "heartbeat_file": "heartbeat",
         "heartbeat_seconds": 900,
         "job_lease_duration": 60,
@@ -114,10 +115,12 @@ def jobs() -> dict[str, Any]:
         return {}
     constraint = "JobUniverse == 13 && VacBatch =?= undefined"
     ads: list[Any] = []
-    for tool in (["condor_history", "-limit", "30"], ["condor_q", "-allusers"]):
+    # In this order: a job that leaves the queue meanwhile is in the history afterwards, and what is there counts.
+    for tool in (["condor_q", "-allusers"], ["condor_history", "-limit", "30"]):
         text = run(*tool, "-constraint", constraint, "-json", "-attributes", KEYS)
         ads += json.loads(text.strip() or "[]")
-    return {f"{ad['ClusterId']}.{ad['ProcId']}": dict(outcome_record.completed(ad)) for ad in ads}
+    completed = (vm_jobs.with_message(outcome_record.completed(ad), FIZZLE_SECONDS) for ad in ads)
+    return {f"{ad['ClusterId']}.{ad['ProcId']}": dict(ad) for ad in completed}
 
 
 def domains() -> dict[str, int]:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import JobStatus
 from condor_vac.condor import submit_parser
+from condor_vac.model import outcome_record
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 
 AVOID = "VacAvoidHosts"
@@ -122,6 +123,7 @@ def _generated(m: Machinetype, machinetype_file: str) -> dict[str, str]:
         "when_to_transfer_output": "ON_EXIT",
         "transfer_input_files": ",".join(files),
         "transfer_output_files": f"{CONSOLE_LOG},joboutputs",
+        "on_exit_remove": f"{outcome_record.ENDED_FOR_ANOTHER_JOB} =!= true",
         "job_lease_duration": str(m.job_lease_duration),
         "notification": "never",
         "+VacMachinetypeFile": classad_string(os.path.basename(machinetype_file)),

@@ -12,6 +12,7 @@ job is requeued, so a VM would otherwise inherit the outcome or the CPU use of t
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,7 @@ PROJECTION = (
     "LastRemoteHost",
     "HoldReasonCode",
     "HoldReasonSubCode",
+    "Iwd",
     "JobDisconnectedDate",
     "JobVMCpuUtilization",
     "ShutdownCode",
@@ -245,7 +247,7 @@ def _lost(job: Job, worked: Collection[str]) -> o.Ended:
 
 def _job(given: Mapping[str, Any], name: str, m: Machinetype) -> Job:
     try:
-        ad = outcome_record.completed(given)
+        ad = with_message(outcome_record.completed(given), m.fizzle_seconds)
     except VacError as error:
         raise ObservationError(f"job {name}: {error}") from error
     state = _integer(ad, name, "JobStatus")
@@ -275,6 +277,30 @@ def _job(given: Mapping[str, Any], name: str, m: Machinetype) -> Job:
         hold_subcode=_code(ad, name, "HoldReasonSubCode") if state == JobStatus.HELD else None,
         disconnected=_optional(ad, name, "JobDisconnectedDate") if state == JobStatus.RUNNING else None,
     )
+
+
+def with_message(ad: Mapping[str, Any], fizzle_seconds: float) -> Mapping[str, Any]:
+    """The ad of a completed job, with the end that its VM's message tells where the ad has none of this run.
+
+    On a node that is very slow the starter may end before it has read the hook's request; the outputs, with the message
+    among them, go to the job's directory all the same. Raises VacError where they cannot be read.
+    """
+    started, entered, directory = ad.get("JobCurrentStartDate"), ad.get("EnteredCurrentStatus"), ad.get("Iwd")
+    has_end = _fresh(ad.get("VacEnded"), started) or ("ShutdownCode" in ad and "VacEnded" not in ad)
+    if ad.get("JobStatus") != JobStatus.COMPLETED or has_end:
+        return ad
+    if not (isinstance(started, (int, float)) and isinstance(entered, (int, float))):
+        return ad
+    # HTCondor's Iwd is absolute.
+    if not isinstance(directory, str) or not directory.startswith("/") or "\0" in directory:
+        return ad
+    message = outcome.read_message(os.path.join(directory, "joboutputs"))
+    result = outcome.parse(message, entered - started, fizzle_seconds)
+    if result.code is None:
+        return ad
+    told = {"ShutdownCode": result.code, "ShutdownMessage": result.text, "VacKind": result.kind}
+    ends = {"VacAbort": result.abort, "VacCause": "message", "VacEnded": entered, "VacRuntime": int(entered - started)}
+    return {**ad, **told, **ends}
 
 
 def _fresh(time: object, started: float | None) -> bool:

@@ -17,6 +17,9 @@ from condor_vac.base.errors import VacError
 NAME = "VacOutcome"
 # The cause of an end by max_wallclock_seconds.
 WALLCLOCK = "wallclock"
+# The cause of the end of a VM whose slot another job gets: its own job goes back to the queue.
+BACKFILL = "backfill"
+ENDED_FOR_ANOTHER_JOB = f'regexp(" VacCause={BACKFILL} ", {NAME})'
 _FORMS = {
     "ShutdownCode": "undefined|[1-9][0-9]{2}",
     "VacCause": "[a-z_]{1,32}",

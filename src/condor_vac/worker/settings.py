@@ -50,6 +50,8 @@ class Settings(NamedTuple):
     owners: tuple[str, ...] = ("vac",)
     # Host names or addresses of the access points that send VM jobs.
     access_points: tuple[str, ...] = ()
+    # How many seconds a VM has to end by itself when another job gets its slot; null: other jobs get no slot of a VM.
+    backfill_notice: int | None = None
 
 
 _LIBVIRT_NAME = f.matching(LIBVIRT_NAME, "must be letters, digits and _ . -")
@@ -75,6 +77,7 @@ CHECKS: dict[str, f.Check] = {
     "emulation": f.boolean,
     "owners": f.list_of(f.user_name, 100),
     "access_points": f.list_of(f.line(255), 1000),
+    "backfill_notice": f.optional(f.integer(0, 7 * 86400)),
 }
 
 

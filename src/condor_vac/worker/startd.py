@@ -9,6 +9,7 @@ from typing import Any
 
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import Universe
 
 TIMEOUT_SECONDS = 60.0
 MASTER_TRIES = 3
@@ -42,6 +43,20 @@ def slot(master: Mapping[str, str]) -> dict[str, Any]:
         raise VacError("no startd runs")
     slots = ads("condor_status", "-direct", address, "-json", "-attributes", _SLOT)
     return next((each for each in slots if each.get("PartitionableSlot") is True), slots[0] if slots else {})
+
+
+def retiring(master: Mapping[str, str]) -> set[tuple[str, str]]:
+    """Owner and job, such as ``("vac@example.org", "12.0")``, of the VMs whose slots another job is to get.
+
+    Their slots' activity is Retiring (ResState, condor_startd.V6). ``master`` is from ``daemons``. Raises VacError.
+    """
+    address = master.get("STARTD_Addr", "")
+    if not address:
+        return set()
+    wanted = f'Activity == "Retiring" && JobUniverse == {Universe.VM}'
+    names = "Name,RemoteOwner,JobId"
+    slots = ads("condor_status", "-direct", address, "-json", "-attributes", names, "-constraint", wanted)
+    return {(str(slot.get("RemoteOwner")), str(slot.get("JobId"))) for slot in slots}
 
 
 def ads(*argv: str) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ class Lease(NamedTuple):
 
     ``images`` are the versions of the node's images that the VM runs on (image.store.version_of).
     ``stopping`` is null or {"cause", "message", "boottime"}: why vac_watch is ending the VM. ``saved`` is
-    true while HTCondor keeps the VM suspended on disk.
+    true while HTCondor keeps the VM suspended on disk. ``leaves`` is when the VM has to be gone because another job
+    gets its slot; null as long as none does.
     """
 
     uuid: str
@@ -78,6 +79,8 @@ class Lease(NamedTuple):
     ended_boottime: float | None = None
     saved: bool = False
     stopping: Mapping[str, Any] | None = None
+    leaves: int | None = None
+    leaves_boottime: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Every field, as JSON can hold it."""
@@ -88,6 +91,10 @@ class Lease(NamedTuple):
         """The lease of ``to_mapping``; fields of another version are left out."""
         values = {key: value for key, value in data.items() if key in cls._fields}
         return cls(**{**values, "images": tuple(values.get("images", ()))})
+
+    def is_of(self, owner: str, job: str) -> bool:
+        """Whether the VM is this job's (CLUSTER.PROC) of this owner (USER@DOMAIN)."""
+        return self.domain in {f"{user}_{job}" for user in (owner.partition("@")[0], owner.replace("@", "_"))}
 
     @property
     def by_http(self) -> bool:
@@ -115,6 +122,11 @@ class Lease(NamedTuple):
     def with_stop(self, cause: str, message: str, now: float) -> Lease:
         """The lease of a VM that vac_watch ends, for this reason, since ``now`` (CLOCK_BOOTTIME s)."""
         return self._replace(stopping={"cause": cause, "message": message, "boottime": now})
+
+    def with_leave(self, when: float | None) -> Lease:
+        """The lease of a VM whose slot another job gets at ``when`` (CLOCK_BOOTTIME s); None: no job does."""
+        leaves = None if when is None else int(time.time() + when - boottime())
+        return self._replace(leaves=leaves, leaves_boottime=when)
 
     def with_saved(self) -> Lease:
         """The lease while HTCondor keeps the VM on disk."""

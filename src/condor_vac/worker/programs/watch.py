@@ -19,7 +19,7 @@ from dataclasses import replace
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
 from condor_vac.condor import chirp
-from condor_vac.worker import libvirt, privileges, sandbox, shutdown_plan
+from condor_vac.worker import libvirt, privileges, sandbox, shutdown_plan, startd
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.lease import store as lease_store
 from condor_vac.worker.lease.store import Lease, Store
@@ -56,6 +56,8 @@ class Watch:
         self.settings = settings
         self.directory = f"{store.run_directory}/watch"
         self.shutdowntime: int | None = None
+        # Owner and job of VMs whose slots other jobs are to get; None: not known.
+        self.retiring: set[tuple[str, str]] | None = set()
 
     def run(self) -> list[VacError]:
         """Check every VM, then clean up; an error with one VM does not stop the check of the others."""
@@ -64,6 +66,11 @@ class Watch:
         try:
             self.shutdowntime = shutdown_plan.planned(self.store.run_directory)
         except VacError as error:
+            errors.append(error)
+        try:
+            self.retiring = self._retiring()
+        except VacError as error:
+            self.retiring = None
             errors.append(error)
         # Before the leases are listed: a domain that is seen here and has no lease then belongs to no job.
         running = libvirt.active()
@@ -80,6 +87,24 @@ class Watch:
         self._forget({lease.uuid for lease in self.store.all()})
         return errors
 
+    def _retiring(self) -> set[tuple[str, str]]:
+        """Only a node whose VMs are its backfill asks its startd."""
+        if self.settings.backfill_notice is None or not self.store.all():
+            return set()
+        return startd.retiring(startd.daemons())
+
+    def _notice(self, lease: Lease, now: float) -> Lease:
+        """The lease with the time by which its VM has to be gone for another job; what is not known changes nothing."""
+        if self.retiring is None:
+            return lease
+        retires = any(lease.is_of(owner, job) for owner, job in self.retiring)
+        leaves = rules.leaves_at(lease, retires, self.settings.backfill_notice or 0, now)
+        if leaves == lease.leaves_boottime:
+            return lease
+        what = "stays" if leaves is None else f"has {leaves - now:.0f} s to end: another job gets its slot"
+        print(f"{lease.domain}: {what}")
+        return self.store.update(lease.uuid, lambda current: current.with_leave(leaves)) or lease
+
     def _check(self, lease: Lease, domain: libvirt.Domain | None) -> None:
         previous = self._load(lease.uuid)
         if domain is None:
@@ -95,6 +120,7 @@ class Watch:
             cpu = (domain.cpu_seconds, domain.processors)
             sample = rules.look(lease, previous, now, cpu, heartbeat)
         self._save(lease.uuid, sample)
+        lease = self._notice(lease, now)
         self._limits(lease, domain, sample)
         if os.path.isdir(lease.sandbox):
             planned_shutdown.announce(lease, self.shutdowntime, self.settings.execute)
@@ -109,6 +135,7 @@ class Watch:
             stop = (
                 rules.violation(lease, sample)
                 or rules.shutdown_due(self.shutdowntime, time.time())
+                or rules.leave_due(lease, sample.boottime)
                 or self._outputs(lease)
             )
             if stop is None:

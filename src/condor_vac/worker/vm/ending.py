@@ -73,6 +73,8 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
 def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcome) -> str:
     if lease.stopping is not None:
         return str(lease.stopping["cause"])
+    if lease.leaves is not None and result.kind == "host_request":
+        return outcome_record.BACKFILL
     if left is not None and result.code is not None:
         return "message"
     if reason in {"destroyed", "remove", "hold", "evict"}:

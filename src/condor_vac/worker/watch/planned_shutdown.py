@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What VMs learn of a planned shutdown of their node: shutdowntime and shutdowntime_job (HSF-TN-2016-02).
+"""What VMs learn of the end that is planned for them: shutdowntime and shutdowntime_job (HSF-TN-2016-02).
+
+The first is the planned shutdown of their node, the second the earliest of that, their limit and the time by which
+another job needs their slot.
 
 vac_watch writes them into every VM's features and, when the time has come, presses the power buttons of those that
 are still there. The wall clock counts here, since the time was planned by it.
@@ -32,10 +35,10 @@ def announce(lease: Lease, when: int | None, execute: str) -> None:
 
 
 def end_of_job(lease: Lease, when: int | None, started: int) -> int | None:
-    """shutdowntime_job: the VM's wall-clock limit or the planned shutdown, whichever is earlier."""
-    limit = lease.max_wallclock_seconds
-    ends = [started + limit] if limit > 0 else []
-    return min([*ends, *([] if when is None else [when])], default=None)
+    """shutdowntime_job: the VM's wall-clock limit, the planned shutdown or its leave, whichever is earliest."""
+    limit, leaves = lease.max_wallclock_seconds, lease.leaves
+    ends = [started + limit if limit > 0 else None, when, leaves]
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _tell(lease: Lease, when: int | None, execute: str) -> None:

@@ -102,6 +102,23 @@ def shutdown_due(when: int | None, clock: float) -> Stop | None:
     return Stop(planned_shutdown.CAUSE, planned_shutdown.MESSAGE)
 
 
+def leaves_at(lease: Lease, retires: bool, notice: int, now: float) -> float | None:
+    """When the VM has to be gone (CLOCK_BOOTTIME s) for another job: ``notice`` seconds after this was first seen.
+
+    None for a slot that does not retire: the other job may have found another place.
+    """
+    if not retires:
+        return None
+    return now + notice if lease.leaves_boottime is None else lease.leaves_boottime
+
+
+def leave_due(lease: Lease, now: float) -> Stop | None:
+    """The end of a VM whose notice is over; ``now`` is CLOCK_BOOTTIME."""
+    if lease.leaves_boottime is None or now < lease.leaves_boottime:
+        return None
+    return Stop(outcome_record.BACKFILL, "100 Another job gets the slot")
+
+
 def outputs_over(used: int, entries: int, limit_mb: int) -> Stop | None:
     """The end of a VM whose outputs fill the node's disk: ``used`` bytes in ``entries`` files and directories."""
     if entries > outputs.MOST_ENTRIES:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from condor_vac.base.errors import VacError
 from condor_vac.factory import vm_jobs
 from condor_vac.model import outcome_record
-from condor_vac.policy.observation import AGENT, FIZZLE, NO_WORK
+from condor_vac.policy.observation import AGENT, EXPERIMENT, FIZZLE, NO_WORK
 from tests.unit.condor_vac.standins import COMPLETED, NOW, ad, machinetype
 
 ENDS: list[dict[str, Any]] = [
@@ -79,3 +80,38 @@ def test_what_is_not_a_record_is_named(text: str) -> None:
     if text:
         with pytest.raises(vm_jobs.ObservationError, match=r"job .*VacOutcome"):
             ending(VacOutcome=text)
+
+
+STALE = {"VacCause": "removed", "VacKind": "none", "VacEnded": int(NOW) - 90000, "ShutdownCode": 700}
+
+
+@pytest.mark.parametrize("before", [{}, STALE])
+@pytest.mark.parametrize(
+    ("message", "code", "kind"),
+    [(b"600 Broken\n", 600, EXPERIMENT), (b"300 No work", 300, NO_WORK), (b"goodbye", None, None), (None, None, None)],
+)
+def test_where_no_end_arrived_the_message_that_came_back_counts(
+    before: dict[str, Any], message: bytes | None, code: int | None, kind: str | None, tmp_path: Path
+) -> None:
+    if message is not None:
+        (tmp_path / "joboutputs").mkdir()
+        (tmp_path / "joboutputs/shutdown_message").write_bytes(message)
+    seen = ending(Iwd=str(tmp_path), **before)
+    assert (seen and seen.code, seen and seen.kind, seen and seen.cause) == (code, kind, code and "message")
+
+
+def test_an_end_that_arrived_counts_whatever_came_back(tmp_path: Path) -> None:
+    (tmp_path / "joboutputs").mkdir()
+    (tmp_path / "joboutputs/shutdown_message").write_bytes(b"200 Success")
+    seen = ending(Iwd=str(tmp_path), **{**ENDS[1], "VacEnded": int(NOW) - 100})
+    assert seen is not None
+    assert (seen.code, seen.cause) == (700, "heartbeat")
+    # HTCondorVMs' own hooks record no time.
+    seen = ending(Iwd=str(tmp_path), ShutdownCode=300)
+    assert seen is not None
+    assert seen.code == 300
+
+
+@pytest.mark.parametrize("directory", [7, "", "/nowhere", "\x00", None])
+def test_a_directory_that_is_none_is_no_end(directory: Any) -> None:
+    assert ending(Iwd=directory) is None

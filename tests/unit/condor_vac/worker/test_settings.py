@@ -65,6 +65,7 @@ def test_the_files_values_win(tmp_path: Path) -> None:
         "owners": ["vac", "atlas"],
         "emulation": True,
         "access_points": ["ap.example.org", "192.0.2.1"],
+        "backfill_notice": 900,
     }
     path = tmp_path / "worker.json"
     path.write_text(json.dumps(given))

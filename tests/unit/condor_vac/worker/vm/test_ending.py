@@ -81,6 +81,24 @@ def test_a_vm_that_the_watch_stopped(node: Node, left: bytes | None) -> None:
     assert node.recorded()["VacCause"] == '"wallclock"'
 
 
+@pytest.mark.parametrize(
+    ("left", "stopped", "cause"),
+    [
+        (b"100 shutdown_command", False, "backfill"),
+        (None, True, "backfill"),
+        (b"200 Success", False, "message"),
+        (b"600 Broken", False, "message"),
+    ],
+)
+def test_a_vm_that_leaves_for_another_job(node: Node, left: bytes | None, stopped: bool, cause: str) -> None:
+    stopping = {"cause": "backfill", "message": "100 Another job", "boottime": 1.0} if stopped else None
+    lease = node.change(node.acquire(), leaves=5, leaves_boottime=5.0, stopping=stopping)
+    if left is not None:
+        node.output(lease, "shutdown_message", left)
+    ending.finish(lease, "shutdown", str(node.execute))
+    assert node.recorded()["VacCause"].strip('"') == cause
+
+
 def test_only_the_first_caller_acts(node: Node) -> None:
     lease = ended(node)
     node.output(lease, "shutdown_message", b"200 ok")
