@@ -27,6 +27,7 @@ STRANGER = (
     f" && ip link set stranger0 master vac0 up && ip -n stranger address add {STRANGER_ADDRESS}/24 dev eth0"
     " && ip -n stranger link set eth0 up && ip -n stranger route add default via 192.168.86.1 && sleep 1"
 )
+IDLE = 1
 RUNNING = 2
 COMPLETED = 4
 HELD = 5

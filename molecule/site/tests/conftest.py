@@ -6,8 +6,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "shared" / "tests"))
 
-from boxes import box
+from boxes import Box, box
+from desk import Desk
 
 __all__ = ["box"]
+
+
+@pytest.fixture(scope="session")
+def desk(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """The administrator's directory; the tests are steps, and change its inventory."""
+    return Desk(tmp_path_factory.mktemp("desk"), box.queue("lab"))

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from boxes import COMPLETED, RUNNING, Box
 from desk import Desk
+from pool import batch, job, until, vms
 
 SITE = "vacuum.htcondor.site"
 POLICY = "/etc/condor/config.d/20-site.config"
@@ -18,15 +17,6 @@ LATER = "/etc/condor/config.d/99-site.config"
 ENDED_WELL = f"JobStatus == {COMPLETED} && ShutdownCode =?= 200"
 # As condor_reconfig, for which this pool's root has no right.
 RECONFIG = "pkill -HUP -x condor_master"
-# For what hangs.
-PATIENCE_SECONDS = 1200
-BATCH = """executable = /bin/sleep
-arguments = {seconds}
-request_memory = 64
-initialdir = /home/batch
-log = batch.log
-queue
-"""
 # A VM that is not the factory's.
 STRANGE = """universe = vm
 executable = strange
@@ -37,42 +27,6 @@ vm_disk = /var/lib/condor_vac/images/guest.iso:hda:r:raw
 +HookKeyword = "{keyword}"
 queue
 """
-
-
-@pytest.fixture(scope="module")
-def desk(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    return Desk(tmp_path_factory.mktemp("desk"), box.queue("lab"))
-
-
-def batch(box: Box, seconds: int) -> str:
-    """Submit a batch job that takes so long; its cluster."""
-    box.put("/home/batch/sub", BATCH.format(seconds=seconds).encode())
-    return box.run("runuser -u batch -- condor_submit -terse /home/batch/sub").split(".")[0]
-
-
-def ads(box: Box, which: str) -> list[dict[str, Any]]:
-    """The ads of jobs, from the queue and then from the history; ``which`` as condor_q takes it."""
-    texts = [box.run(f"{tool} -json {which}") for tool in ("condor_q -allusers", "condor_history")]
-    return [ad for text in texts for ad in json.loads(text or "[]")]
-
-
-def job(box: Box, cluster: str) -> dict[str, Any]:
-    """A job's ad, from queue or history."""
-    return ads(box, cluster)[0]
-
-
-def until(what: str, wanted: Any) -> Any:
-    """The first true value of ``wanted()``."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not (found := wanted()):
-        assert time.monotonic() < deadline, what
-        time.sleep(1)
-    return found
-
-
-def vms(box: Box, constraint: str) -> list[dict[str, Any]]:
-    """The factory's VM jobs that meet a constraint, in the queue or ended."""
-    return ads(box, f"-constraint 'JobUniverse == 13 && ({constraint})'")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""VMs are the backfill: a batch job gets the slot of a VM, which is told so and runs again. After test_site.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from boxes import COMPLETED, IDLE, RUNNING, Box
+from desk import Desk
+from pool import batch, job, until, vms
+
+# The node has four processors (prepare.yml); the VM has one.
+BESIDE = 3
+NOTICE_SECONDS = 45
+# So long that no VM ends by itself here.
+TASK_SECONDS = 100_000
+
+
+def leases(box: Box) -> list[dict[str, Any]]:
+    """What vac_lease knows of the node's VMs."""
+    found: list[dict[str, Any]] = json.loads(box.run("/usr/local/libexec/vac_lease list"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def full(box: Box) -> Iterator[dict[str, Any]]:
+    """A node without a free processor: batch jobs, and one VM at work; the ad of its job."""
+    box.run(f"taskqueue add http://127.0.0.1:8080/lab 2 {TASK_SECONDS}")
+    (vm, *_) = until("a VM runs", lambda: vms(box, f"JobStatus == {RUNNING}"))
+    clusters = [batch(box, TASK_SECONDS) for _ in range(BESIDE)]
+    until("batch jobs run beside it", lambda: all(job(box, one)["JobStatus"] == RUNNING for one in clusters))
+    yield vm
+    box.run("condor_rm -constraint 'JobUniverse == 5'")
+
+
+@pytest.fixture(scope="module")
+def waiting(box: Box, full: dict[str, Any]) -> str:
+    """A batch job for which there is no processor."""
+    cluster = batch(box, TASK_SECONDS)
+    until("the negotiator has looked at it", lambda: "LastRejMatchTime" in job(box, cluster))
+    assert vms(box, f"JobStatus == {RUNNING} && ClusterId == {full['ClusterId']}")
+    return cluster
+
+
+def test_without_the_setting_a_batch_job_waits(box: Box, waiting: str) -> None:
+    ad = job(box, waiting)
+    assert (ad["JobStatus"], ad.get("NumJobStarts", 0)) == (IDLE, 0)
+    assert [lease["leaves"] for lease in leases(box)] == [None]
+
+
+def test_with_it_the_vm_is_told_and_the_batch_job_gets_its_slot(
+    box: Box, desk: Desk, full: dict[str, Any], waiting: str
+) -> None:
+    desk.vars.update({"worker_backfill": True, "worker_backfill_notice": NOTICE_SECONDS})
+    done = desk.play("vacuum.htcondor.site")
+    assert done.returncode == 0, done.stdout[-4000:]
+    told = until("the VM is told", lambda: [lease for lease in leases(box) if lease["leaves"]])
+    said = box.run(f"cat {told[0]['jobfeatures']}/shutdowntime_job")
+    assert abs(int(said) - told[0]["leaves"]) <= 1
+    until("the batch job runs", lambda: job(box, waiting)["JobStatus"] == RUNNING)
+    (ad,) = vms(box, f"ClusterId == {full['ClusterId']}")
+    assert (ad["JobStatus"], ad["NumJobStarts"]) == (IDLE, 1)
+    assert (ad["ShutdownCode"], ad["VacCause"], ad["VacAbort"]) == (100, "backfill", False)
+
+
+def test_its_job_runs_again_when_there_is_room(box: Box, full: dict[str, Any], waiting: str) -> None:
+    box.run(f"condor_rm {waiting}")
+    (ad,) = until("the VM's job runs again", lambda: vms(box, f"NumJobStarts == 2 && ClusterId == {full['ClusterId']}"))
+    assert ad["JobStatus"] in {RUNNING, COMPLETED}
+    assert [lease["leaves"] for lease in until("it has a lease", lambda: leases(box))] == [None]
