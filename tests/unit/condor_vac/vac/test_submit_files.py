@@ -144,6 +144,11 @@ def test_what_a_machinetype_needs_and_the_file_lacks_is_reported(
         ({"vm_memory": "3000", "request_memory": "4000"}, 3000, None),
         ({"vm_memory": None, "request_memory": "4000"}, 4000, None),
         ({"vm_memory": "lots", "request_memory": "4000"}, 4000, None),
+        ({"vm_memory": None, "request_memory": "2GB"}, 2048, None),
+        ({"vm_memory": None, "request_memory": "1.5 G"}, 1536, None),
+        ({"vm_memory": None, "request_memory": "4096M"}, 4096, None),
+        ({"vm_memory": None, "request_memory": "1 TiB"}, 1048576, None),
+        ({"vm_memory": "2000.0"}, 2000, None),
         ({"vm_vcpus": "8", "request_cpus": "4"}, 2048, 8),
         ({"request_cpus": "4"}, 2048, 4),
         ({"vm_vcpus": "ifThenElse(x, 1, 2)"}, 2048, None),
@@ -157,7 +162,8 @@ def test_sizes(tmp_path: Path, commands: dict[str, str], memory: int, processors
 @pytest.mark.parametrize(
     ("commands", "printed"),
     [
-        ({"vm_memory": "2 GB"}, "vm_memory: not converted: '2 GB' is not a whole number; set memory_mb"),
+        ({"vm_memory": "2 GBs"}, "vm_memory: not converted: '2 GBs' is not a whole number; set memory_mb"),
+        ({"vm_memory": "-2"}, "vm_memory: not converted: '-2' is not a whole number; set memory_mb"),
         ({"vm_vcpus": "$(CPUS)"}, "vm_vcpus: not converted: '$(CPUS)' is not a whole number; set processors"),
         (
             {"vm_memory": "\u0662\u0660"},
@@ -261,9 +267,9 @@ def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_
     [
         (text(universe="vanilla"), "neither Vac's configuration nor a submit file of the vm universe"),
         (text(universe=None), "neither Vac's configuration nor a submit file of the vm universe"),
-        ("", "neither Vac's configuration nor a submit file of the vm universe"),
         (text() + "vm_memory = 1\nqueue\n", ":9: 'vm_memory = 1' follows queue"),
-        ("if true\n" + text(), ":1: 'if true': only key = value lines"),
+        ("if nonsense\n" + text(), ":1: 'if nonsense': only key = value lines"),
+        ("use feature : gpus\n" + text(), ":1: 'use feature : gpus': only key = value lines"),
         ("include : /etc/passwd\n" + text(), ":1: 'include : /etc/passwd': only key = value lines"),
         (text(x="y").replace("x = y", "x"), ":8: 'x': not a submit command"),
     ],
