@@ -254,8 +254,7 @@ def sizes(given: Mapping[str, Any]) -> dict[str, Any]:
         cernvm = given["kind"] == "cernvm"
         found["cvmfs_cache_gb"], found["scratch_gb"] = (max(size, _LEAST_CACHE_GB), 0) if cernvm else (0, size)
     if given.get("hs06_per_processor") is not None:
-        # 3 times 1.1 is 3.3, not 3.3000000000000003.
-        found["hs06"] = float(f"{given['hs06_per_processor'] * processors:.12g}")
+        found["hs06"] = hs06(given["hs06_per_processor"], processors)
     left = {name: size for name, size in found.items() if given.get(name) is None}
     for name, size in left.items():
         try:
@@ -263,6 +262,11 @@ def sizes(given: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"{name}: {error}; it is {size} for {processors} processors") from error
     return left
+
+
+def hs06(of_one: float, processors: int) -> float:
+    """HS06 of all processors: 3 times 1.1 is 3.3, and not 3.3000000000000003."""
+    return float(f"{of_one * processors:.12g}")
 
 
 def _default(key: Key, given: Mapping[str, Any]) -> Any:

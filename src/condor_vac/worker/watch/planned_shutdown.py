@@ -17,36 +17,38 @@ from condor_vac.worker.vm import features
 
 MESSAGE = "100 Shutdown of the machine as planned"
 CAUSE = "shutdowntime"
-_KEYS = ("machinefeatures", "shutdowntime"), ("jobfeatures", "shutdowntime_job")
+_KEYS = ("jobfeatures", "shutdowntime_job"), ("machinefeatures", "shutdowntime")
 _WORK_SECONDS = 20.0
 _LIMIT = 64
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def announce(lease: Lease, when: int | None, execute: str) -> None:
-    """Write ``when`` into the VM's features, as the job's user; without one, remove it.
+    """Write into the VM's features, as the job's user, when it is ended: at ``when``, or at its own limit.
 
     Writes nothing where nothing changed. Raises VacError.
     """
     privileges.run_as(lease.uid, lease.gid, lambda: _tell(lease, when, execute), timeout=_WORK_SECONDS)
 
 
-def end_of_job(lease: Lease, when: int | None, started: int) -> int | None:
-    """shutdowntime_job: the VM's wall-clock limit or the planned shutdown, whichever is earlier."""
-    limit = lease.max_wallclock_seconds
-    ends = [started + limit] if limit > 0 else []
-    return min([*ends, *([] if when is None else [when])], default=None)
-
-
 def _tell(lease: Lease, when: int | None, execute: str) -> None:
     with sandbox.opened(lease.sandbox, execute, lease.uid) as fd:
+        wanted = None
+        # The job's directory first: it has the moment from which the limit counts.
         for directory, key in _KEYS:
             inner = os.open(directory, _OPEN_DIRECTORY, dir_fd=fd)
             try:
-                wanted = when if directory == "machinefeatures" else end_of_job(lease, when, _started(inner, lease))
+                if directory == "jobfeatures":
+                    wanted = end_of(lease, when, _started(inner, lease))
                 _set(inner, key, wanted)
             finally:
                 os.close(inner)
+
+
+def end_of(lease: Lease, when: int | None, started: int) -> int | None:
+    """The VM's wall-clock limit or the planned shutdown, whichever is earlier; None if it has neither."""
+    limit = lease.max_wallclock_seconds
+    return features.end(started, limit, when) if limit > 0 else when
 
 
 def _started(jobfeatures: int, lease: Lease) -> int:

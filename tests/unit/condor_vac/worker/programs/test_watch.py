@@ -243,15 +243,15 @@ def test_a_planned_shutdown_reaches_vms_and_can_be_called_off(node: Node, clock:
     started = int(time.time())
     Path(lease.jobfeatures, "jobstart_secs").write_text(str(started))
     look(node)
-    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (None, started + 86400)
+    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (started + 86400, started + 86400)
     for when in (started + 7200, started + 10**6):
         plan(node, when)
         assert look(node) == []
-        assert feature(lease, "shutdowntime") == when
+        assert feature(lease, "shutdowntime") == min(when, started + 86400)
         assert feature(lease, "shutdowntime_job") == min(when, started + 86400)
     plan(node, None)
     assert look(node) == []
-    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (None, started + 86400)
+    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (started + 86400, started + 86400)
     assert actions(node) == []
 
 
