@@ -166,6 +166,7 @@ def _guest(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> G
 def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> bytes:
     name = job.user_data or os.path.basename(kind.user_data_file)
     template = atomic.read(f"{lease.sandbox}/{name}", user_data.TEMPLATE_LIMIT)
+    user_data.check_template(template)
     places = guest_script.urls(lease.sharing)
     platform = {
         "space": _space(job, kind, settings),

@@ -255,6 +255,47 @@ def test_what_a_machinetype_cannot_have_is_reported(tmp_path: Path, name: str, v
     assert notes == [shown, *DEFAULT_NOTES]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("vm_type", "xen", "VMs are KVM's here"),
+        ("vm_networking_type", "bridge", "behind NAT"),
+        ("vm_networking_type", "user", "behind NAT"),
+        ("vm_networking", "false", "every VM has a network here"),
+        ("should_transfer_files", "NO", "files always go with the job"),
+        ("plus__RequiresVac", "False", "every VM needs a worker node of this collection"),
+        ("plus__HookKeyword", '"SITE"', "the hooks of this collection"),
+    ],
+)
+def test_commands_whose_value_is_not_ours_are_reported(tmp_path: Path, name: str, value: str, why: str) -> None:
+    least, _ = imported(tmp_path, text())
+    keys, notes = imported(tmp_path, text(**{name: value}))
+    assert keys == least
+    assert notes[1:] == DEFAULT_NOTES
+    assert notes[0].startswith(f"{name.replace('plus__', '+').lower()} = {value}: not converted: ")
+    assert why in notes[0]
+
+
+def test_a_file_of_vmware_is_left_out_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vm-x.sub").write_text(text(vm_type="vmware", vm_disk=None, vmware_dir="/vm"))
+    assert dispatch.main(["import", str(tmp_path / "vm-x.sub")]) == 1
+    assert "# x: vm_type = vmware: VMs are KVM's here" in capsys.readouterr().out
+
+
+def test_macros_are_expanded_and_not_reported(tmp_path: Path) -> None:
+    content = text(vm_disk="$(images)/vm.iso:hda:r:raw", vm_memory="$(mem:3000)", x__y="$(images)")
+    keys, notes = imported(tmp_path, f"images = /srv/images\n{content}".replace("x__y", "images_copy"))
+    assert (keys["image"], keys["memory_mb"]) == ("/srv/images/vm.iso", 3000)
+    assert [note.partition(" ")[0] for note in notes[:-1]] == ["images_copy"]
+
+
+def test_what_differs_from_job_to_job_is_reported(tmp_path: Path) -> None:
+    keys, notes = imported(tmp_path, text(plus__UserData='"ud-$(Process)"', log="vm-$(ProcId).log"))
+    assert "user_data" not in keys
+    assert '+userdata = "ud-$(Process)": not converted: it differs from job to job' in " | ".join(notes)
+    assert not [note for note in notes if note.startswith("log")]
+
+
 def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_path: Path) -> None:
     files = '"user_data, cernvm4.iso,root.pub, extra.txt ,/etc/site/key.pem"'
     _, notes = imported(tmp_path, text(plus__PublicKey='"root.pub"', transfer_input_files=files))
