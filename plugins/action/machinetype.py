@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                             data, name, directory, f"{image_dir}/{images[name]}", defaults
                         ),
                         "files": self._files(name, data, task_vars or {}),
-                        "of_pipe": name.startswith(prefixes),
+                        "of_pipe": f"{name}-".startswith(prefixes),
                     }
                     for name, data in checked.items()
                 }
