@@ -100,7 +100,7 @@ RESTARTS: list[tuple[str, str, str]] = [
 ]
 # Any daemon's name may stand before a variable (subsystem_info.cpp has the names, and any ..._GAHP counts as one).
 _PREFIX = re.compile(
-    rf"^({SUBSYSTEMS}|ANNEXD|DAGMAN|GRIDMANAGER|JOB_ROUTER|KBDD|PROCD|ROOSTER|SHARED_PORT|SUBMIT|TRANSFERD|TRANSFERER"
+    rf"^({SUBSYSTEMS}|ANNEXD|DAGMAN|GRIDMANAGER|JOB_ROUTER|KBDD|PROCD|ROOSTER|SHARED_PORT|SUBMIT|TRANSFER(D|ER)"
     r"|(\w+_)?GAHP)\.",
     re.IGNORECASE,
 )

@@ -137,11 +137,8 @@ def _change(name: str, options: Mapping[str, str], imported: Imported) -> None:
     converted = _converted(name, options, imported, whole=False)
     if converted is None:
         return
-    imported.note(name, "changes a machinetype of a pipe; what is not set here stays the pipe's")
-    if {"image", "user_data"} <= set(converted.keys) and "kind" not in converted.keys:
-        imported.note(name, "kind: set it if the pipe has no machinetype of this name")
+    imported.add_change(name, converted.keys)
     imported.note(name, *converted.ignored, *converted.notes)
-    imported.machinetypes[name] = converted.keys
 
 
 def _pipe(name: str, options: Mapping[str, str], settings: Mapping[str, str], imported: Imported) -> None:
@@ -184,12 +181,17 @@ def _home(name: str, options: Mapping[str, str]) -> str:
     return options.get("machinetype_path", "").rstrip("/") or HOME.format(name)
 
 
-def _weakest(settings: Mapping[str, str], home: str) -> dict[str, Any]:
-    """What [settings] say that every pipe and every section wins over; relative files are in ``home``."""
+def _common(settings: Mapping[str, str], home: str) -> vac_options.Converted:
+    """What replaces placeholders in every template; relative files are in ``home``."""
     common = {key: value for key, value in settings.items() if key.startswith((vac_options.OPTION, vac_options.FILE))}
-    keys = vac_options.machinetype(
+    return vac_options.machinetype(
         common, lambda file: file if file.startswith("/") else f"{home}/files/{file}", whole=False
-    ).keys
+    )
+
+
+def _weakest(settings: Mapping[str, str], home: str) -> dict[str, Any]:
+    """What [settings] say that every pipe and every section wins over."""
+    keys = _common(settings, home).keys
     size = decimal(settings.get("disk_gb_per_processor", ""))
     # 0 is "no logical volume", and then Vac makes files of its default size.
     return {**keys, **VAC_DEFAULTS, **({"disk_gb_per_processor": plain(size)} if size else {})}
@@ -221,6 +223,7 @@ def _note_settings(parser: configparser.RawConfigParser, settings: Mapping[str, 
             continue
         words = _ELSEWHERE.get(_OLD.get(key, key), "no such option is known")
         imported.note("", f"{key}: {words.replace('{}', one_line(value, 200))}")
+    imported.note("", *_common(settings, "").ignored)
     for key in ("mb_per_processor", "hs06_per_processor", "disk_gb_per_processor"):
         if key in settings and decimal(settings[key]) is None:
             imported.note("", f"{key}: not converted: {settings[key][:40]!a} is not a number")

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from condor_vac.vac import layers
+from condor_vac.model.machinetype_keys import BY_NAME
+from condor_vac.vac import judge, layers
+
+_ORDER = list(BY_NAME)
 
 
 @dataclass
@@ -24,12 +27,21 @@ class Imported:
         self.notes.setdefault(name, []).extend(line for line in lines if line.isprintable())
 
     def add(self, name: str, keys: dict[str, Any], no_limit: str) -> None:
-        """Add a machinetype, with a sentence for each thing that is missing; ``no_limit`` where it has no limit."""
-        for key in ("image", "user_data"):
-            if key not in keys:
-                self.note(name, f"{key}: missing; add it")
+        """Add a machinetype, with a sentence for what the role would refuse; ``no_limit`` where it has no limit."""
+        missing = [key for key in ("image", "user_data") if key not in keys]
+        self.note(name, *(f"{key}: missing; add it" for key in missing))
+        reason = None if missing else judge.reason(name, keys)
+        if reason is not None:
+            self.note(name, f"{reason}; the role refuses it as it is")
         if "max_machines" not in keys:
             self.note(name, no_limit)
+        self.machinetypes[name] = {key: keys[key] for key in sorted(keys, key=_place)}
+
+    def add_change(self, name: str, keys: dict[str, Any]) -> None:
+        """Add keys that change a machinetype of a pipe."""
+        self.note(name, "changes a machinetype of a pipe; what is not set here stays the pipe's")
+        if {"image", "user_data"} <= set(keys) and "kind" not in keys:
+            self.note(name, "kind: set it if the pipe has no machinetype of this name")
         self.machinetypes[name] = keys
 
     def add_pipe(self, name: str, url: str, home: str, keys: dict[str, Any], weakest: Mapping[str, Any]) -> None:
@@ -44,3 +56,8 @@ class Imported:
         made = {"url": url, "files": f"{home}/files", **keys}
         below = {key: value for key, value in weakest.items() if value}
         self.pipes[name] = {**made, "defaults": below} if below else made
+
+
+def _place(key: str) -> int:
+    """Where a key stands: in the order of the key table, those that only the site has after the image."""
+    return _ORDER.index(key if key in BY_NAME else "image_format")

@@ -201,6 +201,7 @@ def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
     notes = list(converted.notes)
     keys = layers.over(layers.over(VAC_DEFAULTS, weakest or {}), converted.keys)
     keys = layers.over(keys, own)
+    notes += _needed(converted.keys, f"{files}/")
     part = _part(offer, share, site.total)
     if part == 0:
         keys = layers.over(keys, layers.OFF)
@@ -217,6 +218,13 @@ def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
         pipe.notes += [f"{name}: {note}" for note in notes]
     else:
         pipe.leave_out(name, reason)
+
+
+def _needed(keys: Mapping[str, Any], files: str) -> list[str]:
+    """A sentence for each file of the site that a machinetype of a pipe names."""
+    named = {key: keys.get(key) for key in ("image", "user_data")}
+    named.update({f"user_data_files.{name}": path for name, path in keys.get("user_data_files", {}).items()})
+    return [f"{key}: needs the site's file {path}" for key, path in named.items() if str(path).startswith(files)]
 
 
 def _is_good(name: str, offered: Mapping[str, Any]) -> bool:

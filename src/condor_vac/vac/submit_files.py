@@ -9,6 +9,7 @@ import re
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.condor import submit_macros
+from condor_vac.vac import judge
 from condor_vac.vac.imported import Imported
 from condor_vac.vac.numbers import megabytes, whole_number
 from condor_vac.vac.options import Converted
@@ -59,6 +60,9 @@ def convert(path: str, text: str, imported: Imported) -> None:
     for key in sorted(read.of_a_job - _OURS):
         result.ignored.append(f"{key} = {read.values[key][:80]}: not converted: it differs from job to job")
     result.notes.append("max_machines, max_idle, backoff_seconds: not in a submit file; see docs/machinetypes.md")
+    reason = None if not {"image", "user_data"} <= set(result.keys) else judge.reason(name, result.keys)
+    if reason is not None and not reason.startswith("image_format"):
+        result.ignored.append(f"{reason}; the role refuses it as it is")
     imported.machinetypes[name] = result.keys
     imported.note(name, *result.ignored, *result.notes)
 

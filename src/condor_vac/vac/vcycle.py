@@ -57,12 +57,17 @@ def convert(parser: configparser.RawConfigParser, imported: Imported) -> None:
             found.append((kind, names[0], names[1], options))
     for space, options in spaces.items():
         _note_space(space, options, imported)
+    pipes = {(space, name) for kind, space, name, _options in found if kind == "vacuum_pipe"}
     times = Counter(name for _kind, _space, name, _options in found)
     for kind, space, name, options in found:
         # Vcycle manages machinetypes of one name in two spaces separately.
         ours = name if times[name] == 1 else _with_space(name, space)
-        add = _pipe if kind == "vacuum_pipe" else _machinetype
-        add(ours, space, name, options, spaces.get(space, {}), imported)
+        if kind == "vacuum_pipe":
+            _pipe(ours, space, name, options, spaces.get(space, {}), imported)
+        elif any(space == of and name.startswith(f"{prefix}-") for of, prefix in pipes):
+            _change(ours, HOME.format(space, name), options, imported)
+        else:
+            _machinetype(ours, space, name, options, spaces.get(space, {}), imported)
 
 
 def _with_space(name: str, space: str) -> str:
@@ -104,6 +109,18 @@ def _machinetype(
     _limit(keys, limits, ours, imported)
     imported.note(ours, *vac_options.fit(keys), *converted.ignored, *converted.notes)
     imported.add(ours, keys, NO_LIMIT)
+
+
+def _change(ours: str, home: str, options: Mapping[str, str], imported: Imported) -> None:
+    """A section that changes a machinetype of a pipe: what it does not say stays the pipe's."""
+    left = {_OLD.get(key, key): value for key, value in options.items()}
+    limits = {key: left.pop(key, "") for key in ("processors_limit", "max_starting_processors")}
+    converted = _converted(left, options.get("machinetype_path") or home)
+    imported.add_change(ours, converted.keys)
+    for key, value in limits.items():
+        if value:
+            imported.note(ours, f"{key}: not converted: {value}; set max_machines, divided by the VM's processors")
+    imported.note(ours, *converted.ignored, *converted.notes)
 
 
 def _limit(keys: dict[str, Any], limits: Mapping[str, str], name: str, imported: Imported) -> None:

@@ -16,6 +16,7 @@ from condor_vac.cli import dispatch
 from condor_vac.factory import submit_description
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.vac import importer
+from condor_vac.vac.imported import Imported
 
 VAC = """
 # A site's configuration
@@ -96,7 +97,7 @@ queue 1
 """
 
 
-def load(tmp_path: Path, text: str, name: str = "vac.conf") -> importer.Imported:
+def load(tmp_path: Path, text: str, name: str = "vac.conf") -> Imported:
     (tmp_path / name).write_text(text)
     return importer.load([str(tmp_path / name)])
 

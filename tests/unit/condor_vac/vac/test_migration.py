@@ -336,3 +336,33 @@ def test_a_file_among_several_that_sets_nothing(
     assert "# 00.conf: nothing is set in it" in printed
     assert list(yaml.safe_load(printed)["vacuum_machinetypes"]) == ["x"]
     assert dispatch.main(["import", str(tmp_path / "00.conf")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ("max_wallclock_seconds = 30", "max_wallclock_seconds: must be a whole number from 60"),
+        ("user_data = http://user:secret@vo.example.org/u", "user_data: a URL with a user or password"),
+        ("heartbeat_file = a b", "heartbeat_file: must be a file name"),
+        ("image_signing_dn = (", "image_signing_dn: not a regular expression"),
+        ("root_image = /srv/images/a.iso", ""),
+    ],
+)
+def test_what_the_role_would_refuse_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, reason: str
+) -> None:
+    given = {"root_image": f"{WHERE}/i.iso", "user_data": f"{WHERE}/u", "target_share": "1"}
+    key, _equals, value = option.partition(" = ")
+    lines = "".join(f"{name} = {text}\n" for name, text in {**given, key: value}.items())
+    (tmp_path / "vac.conf").write_text(f"[machinetype x]\n{lines}")
+    assert dispatch.main(["import", str(tmp_path / "vac.conf")]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "the role refuses it" in line]
+    assert [reason in note for note in notes] == [True] * (1 if reason else 0)
+
+
+def test_options_of_settings_that_cannot_be_are_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vac.conf").write_text(f"{settings(**{'user_data_option_a.b': 1, 'mb_per_processor': 'lots'})}")
+    assert dispatch.main(["import", str(tmp_path / "vac.conf")]) == 1
+    printed = capsys.readouterr().out
+    assert "# user_data_option_a.b: not converted: its name must be" in printed
+    assert "# mb_per_processor: not converted: 'lots' is not a number" in printed

@@ -12,6 +12,7 @@ from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetype
 from condor_vac.base.errors import UsageError
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.vac import importer
+from condor_vac.vac.imported import Imported
 
 LEAST = "root_image = https://vo.example.org/n.iso\nuser_data = https://vo.example.org/ud\ntarget_share = 1\n"
 SPACE = """[space cloud.example.org]
@@ -23,7 +24,7 @@ processors_limit = 50
 """
 
 
-def load(tmp_path: Path, text: str) -> importer.Imported:
+def load(tmp_path: Path, text: str) -> Imported:
     (tmp_path / "vcycle.conf").write_text(text)
     return importer.load([str(tmp_path / "vcycle.conf")])
 
@@ -145,3 +146,13 @@ def test_a_pipe_of_a_space(tmp_path: Path) -> None:
 def test_what_is_not_a_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="the name must be"):
         load(tmp_path, f"[machinetype cloud.example.org {name}]\n{LEAST}")
+
+
+def test_a_section_changes_a_machinetype_of_a_pipe(tmp_path: Path) -> None:
+    pipe = "[vacuum_pipe cloud.example.org vo]\nvacuum_pipe_url = https://vo.example.org/p\ntarget_share = 1\n"
+    change = "[machinetype cloud.example.org vo-eight]\nbackoff_seconds = 900\nprocessors_limit = 80\n"
+    other = f"[machinetype other.example.org vo-eight2]\n{LEAST}"
+    found = load(tmp_path, f"{SPACE}{pipe}{change}{other}")
+    assert found.machinetypes["vo-eight"] == {"backoff_seconds": 900}
+    assert any(note.startswith("processors_limit: not converted: 80") for note in found.notes["vo-eight"])
+    assert found.machinetypes["vo-eight2"]["space"] == "other.example.org"
