@@ -102,8 +102,9 @@ class LookupModule(LookupBase):  # type: ignore[misc]
                 mine = {name: keys for name, keys in own.items() if name == prefix or name.startswith(f"{prefix}-")}
                 for name, keys in _offered(prefix, pipe, mine, cache, variables or {}).items():
                     if name in found:
-                        raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {name} is another pipe's machinetype as well")
-                    found[name] = keys
+                        display.warning(f"vacuum_pipes.{prefix}: {name} is left out: another pipe has it already")
+                    else:
+                        found[name] = keys
                 changes |= {name for name, keys in mine.items() if name not in found and not _is_whole(keys)}
         for name in sorted(changes - set(found)):
             display.warning(f"vacuum_machinetypes.{name}: changes a machinetype that no pipe offers now; left out")

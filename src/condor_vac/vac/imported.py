@@ -59,5 +59,7 @@ class Imported:
 
 
 def _place(key: str) -> int:
-    """Where a key stands: in the order of the key table, those that only the site has after the image."""
-    return _ORDER.index(key if key in BY_NAME else "image_format")
+    """Where a key stands: in the order of the key table, the site's own keys of the image with it, the share last."""
+    if key.startswith("image_"):
+        return _ORDER.index("image_format")
+    return _ORDER.index(key) if key in BY_NAME else len(_ORDER)

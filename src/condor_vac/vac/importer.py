@@ -83,7 +83,7 @@ def _key(name: str) -> str:
 
 def _text(path: str) -> str:
     try:
-        return atomic.read(path, LIMIT).decode("utf-8")
+        return atomic.read(path, LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{os.path.basename(path)}: not UTF-8 text: {error}; convert the file") from error
     except VacError as error:

@@ -47,6 +47,8 @@ ACCEPTED = frozenset(
 _PREFIXES = (vac_options.OPTION, vac_options.FILE)
 _VALUE_LIMIT = 1 << 16
 _NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+# Keys of the inventory's vacuum_pipes that are about the pipe itself.
+_OF_THE_PIPE = ("url", "last_good_seconds")
 # What Vac gives a machinetype for which nobody says anything (gbDiskPerProcessorDefault in shared.py).
 VAC_DEFAULTS: Mapping[str, Any] = {"disk_gb_per_processor": 40}
 
@@ -136,7 +138,7 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise VacError(f"{source}: not a JSON object; is it a vacuum pipe?")
     offers = found.get("machinetypes", [{key: value for key, value in found.items() if key != "cache_seconds"}])
-    good = isinstance(offers, list) and all(isinstance(offer, dict) for offer in offers)
+    good = isinstance(offers, list) and any(isinstance(offer, dict) for offer in offers)
     if not good or not offers or len(offers) > MOST_MACHINETYPES:
         raise VacError(f"{source}: machinetypes: must be a list of 1 to {MOST_MACHINETYPES} objects; is it a pipe?")
     if "machinetypes" not in found and not {"user_data", "root_image"} & set(found):
@@ -161,8 +163,10 @@ def expand(
     if not re.fullmatch(MACHINETYPE_NAME, prefix):
         raise UsageError(f"prefix {prefix!a}: must be 1 to 64 lower-case letters, digits and -")
     pipe = Pipe(found["cache_seconds"])
-    site = _Site(prefix, local, machinetypes, sum(_share(offer) for offer in found["machinetypes"]))
-    for offer in found["machinetypes"]:
+    offers = [offer for offer in found["machinetypes"] if isinstance(offer, Mapping)]
+    pipe.lose(*["a machinetype that is no JSON object is left out"] * (len(found["machinetypes"]) - len(offers)))
+    site = _Site(prefix, local, machinetypes, sum(_share(offer) for offer in offers))
+    for offer in offers:
         name = _name(offer, prefix, flat=found["flat"])
         if name is None:
             suffix = str(offer.get("suffix"))[:40]
@@ -189,7 +193,7 @@ def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
 
     Raises UsageError where it is the site's own settings that are wrong.
     """
-    own = dict(site.settings)
+    own = {key: value for key, value in site.settings.items() if key not in _OF_THE_PIPE}
     files, share, weakest = own.pop("files", site.prefix), own.pop("target_share", None), own.pop("defaults", None)
     options, ignored = _accepted(offer)
     options.pop("target_share", None)

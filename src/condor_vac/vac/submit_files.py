@@ -18,8 +18,8 @@ from condor_vac.vac.options import Converted
 _OURS = frozenset(
     {
         "universe", "executable", "vm_type", "vm_networking", "vm_networking_type", "should_transfer_files",
-        "when_to_transfer_output", "transfer_output_files", "log", "output", "error", "notification",
-        "leave_in_queue", "vm_no_output_vm", "accounting_group_user", "batch_name", "+hookkeyword",
+        "when_to_transfer_output", "transfer_output_files", "transfer_output_remaps", "log", "output", "error",
+        "notification", "leave_in_queue", "vm_no_output_vm", "accounting_group_user", "batch_name", "+hookkeyword",
         "+requiresvac", "+wantioproxy", "request_disk", "initialdir",
     }
 )  # fmt: skip

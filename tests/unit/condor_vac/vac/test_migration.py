@@ -366,3 +366,15 @@ def test_options_of_settings_that_cannot_be_are_noted(tmp_path: Path, capsys: py
     printed = capsys.readouterr().out
     assert "# user_data_option_a.b: not converted: its name must be" in printed
     assert "# mb_per_processor: not converted: 'lots' is not a number" in printed
+
+
+@pytest.mark.parametrize("change", [lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n")])
+def test_files_as_other_editors_write_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Callable[[str], str]
+) -> None:
+    outputs = []
+    for text in (OLD, change(OLD)):
+        (tmp_path / "vac.conf").write_bytes(text.encode())
+        assert dispatch.main(["import", str(tmp_path / "vac.conf")]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]

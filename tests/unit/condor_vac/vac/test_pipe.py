@@ -200,6 +200,23 @@ def test_names_are_given_once() -> None:
     assert "second machinetype" in " ".join(found.notes)
 
 
+@pytest.mark.parametrize("entry", [3, None, "x", [], [DEV]])
+def test_an_entry_that_is_no_object_costs_only_itself(entry: Any) -> None:
+    found = pipe.expand(pipe.parse(json.dumps({"machinetypes": [entry, DEV]}).encode(), "test"), "gridpp", {})
+    assert list(found.machinetypes) == ["gridpp-dev"]
+    assert found.ignored == ["a machinetype that is no JSON object is left out"]
+
+
+def test_settings_may_be_a_pipes_entry_of_the_inventory() -> None:
+    assert expand(vac3(DEV), url="https://vo.example/p", last_good_seconds=60).left_out == {}
+
+
+def test_a_file_of_the_site_that_is_needed_is_noted() -> None:
+    notes = expand(vac3(PROD, DEV), files="gpp").notes
+    assert "gridpp-prod: user_data_files.hostkey: needs the site's file gpp/hostkey.pem" in notes
+    assert "gridpp-dev: user_data: needs the site's file gpp/dev.user_data" in notes
+
+
 @pytest.mark.parametrize("model", ["docker", "singularity", "cernvm9", ""])
 def test_what_is_not_a_vm_is_left_out(model: str) -> None:
     found = expand(vac3({**PROD, "machine_model": model}, DEV))

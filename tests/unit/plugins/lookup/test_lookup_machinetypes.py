@@ -29,6 +29,13 @@ def look(tmp_path: Path, pipes: Any, **options: Any) -> dict[str, dict[str, Any]
     return dict(found)
 
 
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(machinetypes.display, "warning", found.append)
+    return found
+
+
 def test_without_pipes_the_inventory_is_what_there_is(tmp_path: Path) -> None:
     own = {"atlas": {"image": "a.iso"}}
     assert look(tmp_path, {}, machinetypes=own) == own
@@ -73,25 +80,18 @@ def test_what_is_not_a_pipe_is_named(tmp_path: Path, pipes: Any, message: str) -
     assert message in str(caught.value)
 
 
-def test_two_pipes_cannot_offer_one_name(tmp_path: Path) -> None:
+def test_of_two_pipes_with_one_name_the_first_has_it(tmp_path: Path, warnings: list[str]) -> None:
     (tmp_path / "p").write_bytes(PIPE)
     (tmp_path / "q").write_bytes(json.dumps({key: value for key, value in OFFER.items() if key != "suffix"}).encode())
     pipes = {"vo": {"url": str(tmp_path / "p")}, "vo-prod": {"url": str(tmp_path / "q")}}
-    with pytest.raises(AnsibleLookupError, match="vo-prod is another pipe's"):
-        look(tmp_path, pipes)
+    assert look(tmp_path, pipes) == look(tmp_path, {"vo": pipes["vo"]})
+    assert warnings == ["vacuum_pipes.vo-prod: vo-prod is left out: another pipe has it already"]
 
 
 @pytest.mark.parametrize("own", ["atlas", ["atlas"], 3])
 def test_machinetypes_that_are_not_a_mapping_are_named(tmp_path: Path, own: object) -> None:
     with pytest.raises(AnsibleLookupError, match="vacuum_machinetypes: must be a mapping"):
         look(tmp_path, {}, machinetypes=own)
-
-
-@pytest.fixture
-def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    found: list[str] = []
-    monkeypatch.setattr(machinetypes.display, "warning", found.append)
-    return found
 
 
 def test_a_setting_of_the_site_that_is_wrong_stops_the_play_by_its_name(tmp_path: Path) -> None:
