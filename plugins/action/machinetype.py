@@ -39,12 +39,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             try:
                 checked = machinetypes.checked(wanted)
                 images = image_files.names(checked)
+                prefixes = self._prefixes(task_vars or {})
                 payload = {
                     name: {
                         "document": machinetypes.document(
                             data, name, directory, f"{image_dir}/{images[name]}", defaults
                         ),
                         "files": self._files(name, data, task_vars or {}),
+                        "of_pipe": f"{name}-".startswith(prefixes),
                     }
                     for name, data in checked.items()
                 }
@@ -55,6 +57,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             module_name=MODULE, module_args=arguments, task_vars=task_vars or {}
         )
         return result
+
+    def _prefixes(self, variables: dict[str, Any]) -> tuple[str, ...]:
+        """What names of machinetypes of the site's pipes begin with."""
+        pipes = variables.get("vacuum_pipes")
+        if isinstance(pipes, str):
+            pipes = self._templar.template(pipes)
+        return tuple(f"{prefix}-" for prefix in pipes) if isinstance(pipes, dict) else ()
 
     def _files(self, name: str, data: dict[str, Any], variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """File name on the access point → its bytes (base64), and whether a diff may show them."""

@@ -11,7 +11,9 @@ version_added: 0.1.0
 description:
   - Returns the machinetypes of an inventory together with those of its vacuum pipes, which are read on the controller.
   - A pipe's machinetypes are called PREFIX-suffix. The inventory's settings of a machinetype of that name win over the
-    settings of its pipe, and these over the pipe's own values.
+    settings of its pipe, and these over the pipe's own values, which win over C(defaults).
+  - A machinetype of a pipe that could not be deployed is left out, with a warning that names it and the reason. All
+    others are returned. The command C(condor_vac pipe) shows the same before the playbook runs.
   - A copy of each pipe is saved on the controller. It is used while it is fresh (C(cache_seconds)), and while the
     pipe's server does not answer, for at most C(last_good_seconds) of the pipe. Without one the lookup fails, because
     machinetypes that seem to be gone would be drained.
@@ -23,7 +25,7 @@ options:
       - Mappings of prefix to pipe, as in the variable C(vacuum_pipes). Each has C(url) (https, or a file on the
         controller)
         and may have C(last_good_seconds), C(target_share), C(files) (where the files are that the pipe names; the
-        prefix by default) and any key of a machinetype.
+        prefix by default), any key of a machinetype, and C(defaults) with keys that hold where the pipe sets none.
     required: true
   machinetypes:
     description: The machinetypes of the inventory itself, name to settings.
@@ -69,7 +71,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL, MachinetypeError, typed
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 # Keys of a pipe that are about the pipe itself.
@@ -91,47 +93,111 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             raise AnsibleLookupError("vacuum_machinetypes: must be a mapping of name to settings")
         cache = Path(os.path.expanduser(kwargs.get("cache") or CACHE))
         found: dict[str, dict[str, Any]] = {}
+        changes: set[str] = set()
         for pipes in terms:
             if not isinstance(pipes, Mapping):
                 raise AnsibleLookupError("vacuum_pipes: must be a mapping of prefix to pipe")
-            for prefix, pipe in pipes.items():
-                for name, keys in _offered(str(prefix), pipe, cache, variables or {}).items():
+            for word, pipe in pipes.items():
+                prefix = str(word)
+                mine = {name: keys for name, keys in own.items() if name == prefix or name.startswith(f"{prefix}-")}
+                for name, keys in _offered(prefix, pipe, mine, cache, variables or {}).items():
                     if name in found:
-                        raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {name} is another pipe's machinetype as well")
-                    found[name] = keys
-        for name, keys in own.items():
-            found[name] = _over(found.get(name, {}), keys)
-        return [found]
+                        display.warning(f"vacuum_pipes.{prefix}: {name} is left out: another pipe has it already")
+                    else:
+                        found[name] = keys
+                changes |= {name for name, keys in mine.items() if name not in found and not _is_whole(keys)}
+        for name in sorted(changes - set(found)):
+            display.warning(f"vacuum_machinetypes.{name}: changes a machinetype that no pipe offers now; left out")
+        return [{**found, **{name: keys for name, keys in own.items() if name not in {*found, *changes}}}]
 
 
-def _offered(prefix: str, pipe: object, cache: Path, variables: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _is_whole(keys: object) -> bool:
+    """Whether settings in the inventory are a machinetype by themselves, or anything that is to be refused."""
+    return not isinstance(keys, Mapping) or {"kind", "image", "user_data"} <= set(keys)
+
+
+def _offered(
+    prefix: str, pipe: object, own: Mapping[str, Any], cache: Path, variables: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Name to settings of a pipe's machinetypes. Raises AnsibleLookupError."""
     if not isinstance(pipe, Mapping) or not isinstance(pipe.get("url"), str):
         raise AnsibleLookupError(f"vacuum_pipes.{prefix}.url: missing; name the pipe's https URL or a file")
     try:
         source = pipe["url"] if URL.match(pipe["url"]) else controller_files.find(pipe["url"], variables)
+        local = _settings(prefix, pipe)
+        sections = {name: typed(keys, f"vacuum_machinetypes.{name}") for name, keys in own.items()}
     except controller_files.ControllerFileError as error:
         raise AnsibleLookupError(f"vacuum_pipes.{prefix}.url: {error.message}") from error
+    except MachinetypeError as error:
+        raise AnsibleLookupError(error.message) from error
+    words = ["pipe", source, "--prefix", prefix, "--json", "--cache", _cache_file(cache, prefix)]
+    if "last_good_seconds" in pipe:
+        words += ["--last-good-seconds", str(pipe["last_good_seconds"])]
+    shown = _shown(prefix, words, local, sections)
+    offered: dict[str, dict[str, Any]] = shown["machinetypes"]
+    left_out: dict[str, str] = dict(shown["left_out"])
+    for name, keys in list(offered.items()):
+        missing = _missing(keys, local.get("files", prefix), variables)
+        if missing:
+            left_out[name] = missing
+            del offered[name]
+    _warn(prefix, shown, left_out)
+    return offered
+
+
+def _settings(prefix: str, pipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The site's settings for all machinetypes of a pipe. Raises MachinetypeError."""
+    local = {key: value for key, value in pipe.items() if key not in (*OWN_KEYS, "files", "defaults")}
+    found = typed(local, f"vacuum_pipes.{prefix}")
+    if pipe.get("defaults") is not None:
+        found["defaults"] = typed(pipe["defaults"], f"vacuum_pipes.{prefix}.defaults")
+    return {**found, "files": str(pipe["files"])} if pipe.get("files") else found
+
+
+def _cache_file(cache: Path, prefix: str) -> str:
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    local = {key: value for key, value in pipe.items() if key not in OWN_KEYS}
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
-        json.dump(local, stream, default=str)
-        stream.flush()
-        words = ["pipe", source, "--prefix", prefix, "--local", stream.name, "--json"]
-        words += ["--cache", str(cache / f"{prefix.replace('/', '_')}.pipe")]
-        if "last_good_seconds" in pipe:
-            words += ["--last-good-seconds", str(pipe["last_good_seconds"])]
+    return str(cache / f"{prefix.replace('/', '_')}.pipe")
+
+
+def _shown(prefix: str, words: list[str], local: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``condor_vac pipe --json`` prints. Raises AnsibleLookupError."""
+    with tempfile.TemporaryDirectory() as place:
+        for option, content in (("local", local), ("machinetypes", sections)):
+            path = Path(place, option)
+            path.write_text(json.dumps(content, default=str), encoding="utf-8")
+            words += [f"--{option}", str(path)]
         answer = _condor_vac(words)
-    if answer.returncode != 0:
+    if not answer.stdout:
         raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {one_line(answer.stderr)}")
-    shown = json.loads(answer.stdout)
+    shown: dict[str, Any] = json.loads(answer.stdout)
+    return shown
+
+
+def _missing(keys: Mapping[str, Any], files: str, variables: Mapping[str, Any]) -> str:
+    """Why a machinetype cannot have a file of the site that its pipe names; empty if it has all."""
+    named = {key: keys.get(key) for key in ("image", "user_data")}
+    named.update({f"user_data_files.{name}": path for name, path in keys.get("user_data_files", {}).items()})
+    for key, path in named.items():
+        if isinstance(path, str) and path.startswith(f"{files}/"):
+            try:
+                controller_files.find(path, variables)
+            except controller_files.ControllerFileError as error:
+                return f"{key}: {error.message}"
+    return ""
+
+
+def _warn(prefix: str, shown: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
+    """Say what of a pipe is not as its experiment has it: what is lost as warnings, the rest with -vv."""
     if shown["problem"]:
         display.warning(
             f"vacuum_pipes.{prefix}: using a copy of {shown['age']:.0f} s ago: {one_line(shown['problem'])}"
         )
+    for name, reason in left_out.items():
+        display.warning(f"vacuum_pipes.{prefix}: {name} is left out: {one_line(reason)}")
+    if shown["ignored"]:
+        display.warning(f"vacuum_pipes.{prefix}: ignored: {one_line('; '.join(shown['ignored']))}")
     for note in shown["notes"]:
         display.vv(f"vacuum_pipes.{prefix}: {note}")
-    offered: dict[str, dict[str, Any]] = shown["machinetypes"]
-    return offered
 
 
 def _condor_vac(words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -143,14 +209,3 @@ def _condor_vac(words: list[str]) -> subprocess.CompletedProcess[str]:
         )
     except subprocess.TimeoutExpired as error:
         raise AnsibleLookupError(f"vacuum_pipes: {words[1]} was not read within {TIMEOUT_SECONDS} s") from error
-
-
-def _over(offered: dict[str, Any], keys: object) -> Any:
-    """The inventory's settings over a pipe's; names of options and files each for itself."""
-    if not isinstance(keys, Mapping):
-        return keys
-    result = {**offered, **keys}
-    for key, value in keys.items():
-        if isinstance(value, Mapping) and isinstance(offered.get(key), dict):
-            result[key] = {**offered[key], **value}
-    return result

@@ -70,6 +70,14 @@ IMAGE_DIRECTORY = "/var/lib/condor_vac/images"
 MACHINETYPE_NAME = r"[a-z0-9-]{1,64}"
 MACHINETYPE_NAME_REMEDY = "must be 1 to 64 lower-case letters, digits and -"
 
+# A VM's memory in MiB where nothing is set: Vac's default of mb_per_processor (vac.conf(5)).
+MEMORY_MB_PER_PROCESSOR = 2048
+
+# Each part is a part of the configuration variables that hold the group's quota (GROUP_QUOTA_DYNAMIC_<group>), where
+# HTCondor takes no - (ISIDCHAR in config.cpp).
+ACCOUNTING_GROUP = r"[A-Za-z0-9_]+([.][A-Za-z0-9_]+)*"
+ACCOUNTING_GROUP_REMEDY = "must be a group name such as group_atlas.prod: letters, digits and _, with . for subgroups"
+
 # A user as whom HTCondor can run jobs. No @: HTCondor takes what follows it for a domain
 # (Authentication::split_canonical_name), so that the jobs of a@b would run as another user, a. No name of digits alone
 # and none that begins with - or . or +: other programs take these for a uid, an option, a hidden file or a netgroup.
@@ -96,6 +104,18 @@ MAC_PREFIX = "52:54:00:76"
 KVM_DEVICE = "/dev/kvm"
 KVM_CREATE_VM = 0xAE01
 KVM_CREATE_VCPU = 0xAE41
+
+
+def image_name(source: str) -> str:
+    """The file name of an image from a path or URL: the last part of its path, with _ for what a name cannot hold.
+
+    What follows a ? or # in a URL is no part of it.
+    """
+    path = source.partition("?")[0].partition("#")[0] if "://" in source else source
+    name = "".join(
+        char if char.isascii() and (char.isalnum() or char in "._+@=-") else "_" for char in path.rpartition("/")[2]
+    )
+    return name.lstrip(".") or "image"
 
 
 def printable(text: str) -> str:

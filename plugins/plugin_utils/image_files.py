@@ -10,6 +10,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import image_name
+
 # Keys of the inventory, image_KEY, by which a worker node knows the right image.
 KEYS = ("checksum", "signing_dn", "ca")
 
@@ -23,14 +25,15 @@ def image(machinetype: Mapping[str, Any]) -> dict[str, str]:
 def names(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Machinetype → the file name of its image on worker nodes.
 
-    It is the last part of its source. Where this would be one name for different images (two servers' cernvm4.iso),
-    each gets eight hexadecimal digits of its own before the suffix.
+    It is the last part of its source. Where this would be one name for different images (two servers' cernvm4.iso), or
+    is not all that tells the image from others (get?name=vm.iso), each gets eight hexadecimal digits of its own before
+    the suffix.
     """
     wanted = {name: image(machinetype) for name, machinetype in machinetypes.items()}
     digests: dict[str, set[str]] = {}
     for one in wanted.values():
         digests.setdefault(_base(one), set()).add(_digest(one))
-    return {name: _name(one, shared=len(digests[_base(one)]) > 1) for name, one in wanted.items()}
+    return {name: _name(one, shared=_shares(one, len(digests[_base(one)]))) for name, one in wanted.items()}
 
 
 def _name(one: Mapping[str, str], *, shared: bool) -> str:
@@ -38,8 +41,12 @@ def _name(one: Mapping[str, str], *, shared: bool) -> str:
     return f"{stem}-{_digest(one)}{suffix}" if shared else _base(one)
 
 
+def _shares(one: Mapping[str, str], images: int) -> bool:
+    return images > 1 or _base(one) != one["source"].rpartition("/")[2]
+
+
 def _base(one: Mapping[str, str]) -> str:
-    return posixpath.basename(one["source"])
+    return image_name(one["source"])
 
 
 def _digest(one: Mapping[str, str]) -> str:

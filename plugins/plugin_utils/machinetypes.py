@@ -56,17 +56,25 @@ def checked(machinetypes: object, variable: str = VARIABLE) -> dict[str, dict[st
 def _checked(name: str, data: object, source: str) -> dict[str, Any]:
     if not re.fullmatch(MACHINETYPE_NAME, name):
         raise MachinetypeError(f"{source}: the name {MACHINETYPE_NAME_REMEDY}")
-    if not isinstance(data, Mapping):
-        raise MachinetypeError(f"{source}: must be a mapping of keys to values")
-    given = {str(key): value for key, value in data.items() if value is not None}
-    for key in given:
-        if key not in options():
-            raise MachinetypeError(f"{source}.{key}: unknown key; correct it to one of {', '.join(sorted(options()))}")
+    given = {key: value for key, value in typed(data, source).items() if value is not None}
     for key, option in options().items():
         if option.get("required") and key not in given:
             raise MachinetypeError(f"{source}.{key}: missing; add it")
-    result = {}
-    for key, value in given.items():
+    return given
+
+
+def typed(data: object, source: str) -> dict[str, Any]:
+    """Some keys of a machinetype with every value of its key's type; null stays. Raises MachinetypeError."""
+    if not isinstance(data, Mapping):
+        raise MachinetypeError(f"{source}: must be a mapping of keys to values")
+    result: dict[str, Any] = {}
+    for word, value in data.items():
+        key = str(word)
+        if key not in options():
+            raise MachinetypeError(f"{source}.{key}: unknown key; correct it to one of {', '.join(sorted(options()))}")
+        if value is None:
+            result[key] = None
+            continue
         bare = {word: item for word, item in options()[key].items() if word not in _COMMON}
         outcome = ArgumentSpecValidator({key: bare}).validate({key: value})
         if outcome.error_messages:

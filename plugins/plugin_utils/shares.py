@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import ACCOUNTING_GROUP, ACCOUNTING_GROUP_REMEDY
+
 # HTCondor's own for a user (DEFAULT_PRIO_FACTOR): no group of the role has less.
 PRIO_FACTOR = 1000.0
-# What can be a part of a configuration variable's name, GROUP_QUOTA_DYNAMIC_<group>.
-_GROUP = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
 def accounting_group(name: str, machinetype: Mapping[str, Any]) -> str | None:
@@ -25,16 +25,16 @@ def accounting_group(name: str, machinetype: Mapping[str, Any]) -> str | None:
 def quotas(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Group → its part of its parent (of the pool, for a top group), parents before their children.
 
-    A machinetype with a group and no share counts as a share of 1; those of one group are added up. Raises
-    ValueError (``NAME.KEY: remedy``) for an invalid share or group name.
+    A machinetype with a group and no share counts as a share of 1; those of one group are added up. One that has no VMs
+    and a share of 0 counts for nothing. Raises ValueError (``NAME.KEY: remedy``) for an invalid share or group name.
     """
     shares: dict[str, float] = {}
     for name, machinetype in machinetypes.items():
         group = accounting_group(name, machinetype)
-        if group is None:
+        if group is None or _off(machinetype):
             continue
-        if not _GROUP.fullmatch(group):
-            raise ValueError(f"{name}.accounting_group: {group!r} must be letters, digits and _, with . for subgroups")
+        if not re.fullmatch(ACCOUNTING_GROUP, group):
+            raise ValueError(f"{name}.accounting_group: {group!r} {ACCOUNTING_GROUP_REMEDY}")
         parts = group.split(".")
         for length in range(1, len(parts) + 1):
             shares.setdefault(".".join(parts[:length]), 0.0)
@@ -59,6 +59,11 @@ def factors(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {group: PRIO_FACTOR * largest / part for group, part in whole.items()}
 
 
+def _off(machinetype: Mapping[str, Any]) -> bool:
+    """Whether it is switched off as a target share of 0 switches it off in Vac."""
+    return [str(machinetype.get(key)) in {"0", "0.0"} for key in ("target_share", "max_machines")] == [True, True]
+
+
 def _share(name: str, machinetype: Mapping[str, Any]) -> float:
     share = machinetype.get("target_share")
     if share is None:
@@ -68,5 +73,8 @@ def _share(name: str, machinetype: Mapping[str, Any]) -> float:
     except (TypeError, ValueError):
         value = -1.0
     if isinstance(share, bool) or not 0 < value <= 1_000_000:
-        raise ValueError(f"{name}.target_share: {share!r} must be a number above 0, such as 2 beside another's 1")
+        raise ValueError(
+            f"{name}.target_share: {share!r} must be a number above 0, such as 2 beside another's 1;"
+            " for no VMs set max_machines to 0"
+        )
     return value

@@ -98,7 +98,12 @@ RESTARTS: list[tuple[str, str, str]] = [
         "all daemons read it when they start",
     ),
 ]
-_PREFIX = re.compile(rf"^({SUBSYSTEMS})\.", re.IGNORECASE)
+# Any daemon's name may stand before a variable (subsystem_info.cpp has the names, and any ..._GAHP counts as one).
+_PREFIX = re.compile(
+    rf"^({SUBSYSTEMS}|ANNEXD|DAGMAN|GRIDMANAGER|JOB_ROUTER|KBDD|PROCD|ROOSTER|SHARED_PORT|SUBMIT|TRANSFER(D|ER)"
+    r"|(\w+_)?GAHP)\.",
+    re.IGNORECASE,
+)
 
 
 def needs_restart(name: str) -> tuple[str, str] | None:

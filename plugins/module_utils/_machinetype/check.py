@@ -14,7 +14,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import INSTALL
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, InvalidContent
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CLI, MACHINETYPE_NAME, submit_text
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    CLI,
+    MACHINETYPE_NAME,
+    MEMORY_MB_PER_PROCESSOR,
+    submit_text,
+)
 
 INSTALL_CLI = "run the role runtime with runtime_parts: [cli, factory] first"
 # Ads of machines and of partitionable slots; dynamic slots have the same values of their machine.
@@ -30,20 +35,25 @@ class Checker:
         self.directory = directory
 
     def sizes(self, wanted: dict[str, Any]) -> dict[str, int] | None:
-        """Refuse what no node of the pool could ever run. Raises InvalidContent."""
+        """Refuse what no node of the pool could ever run. Raises InvalidContent.
+
+        A machinetype of a pipe is only named: its VMs wait, and no experiment can stop another's machinetypes.
+        """
         node, why = largest_node(self.command)
         if node is None:
             self.module.warn(f"sizes of machinetypes are not compared with those of nodes: {why}")
             return None
         for name in sorted(wanted):
-            for key, most in node.items():
-                value = wanted[name]["document"].get(key)
-                if isinstance(value, int) and value > most:
-                    raise InvalidContent(
-                        f"vacuum_machinetypes.{name}.{key}: {value} is more than any node of the pool has "
-                        f"(the most is {most})",
-                        "lower it, or add a larger node first",
-                    )
+            for key, value in _asked(wanted[name]["document"]).items():
+                if value <= node[key]:
+                    continue
+                text = (
+                    f"vacuum_machinetypes.{name}.{key}: {value} is more than any node of the pool has "
+                    f"(the most is {node[key]})"
+                )
+                if not wanted[name].get("of_pipe"):
+                    raise InvalidContent(text, "lower it, or add a larger node first")
+                self.module.warn(f"{text}: its VMs wait until there is such a node")
         return node
 
     def contents(self, wanted: dict[str, Any], differing: set[str]) -> None:
@@ -89,6 +99,17 @@ class Checker:
                 f"vacuum_machinetypes.{name}: HTCondor refuses its VMs' submit description: {answer.complaint()}",
                 "nothing was changed",
             )
+
+
+def _asked(document: dict[str, Any]) -> dict[str, int]:
+    """The memory_mb and processors of one VM, as far as they are numbers; defaults are those of the key table."""
+    processors = document.get("processors", 1)
+    memory = document.get("memory_mb")
+    if memory is None and isinstance(processors, int):
+        each = document.get("memory_mb_per_processor", MEMORY_MB_PER_PROCESSOR)
+        memory = processors * each if isinstance(each, int) else None
+    found = {"memory_mb": memory, "processors": processors}
+    return {key: value for key, value in found.items() if isinstance(value, int)}
 
 
 def largest_node(command: Command) -> tuple[dict[str, int] | None, str]:

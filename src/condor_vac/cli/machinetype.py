@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 
+from condor_vac.base import atomic, urls
+from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import submit_text
 from condor_vac.factory import submit_description
-from condor_vac.model import machinetype
+from condor_vac.model import machinetype, user_data
 from condor_vac.model.machinetype import Machinetype
 
 
@@ -22,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the files; raises UsageError at the first that is wrong, so that the command exits 2."""
-    checked = [machinetype.load(path) for path in args.files]
+    checked = [_checked(path) for path in args.files]
     if args.submit:
         _print_submit(checked, args.json)
     elif args.json:
@@ -31,6 +34,17 @@ def run(args: argparse.Namespace) -> int:
         for path, m in zip(args.files, checked):
             print(f"{path}: machinetype {m.name} is good")
     return 0
+
+
+def _checked(path: str) -> Machinetype:
+    """The machinetype in a file, with a template that is not empty, if it is here already. Raises UsageError."""
+    found = machinetype.load(path)
+    if not urls.is_url(found.user_data) and os.path.isfile(found.user_data):
+        try:
+            user_data.check_template(atomic.read(found.user_data, user_data.TEMPLATE_LIMIT))
+        except VacError as error:
+            raise UsageError(f"{path}: user_data: {error}") from error
+    return found
 
 
 def _print_submit(checked: Sequence[Machinetype], as_json: bool) -> None:

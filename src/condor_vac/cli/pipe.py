@@ -7,9 +7,12 @@ import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from condor_vac.base import fields
 from condor_vac.base.errors import UsageError
+from condor_vac.base.shared import one_line
+from condor_vac.policy.words import count
 from condor_vac.vac import pipe as pipes
 
 
@@ -18,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="URL-or-FILE", help="the pipe")
     parser.add_argument("--prefix", default="pipe", help="what the machinetypes' names begin with (%(default)s)")
     parser.add_argument("--local", metavar="FILE", help="the site's settings for these machinetypes, a JSON object")
+    parser.add_argument(
+        "--machinetypes", metavar="FILE", help="the site's settings for single machinetypes, a JSON object by name"
+    )
     parser.add_argument("--cache", metavar="FILE", help="keep a copy here, and use it while it is fresh")
     parser.add_argument(
         "--last-good-seconds",
@@ -30,21 +36,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show what machinetypes the pipe gives this site. Raises VacError."""
-    local = fields.load_object(args.local) if args.local else {}
-    if not isinstance(local, Mapping):
-        raise UsageError(f"{args.local}: must hold one JSON object; correct the file")
-    pipe = pipes.read(args.source, args.prefix, local, args.cache, args.last_good_seconds)
+    """Show what machinetypes the pipe gives this site; exit code 1 if one is left out. Raises VacError."""
+    local, machinetypes = _object(args.local), _object(args.machinetypes)
+    for name, keys in machinetypes.items():
+        if not isinstance(keys, Mapping):
+            raise UsageError(f"{args.machinetypes}: {name}: must be a JSON object of settings; correct the file")
+    pipe = pipes.read(args.source, args.prefix, local, args.cache, args.last_good_seconds, machinetypes=machinetypes)
     if args.json:
         print(json.dumps(asdict(pipe), indent=1, sort_keys=True))
-        return 0
+    else:
+        print("\n".join(_lines(pipe)))
+    return 1 if pipe.left_out else 0
+
+
+def _object(path: str | None) -> Mapping[str, Any]:
+    """The JSON object in the file, empty without one. Raises UsageError."""
+    found = fields.load_object(path) if path else {}
+    if not isinstance(found, Mapping):
+        raise UsageError(f"{path}: must hold one JSON object; correct the file")
+    return found
+
+
+def _lines(pipe: pipes.Pipe) -> list[str]:
+    lines = []
     for name, keys in pipe.machinetypes.items():
-        print(f"{name}:")
-        for key, value in keys.items():
-            print(f"  {key}: {json.dumps(value)}")
-    for note in pipe.notes:
-        print(f"note: {note}")
+        lines += [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in keys.items())]
+    lines += [f"note: {one_line(sentence)}" for sentence in pipe.notes]
     if pipe.problem is not None:
-        print(f"note: showing a copy of {pipe.age:.0f} s ago: {pipe.problem}")
-    print(f"{len(pipe.machinetypes)} machinetypes; to be read again after {pipe.cache_seconds} s")
-    return 0
+        lines.append(f"note: showing a copy of {pipe.age:.0f} s ago: {pipe.problem}")
+    left_out = f", {len(pipe.left_out)} left out" if pipe.left_out else ""
+    offered = count(len(pipe.machinetypes), "machinetype")
+    return [*lines, f"{offered}{left_out}; to be read again after {pipe.cache_seconds} s"]

@@ -11,7 +11,7 @@ import sys
 
 from condor_vac.base import atomic, fetch, urls
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.model.user_data import ALIASES, NAMES, OWN_NAME, TEMPLATE_LIMIT, Values, render
+from condor_vac.model.user_data import ALIASES, NAMES, OWN_NAME, TEMPLATE_LIMIT, Values, check_template, render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     limits = fetch.Limits(bytes=TEMPLATE_LIMIT, seconds=30, idle_seconds=10)
     try:
         template = fetch.read(args.template, limits)
+        check_template(template)
     except VacError as error:
         raise UsageError(str(error)) from error
     if urls.is_url(args.template):

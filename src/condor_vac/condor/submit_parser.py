@@ -70,6 +70,12 @@ def parse(path: str, text: str) -> dict[str, str]:
     return commands
 
 
+def has_one_job(text: str) -> bool:
+    """Whether nothing follows the first ``queue`` of a file."""
+    lines = [line for _number, line in _lines(text)]
+    return not any(_QUEUE.match(line) for line in lines[:-1])
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Number and text of each logical line: continuations joined, comments and blank lines left out."""
     held, start = "", 0

@@ -31,14 +31,10 @@ def refresh(m: Machinetype, directory: str) -> list[str]:
     path = os.path.join(directory, TEMPLATE_COPY)
     keep = m.user_data_last_good_seconds
     try:
-        copy = cached_fetch.latest(m.user_data, path, LIMITS, keep_seconds=keep, check=_check, ca=grid_ca())
+        check = user_data.check_template
+        copy = cached_fetch.latest(m.user_data, path, LIMITS, keep_seconds=keep, check=check, ca=grid_ca())
     except VacError as error:
         raise VacError(f"user_data: {error}") from error
     if copy.problem is None:
         return []
     return [f"user_data: using the copy of {copy.age:.0f} s ago (at most {keep} s): {copy.problem}"]
-
-
-def _check(template: bytes) -> None:
-    if not template.strip():
-        raise VacError("the template is empty; ask the experiment")

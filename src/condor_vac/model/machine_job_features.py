@@ -19,7 +19,9 @@ MACHINE = "machinefeatures"
 JOB = "jobfeatures"
 
 _INTEGER = re.compile(r"[0-9]{1,18}")
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+# As float() of the probe and strtod() of shells' tools read it: .87 and 3.3000000000000003 as well. No exponent, which
+# test and expr cannot read.
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,32})?|\.[0-9]{1,32}")
 _ID = re.compile(r"[\x21-\x7e]{1,255}")
 # 2000 to 2100. A time in milliseconds, or a duration, is outside.
 _MOMENTS = (946684800, 4102444800)

@@ -54,8 +54,10 @@ class Machinetype(NamedTuple):
     sharing: str
     processors: int
     memory_mb: int
+    memory_mb_per_processor: int
     cvmfs_cache_gb: int
     scratch_gb: int
+    disk_gb_per_processor: float | None
     max_machines: int
     max_idle: int
     max_starting: int | None
@@ -77,6 +79,7 @@ class Machinetype(NamedTuple):
     machinefeatures: Mapping[str, str]
     jobfeatures: Mapping[str, str]
     hs06: float | None
+    hs06_per_processor: float | None
     job_lease_duration: int
     vnc: bool
     submit_file: str | None
@@ -88,7 +91,11 @@ class Machinetype(NamedTuple):
 
         Raises UsageError (one line: source, key, remedy) for an unknown, missing or wrong key.
         """
-        values = with_defaults(f.check_all(data, CHECKS, MANDATORY, source))
+        checked = f.check_all(data, CHECKS, MANDATORY, source)
+        try:
+            values = with_defaults(checked)
+        except ValueError as error:
+            raise UsageError(f"{source}: {error}") from error
         if values["image_format"] is None:
             values["image_format"] = _image_format(values["image"], source)
         machinetype = cls(**values)
@@ -123,9 +130,14 @@ def load(path: str) -> Machinetype:
     return Machinetype.from_mapping(f.load_object(path), path)
 
 
+def suffix_of(image: str) -> str:
+    """The suffix of an image's file name, by which its format is known."""
+    return os.path.splitext(image)[1].lower()
+
+
 def _image_format(image: str, source: str) -> str:
     """The format that the suffix of the image's file name shows. Raises UsageError."""
-    suffix = os.path.splitext(image)[1].lower()
+    suffix = suffix_of(image)
     if suffix not in FORMAT_BY_SUFFIX:
         raise UsageError(f"{source}: image_format: cannot be derived from suffix {suffix!r} of image; set it")
     return FORMAT_BY_SUFFIX[suffix]

@@ -7,6 +7,7 @@ policy's ``Limits``, the role's argument spec, tables in docs, and the JSON Sche
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from condor_vac.base import fields as f
 from condor_vac.base import urls
 from condor_vac.base.errors import VacError
+from condor_vac.base.shared import ACCOUNTING_GROUP, ACCOUNTING_GROUP_REMEDY, MEMORY_MB_PER_PROCESSOR
 
 # In the place of a default: the key must be given.
 REQUIRED = object()
@@ -23,7 +25,10 @@ _VMS = f.integer(0, 1_000_000)
 # What a placeholder can hold (user_data.py).
 _OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURES = f.mapping_of(f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _"), f.line())
-_GROUP = f.matching(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", "must be a group name such as group_atlas.prod")
+_GROUP = f.matching(ACCOUNTING_GROUP, ACCOUNTING_GROUP_REMEDY)
+
+# What a CernVM's cache needs at least.
+_LEAST_CACHE_GB = 20
 
 # Nobody changes the default of a mapping.
 _NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -43,6 +48,7 @@ class Key(NamedTuple):
 
     ``text`` is what a site reads of it, in Markdown; files are then on the controller. ``policy`` is whether the
     factory's policy uses the key. A default that is ``capped`` is lowered to ``max_machines`` where that is less.
+    ``sizes`` has the defaults that follow ``processors``.
     """
 
     name: str
@@ -112,8 +118,13 @@ KEYS = (
     ),
     Key("processors", f.integer(1, 1024), 1, "Virtual processors of one VM."),
     Key(
-        "memory_mb", f.integer(64, 1 << 24), 2048,
-        "Memory of one VM. More than the largest node of the pool has is refused.", "MiB",
+        "memory_mb", f.integer(64, 1 << 24), None,
+        "Memory of one VM. The default is `memory_mb_per_processor` for each of its processors. More than the largest"
+        " node of the pool has is refused.", "MiB",
+    ),
+    Key(
+        "memory_mb_per_processor", f.integer(64, 1 << 20), MEMORY_MB_PER_PROCESSOR,
+        "Memory of one VM for each of its processors, where `memory_mb` is not set.", "MiB",
     ),
     Key(
         "cvmfs_cache_gb", f.integer(0, 1 << 20), 20,
@@ -123,6 +134,12 @@ KEYS = (
     Key(
         "scratch_gb", f.integer(0, 1 << 20), 30,
         "Size of the empty disk for the experiment's work, after that of the cache; 0 for none.", "GiB",
+    ),
+    Key(
+        "disk_gb_per_processor", f.optional(f.number(0.001, 1 << 20)), None,
+        "Size of the one empty disk that Vac gives a VM, for each of its processors, in GB of 10^9 bytes. It becomes"
+        " `cvmfs_cache_gb` of a `cernvm` (20 or more) and `scratch_gb` of a `cloud-init`, rounded up to GiB, and the"
+        " other is 0. What those two set themselves wins.", "GB",
     ),
     Key("max_machines", _VMS, 10, "The most VMs in the queue, idle ones included; 0 makes none.", "VMs", policy=True),
     Key("max_idle", _VMS, 10, "The most VMs that are idle in the queue.", "VMs", policy=True, capped=True),
@@ -194,7 +211,12 @@ KEYS = (
     Key("jobfeatures", _FEATURES, _NOTHING, "More keys of the job features, name to value."),
     Key(
         "hs06", f.optional(f.number(0.001, 1e9)), None,
-        "HS06 of the whole VM. The default follows the worker node's own figure.",
+        "HS06 of the whole VM. The default is `hs06_per_processor` for each of its processors, or follows the worker"
+        " node's own figure.",
+    ),
+    Key(
+        "hs06_per_processor", f.optional(f.number(0.001, 1e6)), None,
+        "HS06 of one processor of the VM, where `hs06` is not set.",
     ),
     Key(
         "job_lease_duration", f.integer(20, 7 * 86400), 1200,
@@ -216,7 +238,35 @@ POLICY = tuple(key.name for key in KEYS if key.policy)
 
 def with_defaults(given: Mapping[str, Any], names: Iterable[str] = BY_NAME) -> dict[str, Any]:
     """The checked values ``given``, which hold every mandatory key, and the defaults of the other ``names``."""
-    return {**{name: _default(BY_NAME[name], given) for name in names if name not in given}, **given}
+    found = {**{name: _default(BY_NAME[name], given) for name in names if name not in given}, **given}
+    return {**found, **{name: size for name, size in sizes(given).items() if name in found}}
+
+
+def sizes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes that checked values leave to ``processors`` and to what is set for each of them.
+
+    Raises ValueError (``KEY: reason``) where one is not a possible value of its key.
+    """
+    processors = given.get("processors", BY_NAME["processors"].default)
+    found: dict[str, Any] = {"memory_mb": processors * given.get("memory_mb_per_processor", MEMORY_MB_PER_PROCESSOR)}
+    if given.get("disk_gb_per_processor") is not None:
+        size = math.ceil(round(given["disk_gb_per_processor"] * processors * 10**9 / 2**30, 6))
+        cernvm = given["kind"] == "cernvm"
+        found["cvmfs_cache_gb"], found["scratch_gb"] = (max(size, _LEAST_CACHE_GB), 0) if cernvm else (0, size)
+    if given.get("hs06_per_processor") is not None:
+        found["hs06"] = hs06(given["hs06_per_processor"], processors)
+    left = {name: size for name, size in found.items() if given.get(name) is None}
+    for name, size in left.items():
+        try:
+            CHECKS[name](size)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}; it is {size} for {processors} processors") from error
+    return left
+
+
+def hs06(of_one: float, processors: int) -> float:
+    """HS06 of all processors: 3 times 1.1 is 3.3, and not 3.3000000000000003."""
+    return float(f"{of_one * processors:.12g}")
 
 
 def _default(key: Key, given: Mapping[str, Any]) -> Any:

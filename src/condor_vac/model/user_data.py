@@ -90,6 +90,12 @@ class Rendered(NamedTuple):
     unset: tuple[str, ...]
 
 
+def check_template(template: bytes) -> None:
+    """Raises VacError for a template that no VM can do anything with."""
+    if not template.strip():
+        raise VacError("the template is empty; ask the experiment")
+
+
 def render(template: bytes, values: Values) -> Rendered:
     """The user data that ``template`` gives with ``values``. Raises VacError when it grows past 16 MiB."""
     by_name = {name.encode(): value for name, value in values.by_placeholder().items()}

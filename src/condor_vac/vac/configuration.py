@@ -1,19 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Vac's configuration files as inventory data. Source: vac.conf(5) of Vac 3 and readConf of its shared.py."""
+"""Vac's configuration files as inventory data. Source: vac.conf(5) of Vac 3 and readConf of its shared.py.
+
+Layers are Vac's: [settings] are weaker than a pipe, and what a section says is stronger, option by option. So a pipe's
+section here has only what the site says, with what [settings] say below ``defaults``, and a machinetype's section that
+changes a pipe's machinetype has only its own options.
+"""
 
 from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condor_vac.base.errors import UsageError
-from condor_vac.base.shared import MACHINETYPE_NAME, one_line
+from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY, one_line
+from condor_vac.vac import layers, vcycle
 from condor_vac.vac import options as vac_options
+from condor_vac.vac.imported import Imported
+from condor_vac.vac.numbers import decimal, plain, whole_number
+from condor_vac.vac.pipe import VAC_DEFAULTS
 
 # Where Vac keeps what its configuration names by relative paths.
-FILES = "/var/lib/vac/machinetypes/{}/files"
+HOME = "/var/lib/vac/machinetypes/{}"
+NO_LIMIT = "max_machines: Vac has no such limit; the default here is 10"
 _FEATURE = "machinefeatures_option_"
 # Spellings of older versions, which Vac still reads.
 _OLD = {
@@ -22,6 +32,9 @@ _OLD = {
     "scratch_gb": "disk_gb_per_processor",
     "hs06_per_cpu": "hs06_per_processor",
     "cpu_total": "total_processors",
+    "overload_per_cpu": "overload_per_processor",
+    "cpu_per_machine": "processors_per_superslot",
+    "vcpu_per_machine": "processors_per_superslot",
 }
 _ELSEWHERE = {
     "factories": "put these hosts into the inventory's group worker_node: {}",
@@ -41,47 +54,62 @@ _ELSEWHERE = {
     "singularity_user": "containers are not made here",
     "fix_networking": "the role worker makes the VMs' network",
     "forward_dev": "the role worker makes the VMs' network; libvirt forwards by the host's routes",
-    "mb_per_machine": "Vac reads mb_per_processor instead; memory_mb is {default} for each processor",
+    "mb_per_machine": "Vac reads mb_per_processor instead; memory_mb_per_processor is 2048 without it",
     "domain_type": "VMs are KVM's",
     "total_machines": "set max_machines for each machinetype",
     "delete_old_files": "files of VMs that ended are removed after a week",
 }
+_CONVERTED = frozenset(
+    {"vac_space", "root_public_key", "hs06_per_processor", "mb_per_processor", "disk_gb_per_processor"}
+)
 
-Note = Callable[..., None]
+
+def convert(files: Sequence[tuple[str, str]], imported: Imported) -> None:
+    """Add what the files (path, text; later ones win) define to ``imported``. Raises UsageError naming the file."""
+    parser = _parsed(files)
+    settings = _settings(parser)
+    _note_settings(parser, settings, imported)
+    shares = dict(parser.items("targetshares")) if parser.has_section("targetshares") else {}
+    pipes = [words[1] for words in map(_words, parser.sections()) if words[0] == "vacuum_pipe" and len(words) == 2]
+    vcycle.convert(parser, imported)
+    for section in parser.sections():
+        kind, *names = _words(section)
+        if kind in {"space", "settings", "targetshares"} or (len(names) == 2 and kind in vcycle.SECTIONS):
+            continue
+        if kind not in {"machinetype", "vmtype", "vacuum_pipe"}:
+            imported.note("", f"[{section}]: no such section is known")
+            continue
+        name = " ".join(names)
+        if not re.fullmatch(MACHINETYPE_NAME, name):
+            raise UsageError(f"[{section}]: the name {MACHINETYPE_NAME_REMEDY}")
+        options = {key: value or "" for key, value in parser.items(section)}
+        if name in shares:
+            options.setdefault("target_share", shares[name] or "")
+        if kind == "vacuum_pipe":
+            _pipe(name, options, settings, imported)
+        elif any(name.startswith(f"{prefix}-") for prefix in pipes):
+            _change(name, options, imported)
+        else:
+            _machinetype(name, options, settings, imported)
 
 
-def convert(
-    files: Sequence[tuple[str, str]],
-    machinetypes: dict[str, dict[str, Any]],
-    pipes: dict[str, dict[str, Any]],
-    note: Note,
-) -> None:
-    """Add what the files (path, text; later ones win) define to ``machinetypes`` and ``pipes``.
+def _words(section: str) -> list[str]:
+    return section.lower().split() or [""]
 
-    ``note`` gets a name ("" for the settings) and sentences. Raises UsageError naming the file.
-    """
+
+def _parsed(files: Sequence[tuple[str, str]]) -> configparser.RawConfigParser:
+    """All files in one. A value of two quotes is empty, as Python 2 reads it for Vac. Raises UsageError."""
     parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
     for path, text in files:
         try:
             parser.read_string(text, path)
         except configparser.Error as error:
             raise UsageError(f"{path}: not Vac's configuration: {one_line(str(error), 200)}") from error
-    settings = _settings(parser)
-    _note_settings(settings, note)
     for section in parser.sections():
-        kind, _blank, name = section.lower().partition(" ")
-        name = name.strip()
-        if kind not in {"machinetype", "vmtype", "vacuum_pipe"}:
-            if kind != "settings":
-                note("", f"[{section}]: no such section is known")
-            continue
-        if not re.fullmatch(MACHINETYPE_NAME, name):
-            raise UsageError(f"[{section}]: the name must be 1 to 64 lower-case letters, digits and -")
-        options = {key: value or "" for key, value in parser.items(section)}
-        if kind == "vacuum_pipe":
-            _pipe(name, options, settings, pipes, note)
-        else:
-            _machinetype(name, options, settings, machinetypes, note)
+        for key, value in parser.items(section):
+            if value == '""':
+                parser.set(section, key, "")
+    return parser
 
 
 def _settings(parser: configparser.RawConfigParser) -> dict[str, str]:
@@ -90,87 +118,117 @@ def _settings(parser: configparser.RawConfigParser) -> dict[str, str]:
     return {_OLD.get(key, key): (value or "").strip() for key, value in parser.items("settings")}
 
 
-def _machinetype(
-    name: str,
-    options: Mapping[str, str],
-    settings: Mapping[str, str],
-    machinetypes: dict[str, dict[str, Any]],
-    note: Note,
-) -> None:
-    directory = FILES.format(options.get("machinetype_path", name).rpartition("/")[2])
-    both = {**_common(settings), **{key: value for key, value in options.items() if key != "machinetype_path"}}
-    converted = vac_options.machinetype(
-        both,
-        lambda file: file if file.startswith("/") else f"{directory}/{file}",
-        vac_options.whole_number(settings.get("mb_per_processor", "")),
-        vac_options.whole_number(settings.get("disk_gb_per_processor", "")),
-    )
-    note(name, *converted.notes)
-    if not converted.usable:
+def _machinetype(name: str, options: Mapping[str, str], settings: Mapping[str, str], imported: Imported) -> None:
+    """A machinetype that the site defines itself."""
+    converted = _converted(name, options, imported, whole=True)
+    if converted is None:
         return
-    for key in ("image", "user_data"):
-        if key not in converted.keys:
-            note(name, f"{key}: missing; add it")
-    machinetypes[name] = {**converted.keys, **_from_settings(settings, converted.keys["processors"])}
-    note(name, "max_machines: Vac has no such limit; the default here is 10")
+    weakest = _weakest(settings, _home(name, options))
+    keys = layers.over(layers.over(weakest, _site(settings)), converted.keys)
+    if "target_share" not in keys:
+        vac_options.switch_off(converted)
+        keys = layers.over(keys, converted.keys)
+    imported.note(name, *vac_options.fit(keys), *converted.ignored, *converted.notes)
+    imported.add(name, keys, NO_LIMIT)
 
 
-def _pipe(
-    name: str, options: Mapping[str, str], settings: Mapping[str, str], pipes: dict[str, dict[str, Any]], note: Note
-) -> None:
-    """A pipe's section: only what the site itself sets there, which wins over the pipe's value."""
+def _change(name: str, options: Mapping[str, str], imported: Imported) -> None:
+    """A section that changes a machinetype of a pipe: what it does not say stays the pipe's."""
+    converted = _converted(name, options, imported, whole=False)
+    if converted is None:
+        return
+    imported.add_change(name, converted.keys)
+    imported.note(name, *converted.ignored, *converted.notes)
+
+
+def _pipe(name: str, options: Mapping[str, str], settings: Mapping[str, str], imported: Imported) -> None:
     left = dict(options)
     url = left.pop("vacuum_pipe_url", "").strip()
     if not url:
-        note("", f"[vacuum_pipe {name}]: vacuum_pipe_url: missing; left out")
+        imported.note("", f"[vacuum_pipe {name}]: vacuum_pipe_url: missing; left out")
         return
-    if url.startswith("http://"):
-        note(name, f"vacuum_pipe_url: {url} is not safe against changes on the way; using https instead")
-        url = "https" + url[4:]
-    given = {**_common(settings), **left}
-    converted = vac_options.machinetype(
-        given, lambda file: file if file.startswith("/") else f"{FILES.format(name)}/{file}"
-    )
-    note(name, *converted.notes)
-    # Vac's defaults are left to the pipe.
-    keys = {
-        key: value
-        for key, value in converted.keys.items()
-        if key not in {"kind", "processors", "memory_mb"} or (key == "processors" and "max_processors" in left)
+    converted = _converted(name, left, imported, whole=False)
+    if converted is None:
+        return
+    # Vac's own default for what neither the site nor the pipe says is added where the pipe is read.
+    weakest = {
+        key: value for key, value in _weakest(settings, HOME.format(name)).items() if VAC_DEFAULTS.get(key) != value
     }
-    mb = vac_options.whole_number(settings.get("mb_per_processor", ""))
-    if mb is not None and mb != vac_options.DEFAULT_MB_PER_PROCESSOR:
-        note(name, f"mb_per_processor: set memory_mb to {mb} for each processor of the pipe's machinetypes")
-    pipes[name] = {"url": url, "files": FILES.format(name), **keys, **_from_settings(settings, None)}
+    imported.add_pipe(name, url, HOME.format(name), layers.over(_site(settings), converted.keys), weakest)
+    imported.note(name, *converted.ignored, *converted.notes)
 
 
-def _common(settings: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in settings.items() if key.startswith((vac_options.OPTION, vac_options.FILE))}
+def _converted(
+    name: str, options: Mapping[str, str], imported: Imported, *, whole: bool
+) -> vac_options.Converted | None:
+    """What a section says, None (and noted) if it can be no VM."""
+    home = _home(name, options)
+    given = {key: value for key, value in options.items() if key != "machinetype_path"}
+    converted = vac_options.machinetype(
+        given, lambda file: file if file.startswith("/") else f"{home}/files/{file}", whole=whole
+    )
+    if converted.usable:
+        if converted.keys.get("user_data_proxy"):
+            converted.keys.setdefault("user_data_proxy_cert", f"{home}/x509cert.pem")
+            converted.keys.setdefault("user_data_proxy_key", f"{home}/x509key.pem")
+        return converted
+    imported.note(name, converted.ignored[-1])
+    return None
 
 
-def _from_settings(settings: Mapping[str, str], processors: int | None) -> dict[str, Any]:
-    """Keys of a machinetype that Vac has once for the whole site."""
+def _home(name: str, options: Mapping[str, str]) -> str:
+    """The directory of a machinetype's files."""
+    return options.get("machinetype_path", "").rstrip("/") or HOME.format(name)
+
+
+def _common(settings: Mapping[str, str], home: str) -> vac_options.Converted:
+    """What replaces placeholders in every template; relative files are in ``home``."""
+    common = {key: value for key, value in settings.items() if key.startswith((vac_options.OPTION, vac_options.FILE))}
+    return vac_options.machinetype(
+        common, lambda file: file if file.startswith("/") else f"{home}/files/{file}", whole=False
+    )
+
+
+def _weakest(settings: Mapping[str, str], home: str) -> dict[str, Any]:
+    """What [settings] say that every pipe and every section wins over."""
+    keys = _common(settings, home).keys
+    size = decimal(settings.get("disk_gb_per_processor", ""))
+    # 0 is "no logical volume", and then Vac makes files of its default size.
+    return {**keys, **VAC_DEFAULTS, **({"disk_gb_per_processor": plain(size)} if size else {})}
+
+
+def _site(settings: Mapping[str, str]) -> dict[str, Any]:
+    """Keys of a machinetype that Vac has once for the whole site, and that no pipe can set."""
     keys: dict[str, Any] = {}
     if settings.get("vac_space"):
         keys["space"] = settings["vac_space"]
     if settings.get("root_public_key"):
         keys["root_public_key"] = settings["root_public_key"]
-    hs06 = settings.get("hs06_per_processor", "")
-    if processors is not None and re.fullmatch(r"[0-9]+(\.[0-9]+)?", hs06):
-        keys["hs06"] = float(hs06) * processors
+    memory = whole_number(settings.get("mb_per_processor", ""))
+    if memory:
+        keys["memory_mb_per_processor"] = memory
+    hs06 = decimal(settings.get("hs06_per_processor", ""))
+    if hs06:
+        keys["hs06_per_processor"] = plain(hs06)
     features = {key[len(_FEATURE) :]: value for key, value in settings.items() if key.startswith(_FEATURE)}
     if features:
         keys["machinefeatures"] = features
     return keys
 
 
-def _note_settings(settings: Mapping[str, str], note: Note) -> None:
-    known = {"vac_space", "root_public_key", "hs06_per_processor", "mb_per_processor", "disk_gb_per_processor"}
-    for key, value in settings.items():
-        if key in known or key.startswith((vac_options.OPTION, vac_options.FILE, _FEATURE)):
+def _note_settings(parser: configparser.RawConfigParser, settings: Mapping[str, str], imported: Imported) -> None:
+    """Say of each of [settings], in its own spelling, what is not converted."""
+    for key, value in parser.items("settings") if settings else ():
+        if _OLD.get(key, key) in _CONVERTED or key.startswith((vac_options.OPTION, vac_options.FILE, _FEATURE)):
             continue
-        words = _ELSEWHERE.get(key, "no such option is known")
-        shown = one_line(value, 200)
-        note("", f"{key}: {words.replace('{default}', str(vac_options.DEFAULT_MB_PER_PROCESSOR)).replace('{}', shown)}")
-    if settings.get("disk_gb_per_processor") == "0":
-        note("", "disk_gb_per_processor: 0 means no logical volume in Vac; the default sizes of disks are used here")
+        words = _ELSEWHERE.get(_OLD.get(key, key), "no such option is known")
+        imported.note("", f"{key}: {words.replace('{}', one_line(value, 200))}")
+    imported.note("", *_common(settings, "").ignored)
+    for key in ("mb_per_processor", "hs06_per_processor", "disk_gb_per_processor"):
+        if key in settings and decimal(settings[key]) is None:
+            imported.note("", f"{key}: not converted: {settings[key][:40]!a} is not a number")
+    size = VAC_DEFAULTS["disk_gb_per_processor"]
+    if decimal(settings.get("disk_gb_per_processor", "")) == 0:
+        imported.note("", f"disk_gb_per_processor: 0 means no logical volume in Vac, and {size} GB for each processor")
+    elif settings and "disk_gb_per_processor" not in settings:
+        imported.note("", f"disk_gb_per_processor: {size} GB, which Vac gives each processor where nothing is set")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``condor_vac import``: machinetypes as inventory data from what a site has, and what could not be converted.
 
-Reads Vac's configuration (vac.conf(5): [settings], [machinetype ...], [vacuum_pipe ...]; several files are
-merged as Vac does) and submit files of VM-universe jobs such as HTCondorVMs' vm-atlas.sub. YAML for the
-inventory goes to standard output, in it a comment for each thing to check; ``--json`` gives both as data.
+Reads Vac's and Vcycle's configuration (vac.conf(5), vcycle.conf(5); several files are merged as they do) and submit
+files of VM-universe jobs such as HTCondorVMs' vm-atlas.sub. YAML for the inventory goes to standard output, in it a
+comment for each thing to check and for each machinetype that is left out; ``--json`` gives both as data.
 """
 
 from __future__ import annotations
@@ -12,32 +12,20 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.vac import configuration as vac_configuration
 from condor_vac.vac import submit_files
+from condor_vac.vac.imported import Imported
 
 LIMIT = 1 << 20
-_SECTION = re.compile(r"^\s*\[\s*(settings|machinetype|vmtype|vacuum_pipe)\b", re.IGNORECASE | re.MULTILINE)
+# No line of a submit file begins so.
+_SECTION = re.compile(r"^\[[^]\n]+\]", re.MULTILINE)
+_NOTHING = re.compile(r"\s*([#;].*)?")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "true", "false", "on", "off", "null"})
-
-
-@dataclass
-class Imported:
-    """Inventory data, and sentences on what to check, by machinetype ("" for what concerns all)."""
-
-    machinetypes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    pipes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
-
-    def note(self, name: str, *sentences: str) -> None:
-        """Add sentences about a machinetype, each as one line."""
-        lines = [" ".join(sentence.split()) for sentence in sentences]
-        self.notes.setdefault(name, []).extend(line for line in lines if line.isprintable())
 
 
 def load(paths: Iterable[str]) -> Imported:
@@ -48,15 +36,12 @@ def load(paths: Iterable[str]) -> Imported:
         text = _text(path)
         if _SECTION.search(text):
             configuration.append((path, text))
+        elif all(_NOTHING.fullmatch(line) for line in text.splitlines()):
+            imported.note("", f"{os.path.basename(path)}: nothing is set in it")
         else:
-            converted = submit_files.convert(path, text)
-            name = submit_files.name(path, text)
-            if name in imported.machinetypes:
-                raise UsageError(f"{path}: a second machinetype {name}; rename the file")
-            imported.machinetypes[name] = converted.keys
-            imported.note(name, *converted.notes)
+            submit_files.convert(path, text, imported)
     if configuration:
-        vac_configuration.convert(configuration, imported.machinetypes, imported.pipes, imported.note)
+        vac_configuration.convert(configuration, imported)
     return imported
 
 
@@ -71,14 +56,18 @@ def inventory(imported: Imported) -> list[str]:
             lines.append(f"  {_key(name)}:")
             lines += [f"    # {note}" for note in imported.notes.get(name, [])]
             for key, value in keys.items():
-                lines += _entry(key, value)
+                lines += _entry(key, value, "    ")
+    for name, notes in imported.notes.items():
+        if name and name not in imported.machinetypes and name not in imported.pipes:
+            lines += [f"# {name}: {note}" for note in notes]
     return lines
 
 
-def _entry(key: str, value: Any) -> list[str]:
+def _entry(key: str, value: Any, indent: str) -> list[str]:
     if isinstance(value, dict):
-        return [f"    {_key(key)}:", *(f"      {_key(name)}: {_scalar(item)}" for name, item in value.items())]
-    return [f"    {_key(key)}: {_scalar(value)}"]
+        lines = [line for name, item in value.items() for line in _entry(name, item, f"{indent}  ")]
+        return [f"{indent}{_key(key)}:", *lines] if lines else [f"{indent}{_key(key)}: {{}}"]
+    return [f"{indent}{_key(key)}: {_scalar(value)}"]
 
 
 def _scalar(value: Any) -> str:
@@ -94,7 +83,7 @@ def _key(name: str) -> str:
 
 def _text(path: str) -> str:
     try:
-        return atomic.read(path, LIMIT).decode("utf-8")
+        return atomic.read(path, LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{os.path.basename(path)}: not UTF-8 text: {error}; convert the file") from error
     except VacError as error:

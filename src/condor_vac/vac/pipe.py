@@ -4,7 +4,8 @@
 Formats are Vac's: ``{"cache_seconds": N, "machinetypes": [{"suffix": ..., ...}]}`` since Vac 3, before that
 one flat object. Rules are those of Vac's readConf (shared.py) and vac.conf(5): options that are not on the
 list are ignored, the site's own settings win, the name is PREFIX-suffix, a pipe can name no file of the site
-outside the directory that the site keeps for it, and shares count within the pipe.
+outside the directory that the site keeps for it, and shares count within the pipe. A machinetype of a pipe that could
+not be deployed is left out alone (``judge``): no experiment can stop another's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from condor_vac.base import atomic, cached_fetch, fetch, urls
@@ -21,7 +23,10 @@ from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.fetch import Limits
 from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.base.x509 import grid_ca
+from condor_vac.model.machinetype_keys import sizes
+from condor_vac.vac import judge, layers
 from condor_vac.vac import options as vac_options
+from condor_vac.vac.numbers import decimal, whole_number
 
 LIMITS = Limits(bytes=1 << 20, seconds=30, idle_seconds=10)
 MOST_MACHINETYPES = 64
@@ -41,29 +46,66 @@ ACCEPTED = frozenset(
 )  # fmt: skip
 _PREFIXES = (vac_options.OPTION, vac_options.FILE)
 _VALUE_LIMIT = 1 << 16
+_NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+# Keys of the inventory's vacuum_pipes that are about the pipe itself.
+_OF_THE_PIPE = ("url", "last_good_seconds")
+# What Vac gives a machinetype for which nobody says anything (gbDiskPerProcessorDefault in shared.py).
+VAC_DEFAULTS: Mapping[str, Any] = {"disk_gb_per_processor": 40}
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What the site says of a pipe. See ``read``."""
+
+    prefix: str
+    settings: Mapping[str, Any]
+    machinetypes: Mapping[str, Mapping[str, Any]]
+    # The sum of the shares in the pipe.
+    total: float
 
 
 @dataclass
 class Pipe:
-    """What a pipe offers: name → keys of a machinetype, and sentences on what was left out and why.
+    """What a pipe offers: name → keys of a machinetype, complete with the site's settings and all sizes.
 
-    ``age`` is in seconds since the server confirmed it, None for a file; ``problem`` is why it could not now.
+    ``left_out`` is name → reason of those that could not be deployed, ``ignored`` are sentences on what else was lost,
+    and ``notes`` are all sentences. ``age`` is in seconds since the server confirmed the pipe, None for
+    a file; ``problem`` is why it could not now.
     """
 
     cache_seconds: int = DEFAULT_CACHE_SECONDS
     machinetypes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     age: float | None = None
     problem: str | None = None
 
+    def lose(self, *sentences: str) -> None:
+        """Note what of the pipe is lost."""
+        self.ignored += sentences
+        self.notes += sentences
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note that a machinetype could not be deployed."""
+        self.left_out[name] = reason
+        self.notes.append(f"{name}: left out: {reason}")
+
 
 def read(
-    source: str, prefix: str, local: Mapping[str, Any], cache: str | None = None, keep_seconds: float = KEEP_SECONDS
+    source: str,
+    prefix: str,
+    local: Mapping[str, Any],
+    cache: str | None = None,
+    keep_seconds: float = KEEP_SECONDS,
+    *,
+    machinetypes: Mapping[str, Mapping[str, Any]] = _NOTHING,
 ) -> Pipe:
     """The pipe at an https URL, or in a file. Raises VacError if there is none, and no good copy in ``cache``.
 
     ``local`` are the site's settings for all its machinetypes (keys of a machinetype); ``target_share`` among them is
-    divided by the shares in the pipe. ``files`` is the directory of the files that a pipe may name.
+    divided by the shares in the pipe, ``files`` is the directory of the files that a pipe may name, and ``defaults``
+    are settings that the pipe's own win over. ``machinetypes`` is name → settings of single ones, which win over all.
     """
     copy = None
     if not urls.is_url(source):
@@ -81,7 +123,7 @@ def read(
             ca=grid_ca(),
         )
         data = copy.data
-    pipe = expand(parse(data, source), prefix, local)
+    pipe = expand(parse(data, source), prefix, local, machinetypes)
     if copy is not None:
         pipe.age, pipe.problem = copy.age, copy.problem
     return pipe
@@ -96,7 +138,7 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise VacError(f"{source}: not a JSON object; is it a vacuum pipe?")
     offers = found.get("machinetypes", [{key: value for key, value in found.items() if key != "cache_seconds"}])
-    good = isinstance(offers, list) and all(isinstance(offer, dict) for offer in offers)
+    good = isinstance(offers, list) and any(isinstance(offer, dict) for offer in offers)
     if not good or not offers or len(offers) > MOST_MACHINETYPES:
         raise VacError(f"{source}: machinetypes: must be a list of 1 to {MOST_MACHINETYPES} objects; is it a pipe?")
     if "machinetypes" not in found and not {"user_data", "root_image"} & set(found):
@@ -108,35 +150,100 @@ def parse(data: bytes, source: str) -> dict[str, Any]:
     }
 
 
-def expand(found: Mapping[str, Any], prefix: str, local: Mapping[str, Any]) -> Pipe:
-    """The machinetypes of what ``parse`` returned. Raises UsageError for a prefix that is not a name."""
+def expand(
+    found: Mapping[str, Any],
+    prefix: str,
+    local: Mapping[str, Any],
+    machinetypes: Mapping[str, Mapping[str, Any]] = _NOTHING,
+) -> Pipe:
+    """The machinetypes of what ``parse`` returned, with the site's settings as in ``read``.
+
+    Raises UsageError for a prefix that is not a name, and for a setting of the site that no machinetype can have.
+    """
     if not re.fullmatch(MACHINETYPE_NAME, prefix):
         raise UsageError(f"prefix {prefix!a}: must be 1 to 64 lower-case letters, digits and -")
     pipe = Pipe(found["cache_seconds"])
-    own = dict(local)
-    files, share = own.pop("files", prefix), own.pop("target_share", None)
-    total = sum(_share(offer) for offer in found["machinetypes"])
-    for offer in found["machinetypes"]:
-        suffix = offer.get("suffix")
-        name = prefix if found["flat"] else f"{prefix}-{suffix}"
-        named = found["flat"] or (isinstance(suffix, str) and suffix)
-        if not named or not re.fullmatch(MACHINETYPE_NAME, name):
-            pipe.notes.append(f"a machinetype with the suffix {str(suffix)[:40]!a} is left out: it has no name")
-            continue
-        if name in pipe.machinetypes:
-            pipe.notes.append(f"{name}: a second machinetype of that suffix is left out")
-            continue
-        options, notes = _accepted(offer)
-        converted = vac_options.machinetype(options, lambda file: f"{files}/{file}")
-        pipe.notes += [f"{name}: {note}" for note in (*notes, *converted.notes)]
-        if not converted.usable:
-            continue
-        keys = converted.keys
-        keys.pop("target_share", None)
-        if share is not None:
-            keys["target_share"] = float(share) * _share(offer) / total if total else 0.0
-        pipe.machinetypes[name] = _merged(keys, own)
+    offers = [offer for offer in found["machinetypes"] if isinstance(offer, Mapping)]
+    pipe.lose(*["a machinetype that is no JSON object is left out"] * (len(found["machinetypes"]) - len(offers)))
+    site = _Site(prefix, local, machinetypes, sum(_share(offer) for offer in offers))
+    for offer in offers:
+        name = _name(offer, prefix, flat=found["flat"])
+        if name is None:
+            suffix = str(offer.get("suffix"))[:40]
+            pipe.lose(f"a machinetype with the suffix {suffix!a} is left out: it has no name")
+        elif name in pipe.machinetypes or name in pipe.left_out:
+            pipe.lose(f"{name}: a second machinetype of that suffix is left out")
+        else:
+            _add(pipe, name, offer, site)
     return pipe
+
+
+def _name(offer: Mapping[str, Any], prefix: str, *, flat: bool) -> str | None:
+    """The machinetype's name, None if it can have none. A suffix may be a number, as in Vac."""
+    suffix = offer.get("suffix")
+    number = isinstance(suffix, int) and not isinstance(suffix, bool)
+    if not flat and not number and not (isinstance(suffix, str) and suffix):
+        return None
+    name = prefix if flat else f"{prefix}-{suffix}"
+    return name if re.fullmatch(MACHINETYPE_NAME, name) else None
+
+
+def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
+    """Add one machinetype, with all layers of settings, or why it is left out.
+
+    Raises UsageError where it is the site's own settings that are wrong.
+    """
+    own = {key: value for key, value in site.settings.items() if key not in _OF_THE_PIPE}
+    files, share, weakest = own.pop("files", site.prefix), own.pop("target_share", None), own.pop("defaults", None)
+    options, ignored = _accepted(offer)
+    options.pop("target_share", None)
+    converted = vac_options.machinetype(options, lambda file: f"{files}/{file}", whole=True)
+    if not converted.usable:
+        pipe.leave_out(name, converted.ignored[-1])
+        return
+    pipe.lose(*(f"{name}: {sentence}" for sentence in (*ignored, *converted.ignored)))
+    notes = list(converted.notes)
+    keys = layers.over(layers.over(VAC_DEFAULTS, weakest or {}), converted.keys)
+    keys = layers.over(keys, own)
+    notes += _needed(converted.keys, f"{files}/")
+    part = _part(offer, share, site.total)
+    if part == 0:
+        keys = layers.over(keys, layers.OFF)
+        notes.append(layers.OFF_NOTE)
+    elif part is not None:
+        keys["target_share"] = part
+    keys = layers.over(keys, site.machinetypes.get(name, {}))
+    notes += vac_options.fit(keys)
+    reason = judge.reason(name, keys)
+    if reason is not None and _is_good(name, converted.keys):
+        raise UsageError(f"{name}: {reason}; the pipe is good, so correct the site's own settings")
+    if reason is None:
+        pipe.machinetypes[name] = {**keys, **sizes(keys)}
+        pipe.notes += [f"{name}: {note}" for note in notes]
+    else:
+        pipe.leave_out(name, reason)
+
+
+def _needed(keys: Mapping[str, Any], files: str) -> list[str]:
+    """A sentence for each file of the site that a machinetype of a pipe names."""
+    named = {key: keys.get(key) for key in ("image", "user_data")}
+    named.update({f"user_data_files.{name}": path for name, path in keys.get("user_data_files", {}).items()})
+    return [f"{key}: needs the site's file {path}" for key, path in named.items() if str(path).startswith(files)]
+
+
+def _is_good(name: str, offered: Mapping[str, Any]) -> bool:
+    """Whether what the pipe says could be deployed by itself."""
+    keys = layers.over(VAC_DEFAULTS, offered)
+    vac_options.fit(keys)
+    return judge.reason(name, keys) is None
+
+
+def _part(offer: Mapping[str, Any], share: float | None, total: float) -> float | None:
+    """A machinetype's part of the pipe's share; 0 is off, and None no share, where neither site nor pipe has one."""
+    own = _share(offer)
+    if share is not None:
+        return float(share) * own / total if total else 0.0
+    return 0.0 if own == 0 and (total > 0 or "target_share" in offer) else None
 
 
 def _accepted(offer: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
@@ -173,23 +280,12 @@ def _wrong_path(key: str, value: str) -> str | None:
 
 
 def _share(offer: Mapping[str, Any]) -> float:
-    try:
-        return vac_options.number(str(offer.get("target_share", 0)))
-    except ValueError:
-        return 0.0
-
-
-def _merged(keys: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The site's settings over the pipe's; names of options and files each for itself."""
-    result = {**keys, **own}
-    for key, value in own.items():
-        if isinstance(value, Mapping) and isinstance(keys.get(key), dict):
-            result[key] = {**keys[key], **value}
-    return result
+    """The share that the pipe gives a machinetype, 0 if none."""
+    return decimal(str(offer.get("target_share", 0))) or 0.0
 
 
 def _bounded(value: Any) -> int:
-    number = vac_options.whole_number(str(value))
+    number = whole_number(str(value))
     return min(max(DEFAULT_CACHE_SECONDS if number is None else number, CACHE_SECONDS[0]), CACHE_SECONDS[1])
 
 

@@ -26,8 +26,9 @@ _KEY = r"[A-Za-z0-9_]{1,64}"
 class Vm(NamedTuple):
     """What the features of one VM are made of: sizes in bytes, durations in s, moments in Unix s.
 
-    ``hs06`` is that of the whole VM. ``wall_limit_secs`` counts from ``started``. ``shutdowntime`` is that of
-    a planned drain, None while none is planned; ``grace_secs`` is the least notice of one.
+    ``hs06`` is that of the whole VM, and ``scratch_bytes`` is 0 if it has no disk that is known to be for work alone.
+    ``wall_limit_secs`` counts from ``started``. ``shutdowntime`` is that of a planned drain, None without;
+    ``grace_secs`` is the least notice of one.
     """
 
     uuid: str
@@ -44,12 +45,15 @@ class Vm(NamedTuple):
 
 
 def machine_features(vm: Vm, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Key to contents of the directory machinefeatures; ``extra`` are the site's own keys."""
+    """Key to contents of the directory machinefeatures; ``extra`` are the site's own keys.
+
+    shutdowntime is always there, as with Vac and Vcycle: PanDA's pilot reads this key and never shutdowntime_job.
+    """
     processors = str(vm.processors)
     values: dict[str, str | None] = {
         "total_cpu": processors,
         "hs06": _decimal(vm.hs06),
-        "shutdowntime": _integer(vm.shutdowntime),
+        "shutdowntime": _integer(end(vm.started, vm.wall_limit_secs, vm.shutdowntime)),
         "grace_secs": _integer(vm.grace_secs),
         # Before 2016. A VM has one job slot: itself.
         "phys_cores": processors,
@@ -66,16 +70,16 @@ def machine_features(vm: Vm, extra: Mapping[str, str] | None = None) -> dict[str
 def job_features(vm: Vm, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Key to contents of the directory jobfeatures; ``extra`` are the site's own keys.
 
-    shutdowntime_job is always there, since every VM is ended at its wall-clock limit, and never after a
-    planned shutdown. cpu_limit_secs is what all processors can use until then. max_swap_bytes is 0: a VM has
-    the swap space that it makes on its own disks, and none from the site.
+    shutdowntime_job is the same as shutdowntime, because a VM and its job end together. cpu_limit_secs is what all
+    processors can use until then. max_swap_bytes is 0: a VM has the swap space that it makes on its own disks, and none
+    from the site.
     """
     wall = vm.wall_limit_secs
-    end = vm.started + wall
+    scratch = vm.scratch_bytes or None
     values: dict[str, str | None] = {
         "allocated_cpu": str(vm.processors),
         "hs06_job": _decimal(vm.hs06),
-        "shutdowntime_job": _integer(end if vm.shutdowntime is None else min(end, vm.shutdowntime)),
+        "shutdowntime_job": _integer(end(vm.started, wall, vm.shutdowntime)),
         "grace_secs_job": _integer(vm.grace_secs),
         "jobstart_secs": _integer(vm.started),
         "job_id": vm.uuid,
@@ -83,16 +87,22 @@ def job_features(vm: Vm, extra: Mapping[str, str] | None = None) -> dict[str, st
         "cpu_limit_secs": _integer(wall * vm.processors),
         "max_rss_bytes": _integer(vm.memory_bytes),
         "max_swap_bytes": "0",
-        "scratch_limit_bytes": _integer(vm.scratch_bytes),
+        "scratch_limit_bytes": _integer(scratch),
         # Before 2016: not scaled by a CPU factor, and decimal units.
         "cpufactor_lrms": "1.0",
         "cpu_limit_secs_lrms": _integer(wall * vm.processors),
         "wall_limit_secs_lrms": _integer(wall),
         "mem_limit_MB": _integer(vm.memory_bytes // MEGABYTE),
-        "disk_limit_GB": _integer(vm.scratch_bytes // GIGABYTE),
+        "disk_limit_GB": _integer(None if scratch is None else scratch // GIGABYTE),
         "allocated_CPU": str(vm.processors),
     }
     return _known(values, extra)
+
+
+def end(started: int, wall_limit_secs: int, planned: int | None) -> int:
+    """The Unix time at which a VM is ended: at its wall-clock limit, or at a planned shutdown if that is earlier."""
+    limit = started + wall_limit_secs
+    return limit if planned is None else min(limit, planned)
 
 
 def write(directory: str | int, mapping: Mapping[str, str]) -> None:

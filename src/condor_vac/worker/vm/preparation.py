@@ -15,7 +15,7 @@ from condor_vac import __version__
 from condor_vac.base import atomic, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.image import store as image_store
-from condor_vac.model import machinetype, user_data
+from condor_vac.model import machinetype, machinetype_keys, user_data
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.worker import shutdown_plan
 from condor_vac.worker.lease.requests import AcquireRequest
@@ -120,7 +120,7 @@ def clear(sandbox: str) -> None:
 def _write_features(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> None:
     hs06 = kind.hs06
     if hs06 is None and settings.hs06_per_processor is not None:
-        hs06 = settings.hs06_per_processor * job.processors
+        hs06 = machinetype_keys.hs06(settings.hs06_per_processor, job.processors)
     vm = features.Vm(
         uuid=lease.uuid,
         machinetype=kind.name,
@@ -166,6 +166,7 @@ def _guest(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> G
 def _user_data(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> bytes:
     name = job.user_data or os.path.basename(kind.user_data_file)
     template = atomic.read(f"{lease.sandbox}/{name}", user_data.TEMPLATE_LIMIT)
+    user_data.check_template(template)
     places = guest_script.urls(lease.sharing)
     platform = {
         "space": _space(job, kind, settings),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What VMs learn of the end that is planned for them: shutdowntime and shutdowntime_job (HSF-TN-2016-02).
 
-The first is the planned shutdown of their node, the second the earliest of that, their limit and the time by which
-another job needs their slot.
+That is the earliest of their own limit, the planned shutdown of their node, and the time by which another job needs
+their slot.
 
 vac_watch writes them into every VM's features and, when the time has come, presses the power buttons of those that
 are still there. The wall clock counts here, since the time was planned by it.
@@ -20,36 +20,39 @@ from condor_vac.worker.vm import features
 
 MESSAGE = "100 Shutdown of the machine as planned"
 CAUSE = "shutdowntime"
-_KEYS = ("machinefeatures", "shutdowntime"), ("jobfeatures", "shutdowntime_job")
+_KEYS = ("jobfeatures", "shutdowntime_job"), ("machinefeatures", "shutdowntime")
 _WORK_SECONDS = 20.0
 _LIMIT = 64
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def announce(lease: Lease, when: int | None, execute: str) -> None:
-    """Write ``when`` into the VM's features, as the job's user; without one, remove it.
+    """Write into the VM's features, as the job's user, when it is ended: at ``when``, or at its own limit.
 
     Writes nothing where nothing changed. Raises VacError.
     """
     privileges.run_as(lease.uid, lease.gid, lambda: _tell(lease, when, execute), timeout=_WORK_SECONDS)
 
 
-def end_of_job(lease: Lease, when: int | None, started: int) -> int | None:
-    """shutdowntime_job: the VM's wall-clock limit, the planned shutdown or its leave, whichever is earliest."""
-    limit, leaves = lease.max_wallclock_seconds, lease.leaves
-    ends = [started + limit if limit > 0 else None, when, leaves]
-    return min((end for end in ends if end is not None), default=None)
-
-
 def _tell(lease: Lease, when: int | None, execute: str) -> None:
     with sandbox.opened(lease.sandbox, execute, lease.uid) as fd:
+        wanted = None
+        # The job's directory first: it has the moment from which the limit counts.
         for directory, key in _KEYS:
             inner = os.open(directory, _OPEN_DIRECTORY, dir_fd=fd)
             try:
-                wanted = when if directory == "machinefeatures" else end_of_job(lease, when, _started(inner, lease))
+                if directory == "jobfeatures":
+                    wanted = end_of(lease, when, _started(inner, lease))
                 _set(inner, key, wanted)
             finally:
                 os.close(inner)
+
+
+def end_of(lease: Lease, when: int | None, started: int) -> int | None:
+    """The earliest of the VM's wall-clock limit, the planned shutdown and the time to leave; None if it has none."""
+    limit = lease.max_wallclock_seconds
+    planned = min((end for end in (when, lease.leaves) if end is not None), default=None)
+    return features.end(started, limit, planned) if limit > 0 else planned
 
 
 def _started(jobfeatures: int, lease: Lease) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from condor_vac.cli import dispatch
 from condor_vac.model import machine_job_features as mjf
+from condor_vac.model.machinetype_keys import hs06
 from condor_vac.worker.vm import features
 from condor_vac.worker.vm.features import Vm
 
@@ -22,7 +23,7 @@ VM = Vm(
     machinetype="atlas",
     processors=8,
     memory_bytes=16 * 2**30,
-    scratch_bytes=0,
+    scratch_bytes=30 * 2**30,
     started=1700000000,
     wall_limit_secs=86400,
     grace_secs=3600,
@@ -40,7 +41,7 @@ def found(machine: dict[str, str] | None = None, job: dict[str, str] | None = No
 
 
 def test_what_we_write_ourselves_conforms() -> None:
-    assert found() == [("INFO", "shutdowntime")]
+    assert found() == []
 
 
 ABSENT = {
@@ -59,7 +60,7 @@ def test_absent_keys_have_the_severities_of_wlcgs_probe() -> None:
 
 WRONG = {
     "total_cpu": ["0", "-1", "1.0", "one", "8 ", "None"],
-    "hs06": ["0", "1e2", "x", "-1", "nan"],
+    "hs06": ["0", "1e2", "x", "-1", "nan", ".", "0.", ".0", "1.1.1", "3,3", "inf"],
     "shutdowntime": ["None", "0", "1700000000000", "86400"],
     "grace_secs": ["1.5", "1h"],
     "allocated_cpu": ["0", "1\n2"],
@@ -80,6 +81,23 @@ def test_a_wrong_value_is_an_error_whatever_the_key(key: str, value: str) -> Non
         found(machine=change) if key in {"total_cpu", "hs06", "shutdowntime", "grace_secs"} else found(job=change)
     )
     assert ("ERROR", key) in findings
+
+
+@pytest.mark.parametrize("value", [".87", "0.87", "7.", "3.3000000000000003", "87.99999999999999", "00.5", "1" * 15])
+def test_decimals_as_sites_write_them_are_right(value: str) -> None:
+    assert found({"hs06": "999999999999999"}, {"hs06_job": value}) == []
+
+
+@pytest.mark.parametrize("processors", [1, 3, 7, 8, 48])
+@pytest.mark.parametrize("of_one", [0.1, 1.1, 3.3, 10.87, 11.5, 0.001, 12.3456789012345])
+def test_our_own_figures_pass_our_own_check(processors: int, of_one: float) -> None:
+    vm = features.Vm(
+        uuid="u", machinetype="m", processors=processors, memory_bytes=1 << 31, scratch_bytes=0, started=1700000000,
+        wall_limit_secs=3600, grace_secs=3600, hs06=hs06(of_one, processors),
+    )  # fmt: skip
+    findings = mjf.check({mjf.MACHINE: features.machine_features(vm), mjf.JOB: features.job_features(vm)})
+    assert [(item.severity, item.key) for item in findings] == [("WARNING", "scratch_limit_bytes")]
+    assert len(features.machine_features(vm)["hs06"]) <= 16
 
 
 def test_values_that_contradict_each_other() -> None:

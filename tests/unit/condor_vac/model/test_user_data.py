@@ -197,3 +197,20 @@ def test_settings_take_old_spellings() -> None:
     values = parse_settings(["vmtype=t", "manager_joboutputs_url=http://x", "option_a=", "uuid=\udcff"])
     assert values.platform == {"machinetype": b"t", "joboutputs_url": b"http://x", "uuid": b"\xff"}
     assert values.options == {"a": b""}
+
+
+@pytest.mark.parametrize("template", ["", "\n", " \t\r\n"])
+def test_an_empty_template_is_refused_by_every_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], template: str
+) -> None:
+    """The preview, the check before a deployment and the factory's copy of a URL judge alike."""
+    path, kind = tmp_path / "template", tmp_path / "x.json"
+    path.write_text(template)
+    keys = {"name": "x", "kind": "cernvm", "image": "/i/vm.iso", "owner": "vac", "user_data": str(path)}
+    kind.write_text(json.dumps(keys))
+    for words in (["render-user-data", str(path)], ["machinetype", str(kind)]):
+        assert dispatch.main(words) == 2
+        assert "the template is empty" in capsys.readouterr().err
+    path.write_text("#!/bin/sh\n")
+    for words in (["render-user-data", str(path)], ["machinetype", str(kind)]):
+        assert dispatch.main(words) == 0

@@ -16,6 +16,7 @@ from condor_vac.cli import dispatch
 from condor_vac.factory import submit_description
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.vac import importer
+from condor_vac.vac.imported import Imported
 
 VAC = """
 # A site's configuration
@@ -96,7 +97,7 @@ queue 1
 """
 
 
-def load(tmp_path: Path, text: str, name: str = "vac.conf") -> importer.Imported:
+def load(tmp_path: Path, text: str, name: str = "vac.conf") -> Imported:
     (tmp_path / name).write_text(text)
     return importer.load([str(tmp_path / name)])
 
@@ -119,15 +120,16 @@ def test_vacs_machinetypes_have_the_sites_settings(tmp_path: Path) -> None:
         "max_wallclock_seconds": 172800,
         "heartbeat_seconds": 600,
         "processors": 4,
-        "memory_mb": 10000,
-        "cvmfs_cache_gb": 150,
-        "scratch_gb": 0,
+        "memory_mb_per_processor": 2500,
+        "disk_gb_per_processor": 40,
         "accounting_group": "group_lhcb",
         "target_share": 2.5,
         "user_data_proxy": True,
         "space": "vac02.site.example",
         "root_public_key": "/root/.ssh/id_rsa.pub",
-        "hs06": 42.0,
+        "hs06_per_processor": 10.5,
+        "user_data_proxy_cert": "/var/lib/vac/machinetypes/lhcb-prod/x509cert.pem",
+        "user_data_proxy_key": "/var/lib/vac/machinetypes/lhcb-prod/x509key.pem",
         "machinefeatures": {"rack": "r12"},
     }
     assert found.machinetypes["old"]["image_signing_dn"] == "/CN=cvm-sign01"
@@ -150,7 +152,7 @@ def test_vacs_machinetypes_have_the_sites_settings(tmp_path: Path) -> None:
         ("lhcb-prod", "max_machines: Vac has no such limit"),
         ("box", "machine_model: docker is a container"),
         ("gridpp", "vacuum_pipe_url: http://vo.example/gridpp.pipe is not safe against changes on the way"),
-        ("gridpp", "mb_per_processor: set memory_mb to 2500"),
+        ("old", "target_share: 0 or none means that Vac starts no VM of it"),
     ],
 )
 def test_what_is_not_converted_is_reported(tmp_path: Path, name: str, words: str) -> None:
@@ -162,7 +164,14 @@ def test_a_pipe_has_only_what_the_site_sets(tmp_path: Path) -> None:
     assert pipe["url"] == "https://vo.example/gridpp.pipe"
     assert pipe["target_share"] == 1.0
     assert pipe["user_data_options"]["dirac_site"] == "VAC.Site.example"
+    assert pipe["memory_mb_per_processor"] == 2500
     assert not {"kind", "image", "processors", "memory_mb"} & set(pipe), "left to the pipe"
+    assert pipe["defaults"] == {
+        "user_data_options": {
+            "cvmfs_proxy": "http://squid:3128;http://squid2:3128",
+            "greeting": "{{ lookup('pipe', 'id') }}",
+        }
+    }
 
 
 def test_later_files_win_as_in_vac(tmp_path: Path) -> None:
@@ -220,13 +229,11 @@ def test_the_yaml_is_what_the_role_takes(
     loader.add_constructor("!unsafe", lambda _loader, node: str(node.value))
     loaded: dict[str, Any] = yaml.safe_load(printed)
     assert loaded["vacuum_machinetypes"] == data["machinetypes"]
-    for keys in loaded["vacuum_machinetypes"].values():
-        # Needs its certificate's place as well, as the note explains.
-        keys.pop("user_data_proxy", None)
     for found, keys in inventory.checked(loaded["vacuum_machinetypes"]).items():
         document = inventory.document(keys, found, "/d", "/i/vm.iso", {"owner": "vac"})
         commands = submit_description.describe(Machinetype.from_mapping(document, found))
-        assert commands["vm_memory"] == str(keys["memory_mb"])
+        each = keys.get("memory_mb_per_processor", 2048) * keys.get("processors", 1)
+        assert commands["vm_memory"] == str(keys.get("memory_mb", each))
 
 
 def test_ansible_takes_no_imported_value_for_a_template(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_each_machinetype_of_a_pipe_has_the_prefix_and_our_keys() -> None:
         "heartbeat_seconds": 600,
         "processors": 2,
         "memory_mb": 4096,
+        "disk_gb_per_processor": 40,
+        "cvmfs_cache_gb": 75,
+        "scratch_gb": 0,
         "accounting_group": "group_gridpp",
     }
     assert found.machinetypes["gridpp-dev"]["user_data"] == "gridpp/dev.user_data"
@@ -101,7 +104,42 @@ def test_the_sites_settings_win_key_by_key() -> None:
 def test_shares_count_within_the_pipe(shares: tuple[Any, Any], expected: list[float]) -> None:
     found = expand(vac3({**PROD, "target_share": shares[0]}, {**DEV, "target_share": shares[1]}), target_share=8)
     assert [keys["target_share"] for keys in found.machinetypes.values()] == expected
+    for name, keys in found.machinetypes.items():
+        # A share of 0 is off, and said to be.
+        assert ("max_machines" in keys) is (keys["target_share"] == 0)
+        assert keys.get("max_machines", 0) == 0
+        assert any(note.startswith(f"{name}: target_share: 0 or none") for note in found.notes) is (
+            keys["target_share"] == 0
+        )
     assert all("target_share" not in keys for keys in expand(vac3(PROD)).machinetypes.values())
+
+
+@pytest.mark.parametrize(
+    ("offers", "site", "off"),
+    [
+        ([{"target_share": 0}, {"target_share": 1}], {}, [True, False]),
+        ([{}, {"target_share": 1}], {}, [True, False]),
+        ([{"target_share": 0}, {}], {}, [True, False]),
+        ([{}, {}], {}, [False, False]),
+        ([{}, {}], {"target_share": 3}, [True, True]),
+        ([{"target_share": 1}, {"target_share": 1}], {"target_share": 0}, [True, True]),
+        ([{"target_share": 1}, {}], {"target_share": 2, "max_machines": 5, "max_idle": 3}, [False, True]),
+    ],
+)
+def test_a_share_of_0_or_none_means_no_vm(offers: list[dict[str, Any]], site: dict[str, Any], off: list[bool]) -> None:
+    bare = [{key: value for key, value in offer.items() if key != "target_share"} for offer in (PROD, DEV)]
+    found = expand(vac3(*({**one, **offer} for one, offer in zip(bare, offers))), **site)
+    assert [keys.get("max_machines") == 0 for keys in found.machinetypes.values()] == off
+    assert not found.left_out
+
+
+def test_the_sites_word_on_one_machinetype_switches_it_on_again() -> None:
+    offers = vac3({**PROD, "target_share": 0}, DEV)
+    sections = {"gridpp-prod": {"target_share": 2.0}}
+    found = pipe.expand(pipe.parse(offers, "test"), "gridpp", {"target_share": 1}, sections)
+    keys = found.machinetypes["gridpp-prod"]
+    assert keys["target_share"] == 2.0
+    assert "max_machines" not in keys
 
 
 @pytest.mark.parametrize(
@@ -135,15 +173,25 @@ def test_what_a_pipe_may_not_set_is_ignored_and_reported(change: dict[str, Any],
     assert len(recorded) == 1
     assert why in recorded[0]
     assert recorded[0].isprintable()
-    assert set(found.machinetypes["gridpp-prod"]) <= set(expand(vac3(PROD)).machinetypes["gridpp-prod"])
+    if "gridpp-prod" in found.machinetypes:
+        assert set(found.machinetypes["gridpp-prod"]) <= set(expand(vac3(PROD)).machinetypes["gridpp-prod"])
+    else:
+        # Without a template or an image it could not be deployed.
+        assert found.left_out == {"gridpp-prod": f"{'user_data' if key == 'user_data' else 'image'}: missing; add it"}
+        assert key in {"user_data", "root_image"}
     assert "passwd" not in json.dumps(found.machinetypes)
 
 
-@pytest.mark.parametrize("suffix", ["../x", "A", "", None, 5, "a" * 70, "a.b", ["x"]])
+@pytest.mark.parametrize("suffix", ["../x", "A", "", None, 5.5, True, -0.0, "a" * 70, "a.b", ["x"]])
 def test_a_machinetype_without_a_name_is_left_out(suffix: Any) -> None:
     found = expand(vac3({**PROD, "suffix": suffix}, DEV))
     assert list(found.machinetypes) == ["gridpp-dev"]
     assert "no name" in found.notes[0]
+
+
+@pytest.mark.parametrize(("suffix", "name"), [(5, "gridpp-5"), (0, "gridpp-0"), ("8-core", "gridpp-8-core")])
+def test_a_suffix_may_be_a_number(suffix: Any, name: str) -> None:
+    assert list(expand(vac3({**PROD, "suffix": suffix})).machinetypes) == [name]
 
 
 def test_names_are_given_once() -> None:
@@ -152,10 +200,28 @@ def test_names_are_given_once() -> None:
     assert "second machinetype" in " ".join(found.notes)
 
 
+@pytest.mark.parametrize("entry", [3, None, "x", [], [DEV]])
+def test_an_entry_that_is_no_object_costs_only_itself(entry: Any) -> None:
+    found = pipe.expand(pipe.parse(json.dumps({"machinetypes": [entry, DEV]}).encode(), "test"), "gridpp", {})
+    assert list(found.machinetypes) == ["gridpp-dev"]
+    assert found.ignored == ["a machinetype that is no JSON object is left out"]
+
+
+def test_settings_may_be_a_pipes_entry_of_the_inventory() -> None:
+    assert expand(vac3(DEV), url="https://vo.example/p", last_good_seconds=60).left_out == {}
+
+
+def test_a_file_of_the_site_that_is_needed_is_noted() -> None:
+    notes = expand(vac3(PROD, DEV), files="gpp").notes
+    assert "gridpp-prod: user_data_files.hostkey: needs the site's file gpp/hostkey.pem" in notes
+    assert "gridpp-dev: user_data: needs the site's file gpp/dev.user_data" in notes
+
+
 @pytest.mark.parametrize("model", ["docker", "singularity", "cernvm9", ""])
 def test_what_is_not_a_vm_is_left_out(model: str) -> None:
     found = expand(vac3({**PROD, "machine_model": model}, DEV))
     assert list(found.machinetypes) == ["gridpp-dev"]
+    assert list(found.left_out) == ["gridpp-prod"]
     assert "machinetype is left out" in " ".join(found.notes)
 
 

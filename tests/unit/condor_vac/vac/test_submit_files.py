@@ -144,6 +144,11 @@ def test_what_a_machinetype_needs_and_the_file_lacks_is_reported(
         ({"vm_memory": "3000", "request_memory": "4000"}, 3000, None),
         ({"vm_memory": None, "request_memory": "4000"}, 4000, None),
         ({"vm_memory": "lots", "request_memory": "4000"}, 4000, None),
+        ({"vm_memory": None, "request_memory": "2GB"}, 2048, None),
+        ({"vm_memory": None, "request_memory": "1.5 G"}, 1536, None),
+        ({"vm_memory": None, "request_memory": "4096M"}, 4096, None),
+        ({"vm_memory": None, "request_memory": "1 TiB"}, 1048576, None),
+        ({"vm_memory": "2000.0"}, 2000, None),
         ({"vm_vcpus": "8", "request_cpus": "4"}, 2048, 8),
         ({"request_cpus": "4"}, 2048, 4),
         ({"vm_vcpus": "ifThenElse(x, 1, 2)"}, 2048, None),
@@ -157,7 +162,8 @@ def test_sizes(tmp_path: Path, commands: dict[str, str], memory: int, processors
 @pytest.mark.parametrize(
     ("commands", "printed"),
     [
-        ({"vm_memory": "2 GB"}, "vm_memory: not converted: '2 GB' is not a whole number; set memory_mb"),
+        ({"vm_memory": "2 GBs"}, "vm_memory: not converted: '2 GBs' is not a whole number; set memory_mb"),
+        ({"vm_memory": "-2"}, "vm_memory: not converted: '-2' is not a whole number; set memory_mb"),
         ({"vm_vcpus": "$(CPUS)"}, "vm_vcpus: not converted: '$(CPUS)' is not a whole number; set processors"),
         (
             {"vm_memory": "\u0662\u0660"},
@@ -249,6 +255,47 @@ def test_what_a_machinetype_cannot_have_is_reported(tmp_path: Path, name: str, v
     assert notes == [shown, *DEFAULT_NOTES]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("vm_type", "xen", "VMs are KVM's here"),
+        ("vm_networking_type", "bridge", "behind NAT"),
+        ("vm_networking_type", "user", "behind NAT"),
+        ("vm_networking", "false", "every VM has a network here"),
+        ("should_transfer_files", "NO", "files always go with the job"),
+        ("plus__RequiresVac", "False", "every VM needs a worker node of this collection"),
+        ("plus__HookKeyword", '"SITE"', "the hooks of this collection"),
+    ],
+)
+def test_commands_whose_value_is_not_ours_are_reported(tmp_path: Path, name: str, value: str, why: str) -> None:
+    least, _ = imported(tmp_path, text())
+    keys, notes = imported(tmp_path, text(**{name: value}))
+    assert keys == least
+    assert notes[1:] == DEFAULT_NOTES
+    assert notes[0].startswith(f"{name.replace('plus__', '+').lower()} = {value}: not converted: ")
+    assert why in notes[0]
+
+
+def test_a_file_of_vmware_is_left_out_with_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vm-x.sub").write_text(text(vm_type="vmware", vm_disk=None, vmware_dir="/vm"))
+    assert dispatch.main(["import", str(tmp_path / "vm-x.sub")]) == 1
+    assert "# x: vm_type = vmware: VMs are KVM's here" in capsys.readouterr().out
+
+
+def test_macros_are_expanded_and_not_reported(tmp_path: Path) -> None:
+    content = text(vm_disk="$(images)/vm.iso:hda:r:raw", vm_memory="$(mem:3000)", x__y="$(images)")
+    keys, notes = imported(tmp_path, f"images = /srv/images\n{content}".replace("x__y", "images_copy"))
+    assert (keys["image"], keys["memory_mb"]) == ("/srv/images/vm.iso", 3000)
+    assert [note.partition(" ")[0] for note in notes[:-1]] == ["images_copy"]
+
+
+def test_what_differs_from_job_to_job_is_reported(tmp_path: Path) -> None:
+    keys, notes = imported(tmp_path, text(plus__UserData='"ud-$(Process)"', log="vm-$(ProcId).log"))
+    assert "user_data" not in keys
+    assert '+userdata = "ud-$(Process)": not converted: it differs from job to job' in " | ".join(notes)
+    assert not [note for note in notes if note.startswith("log")]
+
+
 def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_path: Path) -> None:
     files = '"user_data, cernvm4.iso,root.pub, extra.txt ,/etc/site/key.pem"'
     _, notes = imported(tmp_path, text(plus__PublicKey='"root.pub"', transfer_input_files=files))
@@ -261,9 +308,9 @@ def test_input_files_that_are_neither_image_nor_key_nor_user_data_are_named(tmp_
     [
         (text(universe="vanilla"), "neither Vac's configuration nor a submit file of the vm universe"),
         (text(universe=None), "neither Vac's configuration nor a submit file of the vm universe"),
-        ("", "neither Vac's configuration nor a submit file of the vm universe"),
         (text() + "vm_memory = 1\nqueue\n", ":9: 'vm_memory = 1' follows queue"),
-        ("if true\n" + text(), ":1: 'if true': only key = value lines"),
+        ("if nonsense\n" + text(), ":1: 'if nonsense': only key = value lines"),
+        ("use feature : gpus\n" + text(), ":1: 'use feature : gpus': only key = value lines"),
         ("include : /etc/passwd\n" + text(), ":1: 'include : /etc/passwd': only key = value lines"),
         (text(x="y").replace("x = y", "x"), ":8: 'x': not a submit command"),
     ],

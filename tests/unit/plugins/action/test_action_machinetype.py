@@ -103,6 +103,21 @@ def test_two_servers_images_of_one_name_are_two_files_on_the_nodes(root: Path) -
     assert all(path.startswith("/i/cernvm4-") and path.endswith(".iso") for path in found.values())
 
 
+@pytest.mark.parametrize(
+    ("pipes", "expected"),
+    [
+        (None, {"atlas": False, "atlas-prod": False, "lhcb": False}),
+        ({}, {"atlas": False, "atlas-prod": False, "lhcb": False}),
+        ({"atlas": {"url": "x"}}, {"atlas": True, "atlas-prod": True, "lhcb": False}),
+        ({"atl": {"url": "x"}}, {"atlas": False, "atlas-prod": False, "lhcb": False}),
+    ],
+)
+def test_machinetypes_of_pipes_are_marked(root: Path, pipes: Any, expected: dict[str, bool]) -> None:
+    made = Node({"machinetypes": dict.fromkeys(expected, ATLAS)}, root)
+    made.run(task_vars={"inventory_dir": str(root), "vacuum_pipes": pipes})
+    assert {name: part["of_pipe"] for name, part in made.sent().items()} == expected
+
+
 def test_a_vaults_file_goes_decrypted_and_as_a_secret(root: Path) -> None:
     (root / "atlas.user_data").write_bytes(b"$ANSIBLE_VAULT;1.1;AES256\n6530")
     made = node(root, {"atlas": ATLAS})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -47,6 +48,25 @@ def test_different_images_of_one_name_get_names_that_do_not_depend_on_each_other
     assert "c.iso" in found
     third = filters.images({"z": {**one, "image_ca": "/ca"}, "b": other, "a": one})
     assert set(found) - {"c.iso"} < set(third)
+
+
+@pytest.mark.parametrize(
+    ("source", "stem", "suffix"),
+    [
+        ("https://vo.example/get?name=vm.iso", "get", ""),
+        ("https://vo.example/vm.iso?version=3", "vm", ".iso"),
+        ("https://vo.example/vm.iso#x", "vm", ".iso"),
+        ("https://vo.example/a%20b.qcow2", "a_20b", ".qcow2"),
+        ("https://vo.example/.iso", "iso", ""),
+        ("https://vo.example/", "image", ""),
+        ("images/my vm,new.raw", "my_vm_new", ".raw"),
+    ],
+)
+def test_a_name_that_no_file_can_have_here_is_made_one(source: str, stem: str, suffix: str) -> None:
+    (name,) = filters.images({"a": {"image": source}})
+    assert re.fullmatch(f"{re.escape(stem)}-[0-9a-f]{{8}}{re.escape(suffix)}", name)
+    other = source.replace("?", "?other&") if "?" in source else f"other/{source}"
+    assert name not in filters.images({"a": {"image": other}})
 
 
 @pytest.mark.parametrize(

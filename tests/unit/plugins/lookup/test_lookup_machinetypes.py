@@ -29,6 +29,13 @@ def look(tmp_path: Path, pipes: Any, **options: Any) -> dict[str, dict[str, Any]
     return dict(found)
 
 
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(machinetypes.display, "warning", found.append)
+    return found
+
+
 def test_without_pipes_the_inventory_is_what_there_is(tmp_path: Path) -> None:
     own = {"atlas": {"image": "a.iso"}}
     assert look(tmp_path, {}, machinetypes=own) == own
@@ -73,15 +80,62 @@ def test_what_is_not_a_pipe_is_named(tmp_path: Path, pipes: Any, message: str) -
     assert message in str(caught.value)
 
 
-def test_two_pipes_cannot_offer_one_name(tmp_path: Path) -> None:
+def test_of_two_pipes_with_one_name_the_first_has_it(tmp_path: Path, warnings: list[str]) -> None:
     (tmp_path / "p").write_bytes(PIPE)
     (tmp_path / "q").write_bytes(json.dumps({key: value for key, value in OFFER.items() if key != "suffix"}).encode())
     pipes = {"vo": {"url": str(tmp_path / "p")}, "vo-prod": {"url": str(tmp_path / "q")}}
-    with pytest.raises(AnsibleLookupError, match="vo-prod is another pipe's"):
-        look(tmp_path, pipes)
+    assert look(tmp_path, pipes) == look(tmp_path, {"vo": pipes["vo"]})
+    assert warnings == ["vacuum_pipes.vo-prod: vo-prod is left out: another pipe has it already"]
 
 
 @pytest.mark.parametrize("own", ["atlas", ["atlas"], 3])
 def test_machinetypes_that_are_not_a_mapping_are_named(tmp_path: Path, own: object) -> None:
     with pytest.raises(AnsibleLookupError, match="vacuum_machinetypes: must be a mapping"):
         look(tmp_path, {}, machinetypes=own)
+
+
+def test_a_setting_of_the_site_that_is_wrong_stops_the_play_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(PIPE)
+    wrong: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+        ({"max_machine": 3}, {}, r"vacuum_pipes\.vo\.max_machine: unknown key"),
+        ({"memory_mb": "lots"}, {}, r"vacuum_pipes\.vo\.memory_mb: "),
+        ({"defaults": {"memory": 1}}, {}, r"vacuum_pipes\.vo\.defaults\.memory: unknown key"),
+        ({"defaults": [1]}, {}, r"vacuum_pipes\.vo\.defaults: must be a mapping"),
+        ({}, {"vo-prod": {"max_machine": 3}}, r"vacuum_machinetypes\.vo-prod\.max_machine: unknown key"),
+        ({"max_machines": 3, "max_idle": 5}, {}, r"vo-prod: max_idle: 5 is above max_machines 3.*the site's own"),
+        ({}, {"vo-prod": {"memory_mb": 1}}, r"vo-prod: memory_mb: must be.*the site's own settings"),
+    ]
+    for of_pipe, own, message in wrong:
+        with pytest.raises(AnsibleLookupError, match=message):
+            look(tmp_path, {"vo": {"url": str(tmp_path / "p"), **of_pipe}}, machinetypes=own)
+
+
+def test_values_of_templates_get_their_type(tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(PIPE)
+    pipe = {"url": str(tmp_path / "p"), "max_machines": "7", "vnc": "yes", "memory_mb_per_processor": "3000"}
+    keys = look(tmp_path, {"vo": pipe}, machinetypes={"vo-prod": {"processors": "8"}})["vo-prod"]
+    assert (keys["max_machines"], keys["vnc"], keys["processors"], keys["memory_mb"]) == (7, True, 8, 24000)
+
+
+def test_a_change_of_a_machinetype_that_no_pipe_has_is_left_out(tmp_path: Path, warnings: list[str]) -> None:
+    (tmp_path / "p").write_bytes(PIPE)
+    own = {"vo-gone": {"max_machines": 4}, "vo-own": {"kind": "cernvm", "image": "i.iso", "user_data": "u"}}
+    assert list(look(tmp_path, {"vo": {"url": str(tmp_path / "p")}}, machinetypes=own)) == ["vo-prod", "vo-own"]
+    assert warnings == ["vacuum_machinetypes.vo-gone: changes a machinetype that no pipe offers now; left out"]
+
+
+def test_null_takes_what_a_pipe_sets_away(tmp_path: Path) -> None:
+    (tmp_path / "p").write_bytes(PIPE)
+    keys = look(tmp_path, {"vo": {"url": str(tmp_path / "p")}}, machinetypes={"vo-prod": {"backoff_seconds": None}})
+    assert "backoff_seconds" not in keys["vo-prod"]
+
+
+def test_a_file_that_only_the_pipe_names_has_to_be_there(tmp_path: Path, warnings: list[str]) -> None:
+    offers = [{**OFFER, "user_data_file_key": "key.pem"}, {**OFFER, "suffix": "dev"}]
+    (tmp_path / "p").write_text(json.dumps({"machinetypes": offers}))
+    pipes = {"vo": {"url": str(tmp_path / "p"), "files": str(tmp_path / "files")}}
+    assert list(look(tmp_path, pipes)) == ["vo-dev"]
+    assert warnings[0].startswith("vacuum_pipes.vo: vo-prod is left out: user_data_files.key: no file")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "key.pem").write_text("k")
+    assert sorted(look(tmp_path, pipes)) == ["vo-dev", "vo-prod"]

@@ -126,6 +126,15 @@ def test_an_own_variable_has_to_be_used_or_allowed(condor_node: CondorNode) -> N
     assert not run(config(condor_node), allowed, check=True, tools=Tools(condor_node)).get("failed")
 
 
+@pytest.mark.parametrize("daemon", ["STARTD", "VM_GAHP", "vm_gahp", "SHARED_PORT", "GRIDMANAGER", "KBDD", "C_GAHP"])
+def test_a_daemons_name_may_stand_before_a_variable(condor_node: CondorNode, daemon: str) -> None:
+    good = {"fragments": {"60-x.config": f"{daemon}.VM_MEMORY = 1024\n"}}
+    assert not run(config(condor_node), good, check=True, tools=Tools(condor_node)).get("failed")
+    for wrong in (f"{daemon}.VM_MEMROY", "SOMETHING.VM_MEMORY"):
+        given = {"fragments": {"60-x.config": f"{wrong} = 1024\n"}}
+        assert wrong in run(config(condor_node), given, check=True, tools=Tools(condor_node))["msg"]
+
+
 def test_a_daemon_that_dies_of_it_brings_the_old_fragments_back(condor_node: CondorNode) -> None:
     (condor_node.directory / "60-policy.config").write_text("START = True\n")
     before = files(condor_node)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 from ansible_collections.vacuum.htcondor.plugins.modules import machinetype
 
@@ -178,6 +179,32 @@ def test_what_htcondor_refuses_is_not_deployed(ap: AccessPoint) -> None:
     assert result["failed"]
     assert "vacuum_machinetypes.atlas: HTCondor refuses" in result["msg"]
     assert {path.name: path.read_bytes() for path in ap.directory.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"processors": 16, "memory_mb_per_processor": 4014}, "gridpp.memory_mb: 64224 is more than any node"),
+        ({"processors": 32}, "gridpp.memory_mb: 65536 is more than any node"),
+    ],
+)
+def test_memory_for_each_processor_is_judged_as_a_whole(ap: AccessPoint, keys: dict[str, Any], message: str) -> None:
+    result = run(machinetype, ap.arguments({"gridpp": (keys,)}), tools=ap.tools)
+    assert message in result["msg"]
+    fits = {"processors": 16, "memory_mb_per_processor": 4013}
+    assert not run(machinetype, ap.arguments({"gridpp": (fits,)}), tools=ap.tools).get("failed")
+
+
+def test_one_of_a_pipe_that_no_node_can_run_costs_only_itself(ap: AccessPoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
+    arguments = ap.arguments({**two(ap), "gridpp": ({"processors": 64, "memory_mb": 1000},)})
+    payload = json.loads(base64.b64decode(arguments["payload"]))
+    payload["gridpp"]["of_pipe"] = True
+    arguments["payload"] = base64.b64encode(json.dumps(payload).encode()).decode()
+    result = run(machinetype, arguments, tools=ap.tools)
+    assert result["machinetypes"] == ["atlas", "gridpp"]
+    assert any("gridpp.processors: 64 is more than any node" in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("nodes", [None, "", "undefined undefined\n"])

@@ -47,6 +47,15 @@ def test_quotas(given_: dict[str, Any], expected: dict[str, float]) -> None:
     assert shares.quotas(given_) == pytest.approx(expected)
 
 
+def test_what_is_switched_off_has_no_part() -> None:
+    off = {"target_share": 0, "max_machines": 0, "accounting_group": "g"}
+    assert shares.quotas(machinetypes(a=off)) == {}
+    assert shares.quotas(machinetypes(a=off, b={"target_share": 1})) == {"group_b": 1.0}
+    assert shares.quotas(machinetypes(a=off, b={"target_share": 1, "accounting_group": "g"})) == {"g": 1.0}
+    with pytest.raises(ValueError, match="for no VMs set max_machines to 0"):
+        shares.quotas(machinetypes(a={**off, "max_machines": 3}))
+
+
 def test_factors_are_the_other_way_round() -> None:
     kinds = machinetypes(
         a={"target_share": 3, "accounting_group": "atlas.prod"},

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,9 +244,17 @@ def test_a_node_that_shuts_down_starts_no_vm(call: Callable[..., Any], node: Nod
 
 def test_a_planned_shutdown_is_among_the_features(call: Callable[..., Any], node: Node, sandbox: str) -> None:
     os.makedirs(node.store.run_directory)
-    Path(node.store.run_directory, "shutdowntime").write_text("4000000000\n")
+    soon = int(time.time()) + 3600
+    Path(node.store.run_directory, "shutdowntime").write_text(f"{soon}\n")
     assert call(sandbox)[0] == 0
-    assert Path(sandbox, "machinefeatures", "shutdowntime").read_text() == "4000000000"
+    assert Path(sandbox, "machinefeatures", "shutdowntime").read_text() == str(soon)
+
+
+def test_without_a_planned_shutdown_the_features_have_the_vms_own_end(call: Callable[..., Any], sandbox: str) -> None:
+    assert call(sandbox)[0] == 0
+    started = int(Path(sandbox, "jobfeatures", "jobstart_secs").read_text())
+    limit = int(Path(sandbox, "jobfeatures", "wall_limit_secs").read_text())
+    assert int(Path(sandbox, "machinefeatures", "shutdowntime").read_text()) == started + limit
 
 
 def test_the_message_is_one_literal_for_every_ad(call: Callable[..., Any], node: Node, sandbox: str) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -19,24 +18,7 @@ from condor_vac.worker.libvirt import Domain
 from condor_vac.worker.programs import watch
 from condor_vac.worker.vm import outputs
 from tests.unit.condor_vac.worker.conftest import Node, Time, lease_files
-from tests.unit.condor_vac.worker.watched import look
-
-
-def running(node: Node, clock: Time, **changes: Any) -> Lease:
-    """A VM that runs and was started a second ago."""
-    lease = node.change(node.acquire(**changes), started=1, started_boottime=clock.now - 1)
-    domain(node, lease)
-    return lease
-
-
-def domain(node: Node, lease: Lease, cpu: float = 1.0, state: int = 1) -> None:
-    node.run_domains(Domain(lease.domain, state, cpu, 1))
-
-
-def actions(node: Node) -> list[str]:
-    """The changes that libvirt was asked for, without the queries."""
-    words = [line.split() for line in node.called("virsh")]
-    return [line[3] for line in words if line[3] in {"shutdown", "destroy"}]
+from tests.unit.condor_vac.worker.watched import actions, domain, feature, look, running
 
 
 def test_a_working_vm_is_published_and_not_touched(node: Node, clock: Time) -> None:
@@ -225,12 +207,6 @@ def test_an_error_with_one_vm_does_not_stop_the_check_of_others(node: Node, cloc
     assert actions(node) == ["shutdown"]
 
 
-def feature(lease: Lease, key: str) -> int | None:
-    directory = lease.machinefeatures if key == "shutdowntime" else lease.jobfeatures
-    path = Path(directory, key)
-    return int(path.read_text()) if path.exists() else None
-
-
 def plan(node: Node, when: int | None) -> None:
     path = Path(node.store.run_directory, shutdown_plan.NAME)
     if when is None:
@@ -244,15 +220,15 @@ def test_a_planned_shutdown_reaches_vms_and_can_be_called_off(node: Node, clock:
     started = int(time.time())
     Path(lease.jobfeatures, "jobstart_secs").write_text(str(started))
     look(node)
-    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (None, started + 86400)
+    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (started + 86400, started + 86400)
     for when in (started + 7200, started + 10**6):
         plan(node, when)
         assert look(node) == []
-        assert feature(lease, "shutdowntime") == when
+        assert feature(lease, "shutdowntime") == min(when, started + 86400)
         assert feature(lease, "shutdowntime_job") == min(when, started + 86400)
     plan(node, None)
     assert look(node) == []
-    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (None, started + 86400)
+    assert (feature(lease, "shutdowntime"), feature(lease, "shutdowntime_job")) == (started + 86400, started + 86400)
     assert actions(node) == []
 
 
@@ -266,82 +242,6 @@ def test_when_the_planned_time_has_come_vms_are_stopped(node: Node, clock: Time)
     clock.now += watch.STOP_GRACE_SECONDS
     look(node)
     assert actions(node) == ["shutdown", "destroy"]
-
-
-@pytest.fixture
-def backfill(node: Node) -> Node:
-    """A node whose VMs have ten minutes to go when another job gets their slot."""
-    node.settings = node.settings._replace(backfill_notice=600)
-    return node
-
-
-def retires(node: Node, *slots: tuple[str, str]) -> None:
-    """The slots of these VM jobs (owner, job) retire, as the startd shows them."""
-    ads = [{"Name": "slot1_1@node1", "RemoteOwner": owner, "JobId": job} for owner, job in slots]
-    (node.base / "slots").write_text(json.dumps(ads))
-
-
-@pytest.mark.parametrize("owner", ["vac_lab@example.org", "vac@lab"])
-def test_a_vm_in_the_way_is_told_has_its_time_and_is_stopped(backfill: Node, clock: Time, owner: str) -> None:
-    lease = running(backfill, clock, max_wallclock_seconds=0)
-    other = running(backfill, clock, sandbox=backfill.sandbox(2), domain="vac_lab_8.0", max_wallclock_seconds=0)
-    backfill.run_domains(Domain(lease.domain, 1, 1.0, 1), Domain(other.domain, 1, 1.0, 1))
-    retires(backfill)
-    assert look(backfill) == []
-    assert feature(lease, "shutdowntime_job") is None
-    retires(backfill, (owner, "7.0"), (owner, "9.0"))
-    for seconds in (0, 300, 299):
-        clock.now += seconds
-        assert look(backfill) == []
-        assert actions(backfill) == []
-    told = feature(lease, "shutdowntime_job")
-    assert told is not None
-    assert abs(told - time.time() - 600) < 60
-    assert feature(lease, "shutdowntime") is None
-    clock.now += 2
-    look(backfill)
-    assert actions(backfill) == ["shutdown"]
-    stopping = {one["domain"]: one["stopping"] for one in lease_files(backfill)}
-    assert stopping["vac_lab_8.0"] is None
-    assert (stopping["vac_lab_7.0"]["cause"], stopping["vac_lab_7.0"]["message"][:4]) == ("backfill", "100 ")
-    assert feature(other, "shutdowntime_job") is None
-
-
-def test_a_vm_that_is_in_nobodys_way_any_more_stays(backfill: Node, clock: Time) -> None:
-    lease = running(backfill, clock, max_wallclock_seconds=86400)
-    Path(lease.jobfeatures, "jobstart_secs").write_text(str(int(time.time())))
-    retires(backfill)
-    look(backfill)
-    limit = feature(lease, "shutdowntime_job")
-    retires(backfill, ("vac@lab", "7.0"))
-    look(backfill)
-    assert feature(lease, "shutdowntime_job") != limit
-    retires(backfill)
-    look(backfill)
-    clock.now += 10000
-    look(backfill)
-    assert feature(lease, "shutdowntime_job") == limit
-    assert actions(backfill) == []
-
-
-def test_a_startd_that_does_not_answer_changes_nothing(backfill: Node, clock: Time) -> None:
-    lease = running(backfill, clock, max_wallclock_seconds=0)
-    retires(backfill, ("vac@lab", "7.0"))
-    look(backfill)
-    told = feature(lease, "shutdowntime_job")
-    (backfill.base / "slots").write_text("no JSON")
-    assert any("condor_status" in error for error in look(backfill))
-    assert feature(lease, "shutdowntime_job") == told
-    assert told is not None
-
-
-def test_a_node_whose_vms_are_no_backfill_does_not_ask(node: Node, clock: Time) -> None:
-    running(node, clock, max_wallclock_seconds=0)
-    retires(node, ("vac@lab", "7.0"))
-    look(node)
-    clock.now += 10**6
-    look(node)
-    assert actions(node) == []
 
 
 def test_a_plan_that_cannot_be_read_stops_nothing(node: Node, clock: Time) -> None:

@@ -32,6 +32,7 @@ def test_machine_features_in_the_units_of_the_note() -> None:
     assert machine_features(VM) == {
         "total_cpu": "8",
         "hs06": "88.0",
+        "shutdowntime": "1700086400",
         "grace_secs": "3600",
         "phys_cores": "8",
         "log_cores": "8",
@@ -65,18 +66,18 @@ def test_job_features_in_the_units_of_the_note() -> None:
 
 
 def test_an_unknown_value_has_no_key() -> None:
-    vm = VM._replace(hs06=None, space=None)
+    vm = VM._replace(hs06=None, space=None, scratch_bytes=0)
     machine, job = machine_features(vm), job_features(vm)
-    assert not {"hs06", "vac_space", "shutdowntime"} & set(machine)
-    assert "hs06_job" not in job
+    assert not {"hs06", "vac_space"} & set(machine)
+    assert not {"hs06_job", "scratch_limit_bytes", "disk_limit_GB"} & set(job)
     assert "None" not in {**machine, **job}.values()
 
 
-@pytest.mark.parametrize(("planned", "job_end"), [(1700000100, 1700000100), (1800000000, 1700086400)])
-def test_a_planned_shutdown_ends_the_job_too_if_it_comes_first(planned: int, job_end: int) -> None:
+@pytest.mark.parametrize(("planned", "end"), [(None, 1700086400), (1700000100, 1700000100), (1800000000, 1700086400)])
+def test_both_shutdown_times_are_that_of_the_earlier_end(planned: int | None, end: int) -> None:
     vm = VM._replace(shutdowntime=planned)
-    assert machine_features(vm)["shutdowntime"] == str(planned)
-    assert job_features(vm)["shutdowntime_job"] == str(job_end)
+    assert machine_features(vm)["shutdowntime"] == str(end)
+    assert job_features(vm)["shutdowntime_job"] == str(end)
 
 
 @given(st.floats(0.001, 1e9))
