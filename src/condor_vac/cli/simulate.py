@@ -17,6 +17,7 @@ from typing import Any
 
 from condor_vac.base import table as tables
 from condor_vac.base.errors import UsageError
+from condor_vac.cli.parser import did_you_mean
 from condor_vac.cli.progress import ProgressLine
 from condor_vac.simulate import plot
 from condor_vac.simulate.play import OURS, POLICIES, compare
@@ -63,7 +64,8 @@ def _sort(scenarios: Sequence[str], words: Sequence[str]) -> tuple[list[str], li
     policies = [word for word in words if word not in files] or [OURS]
     for name in policies:
         if name not in POLICIES:
-            raise UsageError(f"--policy: {name!r} is unknown; give one of {', '.join(POLICIES)}")
+            hint = did_you_mean(name, POLICIES) or f"; give one of {', '.join(POLICIES)}"
+            raise UsageError(f"--policy: {name!r} is unknown{hint}")
     if not files:
         raise UsageError("give at least one SCENARIO.yml; docs/scenarios/ has some")
     return files, list(dict.fromkeys(policies))

@@ -133,7 +133,8 @@ def test_table_has_a_row_for_each_policy_and_machinetype(scenario: str, capsys: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["FILE", "--policy", "vacum"], "--policy: 'vacum' is unknown; give one of vacuum, seed"),  # codespell:ignore
+        (["FILE", "--policy", "vacum"], "--policy: 'vacum' is unknown; did you mean vacuum?"),  # codespell:ignore
+        (["FILE", "--policy", "best"], "--policy: 'best' is unknown; give one of vacuum, seed"),
         ([], "give at least one SCENARIO.yml"),
         (["no/such.yml"], "no/such.yml: cannot read"),
         (["FILE", "--seed", "-1"], "--seed: is -1"),
