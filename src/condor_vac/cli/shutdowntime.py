@@ -8,7 +8,7 @@ import json
 import re
 import time
 
-from condor_vac.worker import shutdown_plan
+from condor_vac.worker import settings, shutdown_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """``condor_vac shutdowntime``; ``show`` exits 1 when none is planned."""
+    """``condor_vac shutdowntime``; ``show`` exits 1 when none is planned. Raises UsageError, VacError."""
+    settings.require()
     if args.verb == "set":
         shutdown_plan.plan(args.time)
     elif args.verb == "cancel":
