@@ -72,4 +72,8 @@ def table(report: dict[str, Any]) -> list[str]:
         rows.append((entry["step"], entry["check"], texts[0]))
         rows += [("", "", text) for text in texts[1:]]
     wrong = sum(1 for entry in report["checks"] if not entry["ok"])
-    return [*tables.wrapped(rows), "", f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding"]
+    return [
+        *tables.wrapped(rows, tables.terminal()),
+        "",
+        f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding",
+    ]

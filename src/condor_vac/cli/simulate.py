@@ -95,7 +95,7 @@ def table(result: Mapping[str, Any]) -> str:
         rows.append(_row(policy, found))
         if len(found["per_machinetype"]) > 1:
             rows.extend(_row(f"  {name}", figures) for name, figures in found["per_machinetype"].items())
-    return "\n".join([result["scenario"], *tables.columns(rows, figures=True)])
+    return "\n".join([result["scenario"], *tables.columns(rows, tables.terminal(), figures=True)])
 
 
 def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
