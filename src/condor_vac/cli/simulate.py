@@ -20,7 +20,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.cli.parser import did_you_mean
 from condor_vac.cli.progress import ProgressLine
 from condor_vac.simulate import plot
-from condor_vac.simulate.play import OURS, POLICIES, compare
+from condor_vac.simulate.play import OLD_NAMES, OURS, POLICIES, compare
 from condor_vac.simulate.scenario import Scenario, load
 
 _COLUMNS = ("POLICY", "NET", "WORK", "WASTED", "TO 90 %", "STARTS", "WASTED STARTS", "PEAK", "IDLE", "CAPS", "KILLED")
@@ -63,7 +63,7 @@ def _sort(scenarios: Sequence[str], words: Sequence[str]) -> tuple[list[str], li
     files = [*scenarios, *(word for word in words if "." in word or "/" in word)]
     policies = [word for word in words if word not in files] or [OURS]
     for name in policies:
-        if name not in POLICIES:
+        if name not in {*POLICIES, *OLD_NAMES}:
             hint = did_you_mean(name, POLICIES) or f"; give one of {', '.join(POLICIES)}"
             raise UsageError(f"--policy: {name!r} is unknown{hint}")
     if not files:
