@@ -46,7 +46,7 @@ def build_parser(only: str | None = None) -> Parser:
         epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",
     )
     parser.add_argument("--version", action="version", version=f"condor_vac {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=summary, description=summary)
         if name == only:
