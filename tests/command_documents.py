@@ -27,7 +27,7 @@ from condor_vac.cli import dispatch  # noqa: E402
 COMMAND = "python -m tests.command_documents"
 MAN_PAGE = "src/condor_vac/share/condor_vac.8"
 COMPLETION = "src/condor_vac/share/condor_vac.bash"
-SITE = "https://github.com/vacuum-htcondor/vacuum.htcondor"
+DOCUMENTATION = "https://github.com/vacuum-htcondor/vacuum.htcondor/tree/main/docs"
 HEAD = f"""\
 .\\" SPDX-License-Identifier: GPL-3.0-or-later
 .\\" Made from the parsers of condor_vac by {COMMAND}.
@@ -50,8 +50,7 @@ Settings of a worker node.""",
 .BR condor_status (1),
 .BR ansible\\-playbook (1)
 .PP
-.UR {SITE}/tree/main/docs
-.UE""",
+{DOCUMENTATION}""",
 }
 # The ends of metavars that stand for a path, and the metavar that is the name of a machinetype of this machine.
 PATHS = ("FILE", "DIR", "PATH", "SOURCE", "TEMPLATE", "URL", ".json", ".yml", ".png")

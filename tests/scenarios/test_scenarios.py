@@ -43,7 +43,7 @@ def best_peer(found: dict[str, Any]) -> float:
 
 
 def check_waste(found: dict[str, Any]) -> None:
-    """No work at all: what counts is how few VMs ask in vain. HTCondorVMs is no measure, as it never grows either."""
+    """No work at all: what counts is how few VMs find none. HTCondorVMs is no measure, as it never grows either."""
     assert {policy["net"] for policy in found.values()} == {None}
     assert (
         0 < found[OURS]["wasted_starts"] < min(found[name]["wasted_starts"] for name in PEERS if name != "htcondorvms")

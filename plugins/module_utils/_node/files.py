@@ -126,7 +126,7 @@ def write(
 
 
 def link(module: AnsibleModule, path: str, target: str) -> Change:
-    """Make *path* a symbolic link to *target*, of whoever runs this; replaced by one rename. Raises FileError."""
+    """Make *path* a symbolic link to *target*, owned by the caller; replaced by one rename. Raises FileError."""
     before = read_state(path)
     change = Change(path, before, FileState(None, 0o777, os.geteuid(), _keep(before.gid, os.getegid()), target))
     if change.changed and not module.check_mode:

@@ -42,7 +42,11 @@ def build_parser(only: str | None = None) -> Parser:
     """The argument parser; with ``only``, just that subcommand's module is imported for its arguments."""
     parser = Parser(
         prog="condor_vac",
-        description="The programs that vacuum.htcondor runs in a pool. See condor_vac COMMAND --help.",
+        description=(
+            "The programs that vacuum.htcondor runs in a pool. doctor, image and shutdowntime belong on a worker node, "
+            "factory, status, machines and explain on an access point; the others run anywhere. "
+            "See condor_vac COMMAND --help."
+        ),
         epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",
     )
     parser.add_argument("--version", action="version", version=f"condor_vac {__version__}")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-# Fails as it is told, and writes down each call.
+# Gives the answers of a file, and writes down each call.
 MANAGER = """#!/usr/bin/python
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json, os
