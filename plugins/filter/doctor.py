@@ -12,6 +12,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import table
 
 COLUMNS = ("NODE", "STEP", "CHECK", "RESULT")
+# A worker of Ansible has no terminal of which it could ask the width.
+WIDTH = 118
 
 
 def doctor_report(results: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -28,7 +30,7 @@ def doctor_table(report: Mapping[str, Mapping[str, Any]], *, everything: bool = 
     for host, node in report.items():
         rows += _rows(host, node, everything)
     wrong = sum(1 for node in report.values() if not node["good"])
-    return [*table.wrapped(rows), f"{len(report)} nodes, {wrong} with a finding"]
+    return [*table.wrapped(rows, WIDTH), f"{len(report)} nodes, {wrong} with a finding"]
 
 
 def _report(host: str, result: Mapping[str, Any]) -> dict[str, Any]:

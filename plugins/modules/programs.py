@@ -41,7 +41,8 @@ options:
       - V(worker) are C(vac_prepare_hook), C(vac_exit_hook), C(libvirt_cernvm_script), C(vac_lease) and
         C(vac_watch) in C(/usr/local/libexec), and libvirt's hook C(/etc/libvirt/hooks/qemu.d/condor_vac).
       - V(factory) is C(/usr/local/libexec/vac_factory), the scheduler-universe job's program.
-      - V(cli) is the command C(/usr/local/bin/condor_vac).
+      - V(cli) is the command C(/usr/local/bin/condor_vac), with links below C(/usr/local/share) to its man page and its
+        completion for bash.
     type: list
     elements: str
     choices: [worker, factory, cli]
@@ -152,7 +153,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError, ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, remove, write
+from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, link, remove, write
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import entry_points
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.store import Installation, Store
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import Manifest, unpack
@@ -193,6 +194,7 @@ class Programs:
         for point in points:
             self._ensure_directory(os.path.dirname(point.path))
             self._note(point.script(interpreter, current), point.path)
+        self._link_documents(wanted.manifest)
         self._record(points, interpreter)
         before, after = plan.describe()
         return {
@@ -256,6 +258,15 @@ class Programs:
         owner = "root" if self.owner == 0 else None
         self.changes.append(write(self.module, path, text, mode=0o755, owner=owner, group=owner))
 
+    def _link_documents(self, manifest: Manifest) -> None:
+        """Lead the man page and the completion to the tree's. A tree of an earlier version, without them, has none."""
+        for path, source in entry_points.documents(self.params["entry_points"], self.root).items():
+            if f"{PACKAGE}/{source}" not in manifest:
+                self.changes.append(remove(self.module, path))
+                continue
+            self._ensure_directory(os.path.dirname(path))
+            self.changes.append(link(self.module, path, f"{self.store.current_link}/{PACKAGE}/{source}"))
+
     def _record(self, points: list[entry_points.EntryPoint], interpreter: str) -> None:
         """Leave on the node what each entry point is, for ``condor_vac doctor``; other sets' stay as they are."""
         path = self.root + ENTRY_POINTS_RECORD
@@ -271,6 +282,8 @@ class Programs:
     def _absent(self) -> dict[str, Any]:
         for point in entry_points.select(sorted(entry_points.SETS), self.root):
             self.changes.append(remove(self.module, point.path))
+        for path in entry_points.documents(entry_points.SETS, self.root):
+            self.changes.append(remove(self.module, path))
         before = self.store.contents()
         if before and not self.module.check_mode:
             self.store.remove()

@@ -43,9 +43,11 @@ def best_peer(found: dict[str, Any]) -> float:
 
 
 def check_waste(found: dict[str, Any]) -> None:
-    """No work at all: what counts is how few VMs ask in vain. The seed is no measure, as it never grows either."""
+    """No work at all: what counts is how few VMs find none. HTCondorVMs is no measure, as it never grows either."""
     assert {policy["net"] for policy in found.values()} == {None}
-    assert 0 < found[OURS]["wasted_starts"] < min(found[name]["wasted_starts"] for name in PEERS if name != "seed")
+    assert (
+        0 < found[OURS]["wasted_starts"] < min(found[name]["wasted_starts"] for name in PEERS if name != "htcondorvms")
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -137,6 +139,6 @@ def test_random_scenarios(kind: str, seed: int) -> None:
         check_waste(found)
     elif kind == "thin":
         assert found[OURS]["efficiency"] >= 0.9
-        assert found[OURS]["net"] >= max(found[name]["net"] for name in PEERS if name != "seed")
+        assert found[OURS]["net"] >= max(found[name]["net"] for name in PEERS if name != "htcondorvms")
     else:
         assert found[OURS]["net"] >= best_peer(found) - BEHIND_RANDOM

@@ -125,6 +125,20 @@ def write(
     return change
 
 
+def link(module: AnsibleModule, path: str, target: str) -> Change:
+    """Make *path* a symbolic link to *target*, owned by the caller; replaced by one rename. Raises FileError."""
+    before = read_state(path)
+    change = Change(path, before, FileState(None, 0o777, os.geteuid(), _keep(before.gid, os.getegid()), target))
+    if change.changed and not module.check_mode:
+        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
+        try:
+            os.symlink(target, temporary)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise FileError(f"cannot make the link {path} ({error.strerror})", "run the task with become") from error
+    return change
+
+
 def remove(module: AnsibleModule, path: str) -> Change:
     """Make sure that there is no file at *path*. Raises FileError."""
     change = Change(path, read_state(path), FileState())

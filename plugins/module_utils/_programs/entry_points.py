@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import FileError
@@ -33,6 +34,15 @@ SETS: dict[str, dict[str, str]] = {
     },
     "factory": {FACTORY_PROGRAM: "condor_vac.cli.factory"},
     "cli": {CLI: "condor_vac.cli.dispatch"},
+}
+
+# What the tree has for people who type at a terminal: path → file of the tree to which a link there leads, through
+# ``current``, so that it changes with the programs.
+DOCUMENTS: dict[str, dict[str, str]] = {
+    "cli": {
+        "/usr/local/share/man/man8/condor_vac.8": "share/condor_vac.8",
+        "/usr/local/share/bash-completion/completions/condor_vac": "share/condor_vac.bash",
+    }
 }
 
 # realpath, not the link itself: a program that imports late must not mix two versions after a switch.
@@ -95,6 +105,11 @@ def select(names: list[str], root: str = "") -> list[EntryPoint]:
     """The entry points of the named sets, sorted by path; *root* is put before each path."""
     table = {path: module for name in names for path, module in SETS[name].items()}
     return [EntryPoint(root + path, module) for path, module in sorted(table.items())]
+
+
+def documents(names: Iterable[str], root: str = "") -> dict[str, str]:
+    """The documents of the named sets; *root* is put before each path."""
+    return {root + path: source for name in names for path, source in DOCUMENTS.get(name, {}).items()}
 
 
 def paths() -> set[str]:

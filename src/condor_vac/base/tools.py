@@ -41,7 +41,8 @@ def run(
     name = argv[0]
     path = find(name)
     if path is None:
-        raise ToolError(f"{name}: not found in {SYSTEM_PATH}; install the package that has it", None)
+        remedy = "HTCondor is not installed here" if name.startswith("condor_") else "install the package that has it"
+        raise ToolError(f"{name}: not found in {SYSTEM_PATH}; {remedy}", None)
     try:
         done = subprocess.run(
             [path, *argv[1:]],

@@ -8,7 +8,6 @@ what it needs.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,8 @@ from collections.abc import Sequence
 from condor_vac import __version__
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import one_line
+from condor_vac.cli import reader
+from condor_vac.cli.parser import Parser
 
 COMMANDS = {
     "factory": ("condor_vac.cli.factory", "run the factory of one machinetype (the scheduler-universe job)"),
@@ -37,15 +38,19 @@ COMMANDS = {
 }
 
 
-def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+def build_parser(only: str | None = None) -> Parser:
     """The argument parser; with ``only``, just that subcommand's module is imported for its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="condor_vac",
-        description="The programs that vacuum.htcondor runs in a pool. See condor_vac COMMAND --help.",
+        description=(
+            "The programs that vacuum.htcondor runs in a pool. doctor, image and shutdowntime belong on a worker node, "
+            "factory, status, machines and explain on an access point; the others run anywhere. "
+            "See condor_vac COMMAND --help."
+        ),
         epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",
     )
     parser.add_argument("--version", action="version", version=f"condor_vac {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=summary, description=summary)
         if name == only:
@@ -54,7 +59,12 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one subcommand and return its exit code."""
+    """Run one subcommand and return its exit code; where the reader of its output leaves, SIGPIPE ends it."""
+    with reader.may_leave():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
     name = next((word for word in argv if not word.startswith("-")), None)
     args = build_parser(only=name if name in COMMANDS else None).parse_args(argv)
     module = importlib.import_module(COMMANDS[args.command][0])

@@ -21,6 +21,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import one_line
 from condor_vac.worker.checks.node import Check, Node
 from condor_vac.worker.checks.table import CHECKS
+from condor_vac.worker.settings import NOT_A_WORKER_NODE
 
 _SHOWN = 500
 
@@ -34,9 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, print, and return 1 if there is a finding. Raises UsageError."""
+    node = Node()
+    if not node.is_worker:
+        raise UsageError(NOT_A_WORKER_NODE)
     if os.geteuid() != 0:
         raise UsageError("needs root to read libvirt, sudo and HTCondor's files; run it as root")
-    report = examine(Node(), [check for check in CHECKS if not args.step or check.step in args.step])
+    report = examine(node, [check for check in CHECKS if not args.step or check.step in args.step])
     if args.json:
         json.dump(report, sys.stdout, indent=1)
         print()
@@ -68,4 +72,8 @@ def table(report: dict[str, Any]) -> list[str]:
         rows.append((entry["step"], entry["check"], texts[0]))
         rows += [("", "", text) for text in texts[1:]]
     wrong = sum(1 for entry in report["checks"] if not entry["ok"])
-    return [*tables.wrapped(rows), "", f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding"]
+    return [
+        *tables.wrapped(rows, tables.terminal()),
+        "",
+        f"{report['host']}: {len(report['checks'])} checks, {wrong} with a finding",
+    ]

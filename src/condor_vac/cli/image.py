@@ -32,7 +32,7 @@ _CHUNK = 1 << 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``condor_vac image``."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", title="actions", metavar="ACTION", required=True)
     shown = _parser(actions, "list", "what images there are, and which VMs run on them")
     shown.add_argument("--digest", action="store_true", help="read every image again, to find damage")
     put = _parser(actions, "put", "have this image, fetched and checked")

@@ -89,7 +89,7 @@ def _line(value: object) -> str | None:
 
 
 def _print(machines: list[dict[str, Any]]) -> None:
-    print("\n".join(table.columns([_COLUMNS, *(_row(entry) for entry in machines)])))
+    print("\n".join(table.columns([_COLUMNS, *(_row(entry) for entry in machines)], table.terminal())))
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

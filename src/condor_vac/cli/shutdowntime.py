@@ -8,13 +8,13 @@ import json
 import re
 import time
 
-from condor_vac.worker import shutdown_plan
+from condor_vac.worker import settings, shutdown_plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``condor_vac shutdowntime``."""
     parser.add_argument("--json", action="store_true", help="print the planned time as JSON")
-    verbs = parser.add_subparsers(dest="verb", metavar="show|set|cancel", required=True)
+    verbs = parser.add_subparsers(dest="verb", title="actions", metavar="show|set|cancel", required=True)
     verbs.add_parser("show", help="print the planned shutdown, if there is one")
     setter = verbs.add_parser("set", help="plan a shutdown; vac_watch announces it to the VMs within 30 s")
     setter.add_argument("time", metavar="TIME", type=_moment, help="Unix time, or +SECONDS from now")
@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """``condor_vac shutdowntime``; ``show`` exits 1 when none is planned."""
+    """``condor_vac shutdowntime``; ``show`` exits 1 when none is planned. Raises UsageError, VacError."""
+    settings.require()
     if args.verb == "set":
         shutdown_plan.plan(args.time)
     elif args.verb == "cancel":

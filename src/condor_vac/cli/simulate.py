@@ -17,9 +17,10 @@ from typing import Any
 
 from condor_vac.base import table as tables
 from condor_vac.base.errors import UsageError
+from condor_vac.cli.parser import did_you_mean
 from condor_vac.cli.progress import ProgressLine
 from condor_vac.simulate import plot
-from condor_vac.simulate.play import OURS, POLICIES, compare
+from condor_vac.simulate.play import OLD_NAMES, OURS, POLICIES, compare
 from condor_vac.simulate.scenario import Scenario, load
 
 _COLUMNS = ("POLICY", "NET", "WORK", "WASTED", "TO 90 %", "STARTS", "WASTED STARTS", "PEAK", "IDLE", "CAPS", "KILLED")
@@ -62,8 +63,9 @@ def _sort(scenarios: Sequence[str], words: Sequence[str]) -> tuple[list[str], li
     files = [*scenarios, *(word for word in words if "." in word or "/" in word)]
     policies = [word for word in words if word not in files] or [OURS]
     for name in policies:
-        if name not in POLICIES:
-            raise UsageError(f"--policy: {name!r} is unknown; give one of {', '.join(POLICIES)}")
+        if name not in {*POLICIES, *OLD_NAMES}:
+            hint = did_you_mean(name, POLICIES) or f"; give one of {', '.join(POLICIES)}"
+            raise UsageError(f"--policy: {name!r} is unknown{hint}")
     if not files:
         raise UsageError("give at least one SCENARIO.yml; docs/scenarios/ has some")
     return files, list(dict.fromkeys(policies))
@@ -93,7 +95,7 @@ def table(result: Mapping[str, Any]) -> str:
         rows.append(_row(policy, found))
         if len(found["per_machinetype"]) > 1:
             rows.extend(_row(f"  {name}", figures) for name, figures in found["per_machinetype"].items())
-    return "\n".join([result["scenario"], *tables.columns(rows, figures=True)])
+    return "\n".join([result["scenario"], *tables.columns(rows, tables.terminal(), figures=True)])
 
 
 def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ def _code(job: vm_jobs.Job) -> str:
 
 
 def _print(report: dict[str, dict[str, Any]]) -> None:
-    print("\n".join(table.columns([_COLUMNS, *(_row(name, entry) for name, entry in report.items())])))
+    rows = [_COLUMNS, *(_row(name, entry) for name, entry in report.items())]
+    print("\n".join(table.columns(rows, table.terminal())))
     for name, entry in report.items():
         last = entry["last"]
         for line in [*(last["reasons"] or [] if last else []), *entry["problems"]]:

@@ -13,7 +13,6 @@ import glob
 import json
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPES_DIRECTORY, STATE_DIRECTORY, JobStatus, Universe
+from condor_vac.cli.parser import did_you_mean
 from condor_vac.condor.pool import Pool, PoolError
 from condor_vac.factory import scheduler_job, vm_jobs
 from condor_vac.factory import state as factory_state
@@ -85,8 +85,6 @@ def show(args: argparse.Namespace, report: Callable[[], int]) -> int:
     """The exit code of one report or, with --watch, of the last one. A schedd that is away is waited for."""
     if args.watch is None:
         return report()
-    # Whoever reads has gone away: end without a word.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     code = 0
     try:
         while True:
@@ -130,7 +128,8 @@ def survey(args: argparse.Namespace, pool: Pool, only: str | None = None) -> lis
     # A job's ad is its user's: what cannot be a machinetype's name is not one.
     names = {*files, *(name for name in seen if re.fullmatch(MACHINETYPE_NAME, name))}
     if only is not None and only not in names:
-        raise UsageError(f"{only}: no such machinetype in {args.machinetypes} or in the queue")
+        hint = did_you_mean(only, sorted(names))
+        raise UsageError(f"{only}: no such machinetype in {args.machinetypes} or in the queue{hint}")
     chosen = sorted(names) if only is None else [only]
     return [_view(name, files.get(name), ads, factories, args.state) for name in chosen]
 

@@ -66,7 +66,9 @@ class Pool:
             ads = self._schedd().query(constraint=constraint, projection=list(projection), limit=limit)
             return [self._plain(ad, projection) for ad in ads]
         except self._errors as error:
-            raise PoolError(f"schedd query failed: {_line(error)}; is condor_schedd running?") from error
+            raise PoolError(
+                f"schedd query failed: {_line(error)}; run this on an access point, with condor_schedd running"
+            ) from error
 
     def history(self, constraint: str, projection: Sequence[str], limit: int) -> list[dict[str, Any]]:
         """The newest ``limit`` matching jobs that have left the queue. Raises PoolError."""
@@ -202,7 +204,10 @@ def _bindings(wanted: str | None) -> tuple[Any, Any]:
                 return importlib.import_module(condor), importlib.import_module(classad)
             except ModuleNotFoundError as error:
                 missing = error
-    raise PoolError(f"HTCondor's Python bindings are missing ({missing.name}); install condor (EL: python3-condor)")
+    raise PoolError(
+        f"HTCondor's Python bindings are missing ({missing.name}); run this on an access point, or install condor "
+        "(EL: python3-condor)"
+    )
 
 
 def _line(error: Exception) -> str:

@@ -4,7 +4,7 @@
 Each is written anew from what its project publishes, not from its code. The machinetype's own caps
 (``max_machines``, ``max_idle``) bind every one of them, as an administrator of theirs would see to.
 
-- seed: the factory of HTCondorVMs (github.com/alahiff/HTCondorVMs, condor-vac.py).
+- htcondorvms: the factory of HTCondorVMs (github.com/alahiff/HTCondorVMs, condor-vac.py).
 - vac: Vac's rule (github.com/vacproject/vac, vac.conf(5), backoff_seconds and fizzle_seconds).
 - vcycle: the same rule for a whole space (github.com/vacproject/vcycle, vcycle.conf(5)).
 - cobald: LinearController (cobald.readthedocs.io, cobald.controller.linear) over a pool of VMs.
@@ -59,7 +59,7 @@ def room(seen: Observation, limits: Limits) -> int:
     return max(0, min(limits.max_machines - len(seen.machines), limits.max_idle - idle))
 
 
-class Seed:
+class HTCondorVMs:
     """Two at a time until more than two have run for half an hour; any end but a long 200 stops it.
 
     It asks the queue only, where completed jobs stay for 2,400 s; that is its memory of a failure. Its
@@ -189,7 +189,7 @@ class Oracle:
 
 
 PEERS: dict[str, Callable[[Seat], Player]] = {
-    "seed": Seed,
+    "htcondorvms": HTCondorVMs,
     "vac": Vac,
     "vcycle": Vcycle,
     "cobald": Cobald,

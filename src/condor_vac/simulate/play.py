@@ -16,6 +16,8 @@ from condor_vac.simulate.world import Kind, World
 
 OURS = "vacuum"
 POLICIES = (OURS, *PEERS)
+# Names of earlier releases, in scripts of sites.
+OLD_NAMES = {"seed": "htcondorvms"}
 PROGRESS_SECONDS = 900.0
 
 Progress = Callable[[str, float], None]
@@ -37,7 +39,11 @@ class Factory:
                 world.at(fault.start, self.kill)
 
     def _make(self) -> Player:
-        return Policy(self.seat.limits) if self.policy == OURS else PEERS[self.policy](self.seat)
+        return (
+            Policy(self.seat.limits)
+            if self.policy == OURS
+            else PEERS[OLD_NAMES.get(self.policy, self.policy)](self.seat)
+        )
 
     def kill(self) -> None:
         """All memory is lost; the next cycle but one is the first of the new process."""
@@ -78,7 +84,7 @@ def play(scenario: Scenario, policy: str, progress: Progress | None = None) -> W
 
     ``progress`` is called with the policy and the virtual time every `PROGRESS_SECONDS` of it.
     """
-    if policy not in POLICIES:
+    if policy not in {*POLICIES, *OLD_NAMES}:
         raise UsageError(f"--policy: {policy!r} is unknown; give one of {', '.join(POLICIES)}")
     world = World(scenario)
     for kind in world.kinds:

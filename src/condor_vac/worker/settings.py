@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 from condor_vac.base import fields as f
@@ -11,6 +12,10 @@ from condor_vac.base.shared import DOMAIN, FIRST_NUMBER, IMAGE_DIRECTORY, LIBVIR
 from condor_vac.worker import network
 
 PATH = "/etc/condor_vac/worker.json"
+NOT_A_WORKER_NODE = (
+    "this machine is not a worker node; run this on one, or put it into the group worker_node and run "
+    "vacuum.htcondor.site"
+)
 
 
 class Settings(NamedTuple):
@@ -87,7 +92,15 @@ def load(path: str = PATH) -> Settings:
     Raises UsageError (one line: file, key, remedy), also when there is no file: a node that was never set up
     must not guess which network and directories it may share.
     """
+    require(path)
     return from_mapping(f.load_object(path), path)
+
+
+def require(path: str | None = None) -> None:
+    """Raise UsageError unless this machine has a worker node's settings, however wrong they are."""
+    path = path or PATH
+    if not os.path.lexists(path):
+        raise UsageError(f"{path}: does not exist: {NOT_A_WORKER_NODE}")
 
 
 def of_this_node() -> Settings:

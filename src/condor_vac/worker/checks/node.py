@@ -14,6 +14,7 @@ from typing import Any
 from condor_vac.base import fields, tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
+from condor_vac.base.shared import FILES_RECORD, LIBVIRT_HOOK, PREPARE_HOOK
 from condor_vac.worker import libvirt, startd
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.settings import Settings
@@ -54,6 +55,11 @@ class Node:
     def owner(self) -> int:
         """The uid that counts as root's: root's own, or in a test who made the directory."""
         return os.stat(self.root).st_uid if self.root else 0
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether anything of a worker node's is here: a single file that is gone is for the checks to report."""
+        return any(os.path.lexists(self.path(name)) for name in (SETTINGS, FILES_RECORD, LIBVIRT_HOOK, PREPARE_HOOK))
 
     def text(self, name: str) -> str:
         """A text file of the node; empty if it is not there. Raises VacError if it cannot be read."""

@@ -17,8 +17,8 @@ from condor_vac.base.errors import VacError
 NAME = "joboutputs"
 ASIDE = ".joboutputs.guest"
 # The name that HTCondorVMs' submit files use, a link that condor_vac.worker.vm.preparation makes for their jobs.
-SEED_NAME = "machineoutputs"
-SEED_LOGS = ("vm-bootstrap.log", "vm-pilot.log")
+HTCONDORVMS_NAME = "machineoutputs"
+HTCONDORVMS_LOGS = ("vm-bootstrap.log", "vm-pilot.log")
 MOST_FILES = 200
 MOST_BYTES = 64 << 20
 # More than any VM leaves; what a guest that floods the node is stopped at.
@@ -41,8 +41,8 @@ def keep_safe_files(sandbox: int) -> list[str]:
             os.mkdir(NAME, 0o755, dir_fd=sandbox)
         with _opened(sandbox, NAME) as target:
             saved = _saved(sandbox, target)
-            if _exists(sandbox, SEED_NAME):
-                _make_seed_logs(target)
+            if _exists(sandbox, HTCONDORVMS_NAME):
+                _make_htcondorvms_logs(target)
         return saved
     except OSError as error:
         raise VacError(f"{NAME}: cannot save the VM's outputs: {error.strerror}") from error
@@ -78,9 +78,9 @@ def _saved(sandbox: int, target: int) -> list[str]:
         return _move(source, target)
 
 
-def _make_seed_logs(target: int) -> None:
+def _make_htcondorvms_logs(target: int) -> None:
     """HTCondor holds a job whose transfer_output_files are not all there, whatever the VM did."""
-    for name in SEED_LOGS:
+    for name in HTCONDORVMS_LOGS:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=target))
 
@@ -122,7 +122,7 @@ def _candidates(source: int) -> list[str]:
     with os.scandir(source) as entries:
         for _count, entry in zip(range(_MOST_LOOKED_AT), entries):
             found.append(entry.name)
-    for wanted in ("shutdown_message", *SEED_LOGS):
+    for wanted in ("shutdown_message", *HTCONDORVMS_LOGS):
         if wanted not in found:
             found.append(wanted)
     printable = [name for name in found if name.isascii() and name.isprintable() and len(name) <= 128]

@@ -27,7 +27,8 @@ from condor_vac.worker.vm.job_ad import Disk, JobAd
 
 # Where CernVM's amiconfig looks for a context, and where HTCondorVMs has it.
 CONTEXT_DEVICE = "hdd"
-SEED_NAME = "seed"
+# The machinetype of their jobs, which have none.
+HTCONDORVMS = "htcondorvms"
 _MIB = 1 << 20
 _GIB = 1 << 30
 
@@ -40,7 +41,7 @@ def machinetype_of(job: JobAd, sandbox: str) -> Machinetype:
         raise UsageError("job ad: UserData: missing; name the user data file (+UserData) or a machinetype")
     boot = job.disks[0]
     described = {
-        "name": job.machinetype or SEED_NAME,
+        "name": job.machinetype or HTCONDORVMS,
         "owner": job.owner,
         "kind": "cernvm",
         "image": _in_sandbox(boot.file, sandbox),
@@ -98,11 +99,11 @@ def prepare(job: JobAd, kind: Machinetype, lease: Lease, settings: Settings) -> 
 def _seed_outputs(sandbox: str) -> None:
     """HTCondorVMs' submit files have machineoutputs/vm-bootstrap.log and vm-pilot.log sent back."""
     try:
-        os.symlink(outputs.NAME, f"{sandbox}/{outputs.SEED_NAME}")
+        os.symlink(outputs.NAME, f"{sandbox}/{outputs.HTCONDORVMS_NAME}")
     except FileExistsError as error:
-        raise UsageError(f"{outputs.SEED_NAME}: already exists; it must not be among the job's files") from error
+        raise UsageError(f"{outputs.HTCONDORVMS_NAME}: already exists; it must not be among the job's files") from error
     except OSError as error:
-        raise VacError(f"{outputs.SEED_NAME}: cannot make it: {error.strerror}") from error
+        raise VacError(f"{outputs.HTCONDORVMS_NAME}: cannot make it: {error.strerror}") from error
 
 
 def clear(sandbox: str) -> None:

@@ -233,6 +233,9 @@ def test_no_tool_at_all_is_a_report_of_findings(tmp_path: Path, monkeypatch: pyt
     report = doctor.examine(Node(str(tmp_path)), list(CHECKS))
     bad = [entry["check"] for entry in report["checks"] if not entry["ok"]]
     assert len(bad) > 15
+    texts = [item["what"] for entry in report["checks"] for item in entry["findings"]]
+    assert any("condor_who: not found" in text and "HTCondor is not installed here" in text for text in texts)
+    assert any("virsh: not found" in text and "install the package that has it" in text for text in texts)
     assert all(item["remedy"] for entry in report["checks"] for item in entry["findings"])
 
 
@@ -274,6 +277,7 @@ def arguments(**changes: Any) -> argparse.Namespace:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> None:
     monkeypatch.setattr(doctor, "CHECKS", checks)
+    monkeypatch.setattr(Node, "is_worker", True)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
@@ -318,9 +322,27 @@ def _finding(what: str, remedy: str) -> Finding:
 
 
 def test_other_users_get_advice_to_be_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Node, "is_worker", True)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert dispatch.main(["doctor"]) == 2
-    assert "root" in capsys.readouterr().err
+    assert "run it as root" in capsys.readouterr().err
     with pytest.raises(SystemExit) as ended:
         dispatch.main(["doctor", "--step", "nonsense"])
     assert ended.value.code == 2
+
+
+def test_a_machine_that_is_no_worker_node_gets_one_line(
+    node: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Node(str(node.base)).is_worker
+    # A single file that is gone is a finding of one check.
+    (node.base / "etc/condor_vac/worker.json").unlink()
+    assert Node(str(node.base)).is_worker
+    (tmp_path / "laptop").mkdir()
+    assert not Node(str(tmp_path / "laptop")).is_worker
+    monkeypatch.setattr(doctor, "Node", lambda: Node(str(tmp_path / "laptop")))
+    assert dispatch.main(["doctor", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("condor_vac doctor: this machine is not a worker node; run this on one, or put it into")
+    assert err.count("\n") == 1

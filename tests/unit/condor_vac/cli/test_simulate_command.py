@@ -78,7 +78,7 @@ def test_json_has_the_documented_keys_for_every_policy(scenario: str, capsys: py
 
 
 def test_figures_agree_with_their_definitions(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", scenario, "--policy", "vacuum", "seed", "--json"]) == 0
+    assert main(["simulate", scenario, "--policy", "vacuum", "htcondorvms", "--json"]) == 0
     for found in json.loads(capsys.readouterr().out)["policies"].values():
         work, oracle, wasted = (found[f"{key}_slot_seconds"] for key in ("work", "oracle_work", "wasted"))
         assert found["efficiency"] == pytest.approx(work / oracle, abs=1e-5)
@@ -93,15 +93,25 @@ def test_figures_agree_with_their_definitions(scenario: str, capsys: pytest.Capt
 @pytest.mark.parametrize(
     "words",
     [
-        ["FILE", "--policy", "seed", "--policy", "vac"],
-        ["--policy", "seed", "--policy", "vac", "FILE"],
-        ["FILE", "--policy", "seed", "vac", "seed"],
-        ["--policy", "seed", "vac", "--", "FILE"],
+        ["FILE", "--policy", "htcondorvms", "--policy", "vac"],
+        ["--policy", "htcondorvms", "--policy", "vac", "FILE"],
+        ["FILE", "--policy", "htcondorvms", "vac", "htcondorvms"],
+        ["--policy", "htcondorvms", "vac", "--", "FILE"],
     ],
 )
 def test_files_and_policies_in_any_order(scenario: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--json", *(scenario if word == "FILE" else word for word in words)]) == 0
-    assert list(json.loads(capsys.readouterr().out)["policies"]) == ["seed", "vac"]
+    assert list(json.loads(capsys.readouterr().out)["policies"]) == ["htcondorvms", "vac"]
+
+
+def test_the_old_name_of_a_policy_is_taken(scenario: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", scenario, "--policy", "seed", "htcondorvms", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["policies"]
+    assert list(found) == ["seed", "htcondorvms"]
+    assert found["seed"] == found["htcondorvms"]
+    with pytest.raises(SystemExit):
+        main(["simulate", "--help"])
+    assert "vacuum, htcondorvms, vac," in " ".join(capsys.readouterr().out.split())
 
 
 def test_several_scenarios_give_a_list_and_one_policy_is_the_default(
@@ -133,7 +143,8 @@ def test_table_has_a_row_for_each_policy_and_machinetype(scenario: str, capsys: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["FILE", "--policy", "vacum"], "--policy: 'vacum' is unknown; give one of vacuum, seed"),  # codespell:ignore
+        (["FILE", "--policy", "vacum"], "--policy: 'vacum' is unknown; did you mean vacuum?"),  # codespell:ignore
+        (["FILE", "--policy", "best"], "--policy: 'best' is unknown; give one of vacuum, htcondorvms"),
         ([], "give at least one SCENARIO.yml"),
         (["no/such.yml"], "no/such.yml: cannot read"),
         (["FILE", "--seed", "-1"], "--seed: is -1"),

@@ -112,6 +112,8 @@ def test_whatever_fails_is_one_line_and_a_pool_error(pool: Pool, failure: Except
             call()
         assert "\n" not in str(error.value)
         assert len(str(error.value)) < 500
+    with pytest.raises(PoolError, match="run this on an access point, with condor_schedd running"):
+        pool.jobs("True", PROJECTION)
 
 
 @pytest.mark.parametrize("pool", ["htcondor"], indirect=True)
@@ -197,6 +199,6 @@ def test_reasons_are_given_as_each_generation_takes_them(pool: Pool) -> None:
 def test_without_bindings_it_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("htcondor2", "htcondor"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(PoolError, match="python3-condor"):
+    with pytest.raises(PoolError, match=r"run this on an access point, or install condor .EL: python3-condor"):
         Pool()
     assert [condor for condor, _ in pools.BINDINGS] == ["htcondor2", "htcondor"]

@@ -169,7 +169,7 @@ def test_vms_of_a_lost_host_stay_in_the_queue_for_their_lease() -> None:
 )
 def test_nothing_is_decided_while_the_factory_cannot(fault: dict[str, Any], silent: Any) -> None:
     world = World(scenario(changed("faults", value=[fault])))
-    factory = Factory(world, world.kinds[0], "seed")
+    factory = Factory(world, world.kinds[0], "htcondorvms")
     cycles: list[float] = []
     observe = world.observe
 
@@ -252,7 +252,7 @@ def test_a_file_that_is_not_a_scenario_is_refused_by_name(tmp_path: Path, conten
         load(str(path))
 
 
-@pytest.mark.parametrize("policy", ["vacuum", "seed", "vac", "vcycle", "cobald", "oracle"])
+@pytest.mark.parametrize("policy", ["vacuum", "htcondorvms", "vac", "vcycle", "cobald", "oracle"])
 def test_the_same_seed_gives_the_same_run(policy: str) -> None:
     first, second = (play(scenario(), policy).meter for _ in range(2))
     assert first.result(first, timeline=True) == second.result(second, timeline=True)

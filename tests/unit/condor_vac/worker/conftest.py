@@ -221,6 +221,8 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
         "http_group": grp.getgrgid(HTTP_GID).gr_name,
     }
     made = settings.from_mapping(described, "test")
+    (base / "worker.json").write_text(json.dumps(described))
+    monkeypatch.setattr(settings, "PATH", f"{base}/worker.json")
     monkeypatch.setattr(settings, "load", lambda: made)
     monkeypatch.setattr(shutdown_plan, "RUN_DIRECTORY", f"{base}/run")
     if not ROOT:

@@ -115,5 +115,5 @@ def test_a_wrong_value_is_refused_with_its_key(data: object, message: str, tmp_p
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"worker\.json: cannot read: No such file"):
+    with pytest.raises(UsageError, match=r"worker\.json: does not exist: this machine is not a worker node; run this"):
         settings.load(str(tmp_path / "worker.json"))

@@ -50,3 +50,16 @@ def test_a_file_that_holds_no_time(node: Node, text: str) -> None:
     Path(node.store.run_directory, "shutdowntime").write_text(text)
     with pytest.raises(VacError, match="shutdowntime"):
         shutdown_plan.planned(node.store.run_directory)
+
+
+@pytest.mark.parametrize("words", [["show"], ["set", "+3600"], ["cancel"]])
+def test_only_a_worker_node_has_a_planned_shutdown(
+    words: list[str], node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (node.base / "worker.json").unlink()
+    assert command(*words) == 2
+    assert "worker.json: does not exist: this machine is not a worker node; run this on one" in capsys.readouterr().err
+    assert shutdown_plan.planned(node.store.run_directory) is None
+    # Settings that are wrong do not keep an administrator from a shutdown.
+    (node.base / "worker.json").write_text("{")
+    assert command("set", "+3600") == 0

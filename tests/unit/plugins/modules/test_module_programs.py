@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import tree as program_tree
-from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import SETS
+from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.entry_points import DOCUMENTS, SETS
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import LIBVIRT_HOOK
 from ansible_collections.vacuum.htcondor.plugins.modules import programs
 
@@ -30,6 +30,8 @@ def package(version: str, **extra: str) -> dict[str, bytes]:
     for table in SETS.values():
         for module in table.values():
             files[module.replace(".", "/") + ".py"] = f"def main(*words):\n    print({module!r}, words)\n"
+    for links in DOCUMENTS.values():
+        files.update({f"condor_vac/{source}": f"{source} of {version}\n" for source in links.values()})
     files.update({f"condor_vac/{name}.py": text for name, text in extra.items()})
     return {name: text.encode() for name, text in files.items()}
 
@@ -90,6 +92,47 @@ def test_the_record_of_entry_points_grows_with_each_set_and_survives_damage(node
     record.write_text("{")
     assert install(node)["changed"]
     assert set(json.loads(record.read_text())) == {*SETS["worker"], *SETS["cli"]}
+
+
+def test_man_page_and_completion_are_those_of_the_tree_in_use(node: Path) -> None:
+    links = {node / path[1:]: source for path, source in DOCUMENTS["cli"].items()}
+    assert {path.name for path in links} == {"condor_vac.8", "condor_vac"}
+
+    def shown() -> set[str]:
+        return {path.read_text() for path in links}
+
+    run(at(node), {**arguments("1.0"), "entry_points": ["worker"]}, tools=Tools(python))
+    assert not any(path.exists() for path in links)
+    install(node, "1.0")
+    assert shown() == {f"{source} of 1.0\n" for source in links.values()}
+    assert all(path.is_symlink() for path in links)
+    install(node, "1.1")
+    assert shown() == {f"{source} of 1.1\n" for source in links.values()}
+    assert not install(node, "1.1")["changed"]
+    run(at(node), {"state": "rollback"}, tools=Tools(python))
+    assert shown() == {f"{source} of 1.0\n" for source in links.values()}
+    # What another put there, or led elsewhere, is repaired.
+    page, script = links
+    page.unlink()
+    page.write_text("mine")
+    script.unlink()
+    script.symlink_to("/nowhere")
+    results = four_calls(at(node), {"state": "rollback"}, Tools(python))
+    assert {entry["after_header"] for entry in results[1]["diff"]} == {str(page), str(script)}
+    assert shown() == {f"{source} of 1.0\n" for source in links.values()}
+    # doctor takes what the record names for programs.
+    assert not set(DOCUMENTS["cli"]) & set(json.loads((store(node) / "entry_points.json").read_text()))
+
+
+def test_a_tree_of_an_earlier_version_has_no_documents_and_no_links(node: Path) -> None:
+    install(node)
+    older = package("1.1")
+    for source in DOCUMENTS["cli"].values():
+        del older[f"condor_vac/{source}"]
+    program = {"version": "1.1", "manifest": program_tree.manifest_of(older)}
+    program["archive"] = base64.b64encode(program_tree.pack(older)).decode()
+    assert run(at(node), {"program": program, "entry_points": ["cli"]}, tools=Tools(python))["changed"]
+    assert not any(os.path.lexists(node / path[1:]) for path in DOCUMENTS["cli"])
 
 
 def test_check_mode_leaves_nothing_behind(node: Path) -> None:

@@ -113,6 +113,7 @@ def test_an_htcondorvms_job_unchanged(call: Callable[..., Any], node: Node, sand
     assert base64.b64decode(encoded) == f"#!/bin/sh\necho {found.uuid}  ##keep##\n".encode()
     assert (Path(found.jobfeatures) / "job_id").read_text() == found.uuid
     assert (Path(found.machinefeatures) / "vac_uuid").read_text() == found.uuid
+    assert found.machinetype == "htcondorvms"
     assert os.readlink(f"{sandbox}/machineoutputs") == "joboutputs"
     assert Path(sandbox, "console.log").read_bytes() == b""
 
