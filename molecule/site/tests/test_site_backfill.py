@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from boxes import COMPLETED, IDLE, RUNNING, Box
 from desk import Desk
-from pool import batch, job, until, vms
+from pool import ads, batch, job, until, vms
 
 # The node has four processors (prepare.yml); the VM has one.
 BESIDE = 3
@@ -51,23 +51,45 @@ def test_without_the_setting_a_batch_job_waits(box: Box, waiting: str) -> None:
     assert [lease["leaves"] for lease in leases(box)] == [None]
 
 
-def test_with_it_the_vm_is_told_and_the_batch_job_gets_its_slot(
-    box: Box, desk: Desk, full: dict[str, Any], waiting: str
-) -> None:
+@pytest.fixture(scope="module")
+def vm(box: Box, desk: Desk, full: dict[str, Any], waiting: str) -> dict[str, Any]:
+    """The job of a VM that began when VMs were the backfill already; again the node is full."""
     desk.vars.update({"worker_backfill": True, "worker_backfill_notice": NOTICE_SECONDS})
     done = desk.play("vacuum.htcondor.site")
     assert done.returncode == 0, done.stdout[-4000:]
+    box.run(f"condor_rm {waiting} {full['ClusterId']}")
+    newer = f"JobStatus == {RUNNING} && ClusterId != {full['ClusterId']}"
+    found: dict[str, Any] = until("another VM runs", lambda: vms(box, newer))[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def second(box: Box, vm: dict[str, Any]) -> str:
+    """A batch job for which there is no processor but the VM's."""
+    assert vm["JobStatus"] == RUNNING
+    return batch(box, TASK_SECONDS)
+
+
+def test_with_it_the_vm_is_told_and_the_batch_job_gets_its_slot(box: Box, vm: dict[str, Any], second: str) -> None:
     told = until("the VM is told", lambda: [lease for lease in leases(box) if lease["leaves"]])
     said = box.run(f"cat {told[0]['jobfeatures']}/shutdowntime_job")
     assert abs(int(said) - told[0]["leaves"]) <= 1
-    until("the batch job runs", lambda: job(box, waiting)["JobStatus"] == RUNNING)
-    (ad,) = vms(box, f"ClusterId == {full['ClusterId']}")
+    until("the batch job runs", lambda: job(box, second)["JobStatus"] == RUNNING)
+    (ad,) = vms(box, f"ClusterId == {vm['ClusterId']}")
     assert (ad["JobStatus"], ad["NumJobStarts"]) == (IDLE, 1)
     assert (ad["ShutdownCode"], ad["VacCause"], ad["VacAbort"]) == (100, "backfill", False)
 
 
-def test_its_job_runs_again_when_there_is_room(box: Box, full: dict[str, Any], waiting: str) -> None:
-    box.run(f"condor_rm {waiting}")
-    (ad,) = until("the VM's job runs again", lambda: vms(box, f"NumJobStarts == 2 && ClusterId == {full['ClusterId']}"))
+def test_no_batch_job_was_disturbed(box: Box, second: str) -> None:
+    running = [ad for ad in ads(box, "-constraint 'JobUniverse == 5'") if ad["JobStatus"] == RUNNING]
+    assert len(running) == BESIDE + 1
+    assert {ad["NumJobStarts"] for ad in running} == {1}
+    assert second in {str(ad["ClusterId"]) for ad in running}
+
+
+def test_its_job_runs_again_when_there_is_room(box: Box, vm: dict[str, Any], second: str) -> None:
+    box.run(f"condor_rm {second}")
+    again = f"NumJobStarts == 2 && ClusterId == {vm['ClusterId']}"
+    (ad,) = until("the VM's job runs again", lambda: vms(box, again))
     assert ad["JobStatus"] in {RUNNING, COMPLETED}
     assert [lease["leaves"] for lease in until("it has a lease", lambda: leases(box))] == [None]
