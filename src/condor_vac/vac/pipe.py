@@ -206,13 +206,14 @@ def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
     keys = layers.over(layers.over(VAC_DEFAULTS, weakest or {}), converted.keys)
     keys = layers.over(keys, own)
     notes += _needed(converted.keys, f"{files}/")
-    part = _part(offer, share, site.total)
+    section = site.machinetypes.get(name, {})
+    part = section["target_share"] if "target_share" in section else _part(offer, share, site.total)
     if part == 0:
         keys = layers.over(keys, layers.OFF)
         notes.append(layers.OFF_NOTE)
     elif part is not None:
         keys["target_share"] = part
-    keys = layers.over(keys, site.machinetypes.get(name, {}))
+    keys = layers.over(keys, section)
     notes += vac_options.fit(keys)
     reason = judge.reason(name, keys)
     if reason is not None and _is_good(name, converted.keys):

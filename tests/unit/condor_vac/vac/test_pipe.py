@@ -133,13 +133,25 @@ def test_a_share_of_0_or_none_means_no_vm(offers: list[dict[str, Any]], site: di
     assert not found.left_out
 
 
-def test_the_sites_word_on_one_machinetype_switches_it_on_again() -> None:
-    offers = vac3({**PROD, "target_share": 0}, DEV)
-    sections = {"gridpp-prod": {"target_share": 2.0}}
-    found = pipe.expand(pipe.parse(offers, "test"), "gridpp", {"target_share": 1}, sections)
+@pytest.mark.parametrize(
+    ("of_pipe", "local", "section", "expected"),
+    [
+        (0, {}, {"target_share": 2.0}, (2.0, None)),
+        (0, {"max_machines": 4}, {"target_share": 2.0}, (2.0, 4)),
+        (0, {"max_machines": 0}, {"target_share": 2.0}, (2.0, None)),
+        (0, {"max_machines": 4}, {"target_share": 2.0, "max_machines": 7}, (2.0, 7)),
+        (1, {"max_machines": 4}, {"target_share": 0}, (0, 0)),
+        (1, {"max_machines": 4}, {"target_share": None}, (None, 4)),
+        (0, {"max_machines": 4}, {}, (0, 0)),
+    ],
+)
+def test_the_sites_word_on_one_machinetype_switches_it_on_and_off(
+    of_pipe: float, local: dict[str, Any], section: dict[str, Any], expected: tuple[float | None, int | None]
+) -> None:
+    offers = pipe.parse(vac3({**PROD, "target_share": of_pipe}, DEV), "test")
+    found = pipe.expand(offers, "gridpp", {"target_share": 1, **local}, {"gridpp-prod": section})
     keys = found.machinetypes["gridpp-prod"]
-    assert keys["target_share"] == 2.0
-    assert "max_machines" not in keys
+    assert (keys.get("target_share"), keys.get("max_machines")) == expected
 
 
 @pytest.mark.parametrize(
