@@ -219,6 +219,28 @@ def test_an_entry_that_is_no_object_costs_only_itself(entry: Any) -> None:
     assert found.ignored == ["a machinetype that is no JSON object is left out"]
 
 
+@pytest.mark.parametrize(
+    ("entry", "local"),
+    [
+        ({"max_processors": 1024}, {"memory_mb_per_processor": 20000}),
+        ({"max_processors": 1024}, {"disk_gb_per_processor": 2000}),
+        ({"max_processors": 5000}, {"memory_mb_per_processor": 3000}),
+        ({"user_data_file_a": "x", "heartbeat_file": "shutdown_message"}, {"max_machines": 3}),
+    ],
+)
+def test_an_entry_is_not_the_sites_fault(entry: dict[str, Any], local: dict[str, Any]) -> None:
+    found = expand(vac3({**PROD, **entry}, DEV), **local)
+    assert (list(found.machinetypes), list(found.left_out)) == (["gridpp-dev"], ["gridpp-prod"])
+
+
+@pytest.mark.parametrize(
+    "local", [{"max_machine": 3}, {"max_machines": 3, "max_idle": 4}, {"defaults": {"memory_mb": 1}}, {"vnc": "maybe"}]
+)
+def test_a_setting_that_no_machinetype_can_have_is_the_sites_fault(local: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="it is one of the site's own settings"):
+        expand(vac3({**PROD, "backoff_seconds": 600}, DEV), **local)
+
+
 def test_settings_may_be_a_pipes_entry_of_the_inventory() -> None:
     assert expand(vac3(DEV), url="https://vo.example/p", last_good_seconds=60).left_out == {}
 
