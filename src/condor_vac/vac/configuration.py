@@ -17,7 +17,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY, one_line
 from condor_vac.vac import layers, vcycle
 from condor_vac.vac import options as vac_options
-from condor_vac.vac.imported import Imported
+from condor_vac.vac.inventory_data import Imported
 from condor_vac.vac.numbers import decimal, plain, whole_number
 from condor_vac.vac.pipe import VAC_DEFAULTS
 

@@ -18,7 +18,7 @@ from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.vac import configuration as vac_configuration
 from condor_vac.vac import submit_files
-from condor_vac.vac.imported import Imported
+from condor_vac.vac.inventory_data import Imported
 
 LIMIT = 1 << 20
 # No line of a submit file begins so.

@@ -206,17 +206,18 @@ def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
     keys = layers.over(layers.over(VAC_DEFAULTS, weakest or {}), converted.keys)
     keys = layers.over(keys, own)
     notes += _needed(converted.keys, f"{files}/")
-    part = _part(offer, share, site.total)
+    section = site.machinetypes.get(name, {})
+    part = section["target_share"] if "target_share" in section else _part(offer, share, site.total)
     if part == 0:
         keys = layers.over(keys, layers.OFF)
         notes.append(layers.OFF_NOTE)
     elif part is not None:
         keys["target_share"] = part
-    keys = layers.over(keys, site.machinetypes.get(name, {}))
+    keys = layers.over(keys, section)
     notes += vac_options.fit(keys)
     reason = judge.reason(name, keys)
-    if reason is not None and _is_good(name, converted.keys):
-        raise UsageError(f"{name}: {reason}; the pipe is good, so correct the site's own settings")
+    if reason is not None:
+        _check_site(name, weakest or {}, own, section)
     if reason is None:
         pipe.machinetypes[name] = {**keys, **sizes(keys)}
         pipe.notes += [f"{name}: {note}" for note in notes]
@@ -231,11 +232,15 @@ def _needed(keys: Mapping[str, Any], files: str) -> list[str]:
     return [f"{key}: needs the site's file {path}" for key, path in named.items() if str(path).startswith(files)]
 
 
-def _is_good(name: str, offered: Mapping[str, Any]) -> bool:
-    """Whether what the pipe says could be deployed by itself."""
-    keys = layers.over(VAC_DEFAULTS, offered)
+def _check_site(name: str, *layers_of_site: Mapping[str, Any]) -> None:
+    """Raises UsageError if no machinetype at all could have the site's settings: then the pipe is not to blame."""
+    keys: dict[str, Any] = {"kind": "cernvm", "image": "any.iso", "user_data": "any"}
+    for layer in layers_of_site:
+        keys = layers.over(keys, layer)
     vac_options.fit(keys)
-    return judge.reason(name, keys) is None
+    reason = judge.reason(name, keys)
+    if reason is not None:
+        raise UsageError(f"{name}: {reason}; it is one of the site's own settings, correct it")
 
 
 def _part(offer: Mapping[str, Any], share: float | None, total: float) -> float | None:

@@ -10,7 +10,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.condor import submit_macros
 from condor_vac.vac import judge
-from condor_vac.vac.imported import Imported
+from condor_vac.vac.inventory_data import Imported
 from condor_vac.vac.numbers import megabytes, whole_number
 from condor_vac.vac.options import Converted
 

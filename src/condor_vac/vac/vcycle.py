@@ -17,7 +17,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY
 from condor_vac.vac import layers
 from condor_vac.vac import options as vac_options
-from condor_vac.vac.imported import Imported
+from condor_vac.vac.inventory_data import Imported
 from condor_vac.vac.numbers import whole_number
 
 SECTIONS = ("machinetype", "vmtype", "vacuum_pipe")

@@ -16,7 +16,7 @@ from condor_vac.cli import dispatch
 from condor_vac.factory import submit_description
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.vac import importer
-from condor_vac.vac.imported import Imported
+from condor_vac.vac.inventory_data import Imported
 
 VAC = """
 # A site's configuration

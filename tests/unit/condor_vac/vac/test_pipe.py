@@ -133,13 +133,25 @@ def test_a_share_of_0_or_none_means_no_vm(offers: list[dict[str, Any]], site: di
     assert not found.left_out
 
 
-def test_the_sites_word_on_one_machinetype_switches_it_on_again() -> None:
-    offers = vac3({**PROD, "target_share": 0}, DEV)
-    sections = {"gridpp-prod": {"target_share": 2.0}}
-    found = pipe.expand(pipe.parse(offers, "test"), "gridpp", {"target_share": 1}, sections)
+@pytest.mark.parametrize(
+    ("of_pipe", "local", "section", "expected"),
+    [
+        (0, {}, {"target_share": 2.0}, (2.0, None)),
+        (0, {"max_machines": 4}, {"target_share": 2.0}, (2.0, 4)),
+        (0, {"max_machines": 0}, {"target_share": 2.0}, (2.0, None)),
+        (0, {"max_machines": 4}, {"target_share": 2.0, "max_machines": 7}, (2.0, 7)),
+        (1, {"max_machines": 4}, {"target_share": 0}, (0, 0)),
+        (1, {"max_machines": 4}, {"target_share": None}, (None, 4)),
+        (0, {"max_machines": 4}, {}, (0, 0)),
+    ],
+)
+def test_the_sites_word_on_one_machinetype_switches_it_on_and_off(
+    of_pipe: float, local: dict[str, Any], section: dict[str, Any], expected: tuple[float | None, int | None]
+) -> None:
+    offers = pipe.parse(vac3({**PROD, "target_share": of_pipe}, DEV), "test")
+    found = pipe.expand(offers, "gridpp", {"target_share": 1, **local}, {"gridpp-prod": section})
     keys = found.machinetypes["gridpp-prod"]
-    assert keys["target_share"] == 2.0
-    assert "max_machines" not in keys
+    assert (keys.get("target_share"), keys.get("max_machines")) == expected
 
 
 @pytest.mark.parametrize(
@@ -205,6 +217,28 @@ def test_an_entry_that_is_no_object_costs_only_itself(entry: Any) -> None:
     found = pipe.expand(pipe.parse(json.dumps({"machinetypes": [entry, DEV]}).encode(), "test"), "gridpp", {})
     assert list(found.machinetypes) == ["gridpp-dev"]
     assert found.ignored == ["a machinetype that is no JSON object is left out"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "local"),
+    [
+        ({"max_processors": 1024}, {"memory_mb_per_processor": 20000}),
+        ({"max_processors": 1024}, {"disk_gb_per_processor": 2000}),
+        ({"max_processors": 5000}, {"memory_mb_per_processor": 3000}),
+        ({"user_data_file_a": "x", "heartbeat_file": "shutdown_message"}, {"max_machines": 3}),
+    ],
+)
+def test_an_entry_is_not_the_sites_fault(entry: dict[str, Any], local: dict[str, Any]) -> None:
+    found = expand(vac3({**PROD, **entry}, DEV), **local)
+    assert (list(found.machinetypes), list(found.left_out)) == (["gridpp-dev"], ["gridpp-prod"])
+
+
+@pytest.mark.parametrize(
+    "local", [{"max_machine": 3}, {"max_machines": 3, "max_idle": 4}, {"defaults": {"memory_mb": 1}}, {"vnc": "maybe"}]
+)
+def test_a_setting_that_no_machinetype_can_have_is_the_sites_fault(local: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="it is one of the site's own settings"):
+        expand(vac3({**PROD, "backoff_seconds": 600}, DEV), **local)
 
 
 def test_settings_may_be_a_pipes_entry_of_the_inventory() -> None:

@@ -12,7 +12,7 @@ from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetype
 from condor_vac.base.errors import UsageError
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.vac import importer
-from condor_vac.vac.imported import Imported
+from condor_vac.vac.inventory_data import Imported
 
 LEAST = "root_image = https://vo.example.org/n.iso\nuser_data = https://vo.example.org/ud\ntarget_share = 1\n"
 SPACE = """[space cloud.example.org]

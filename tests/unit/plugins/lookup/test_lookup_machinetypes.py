@@ -102,7 +102,11 @@ def test_a_setting_of_the_site_that_is_wrong_stops_the_play_by_its_name(tmp_path
         ({"defaults": {"memory": 1}}, {}, r"vacuum_pipes\.vo\.defaults\.memory: unknown key"),
         ({"defaults": [1]}, {}, r"vacuum_pipes\.vo\.defaults: must be a mapping"),
         ({}, {"vo-prod": {"max_machine": 3}}, r"vacuum_machinetypes\.vo-prod\.max_machine: unknown key"),
-        ({"max_machines": 3, "max_idle": 5}, {}, r"vo-prod: max_idle: 5 is above max_machines 3.*the site's own"),
+        (
+            {"max_machines": 3, "max_idle": 5},
+            {},
+            r"vo-prod: max_idle: 5 is above max_machines 3.*the site's own settings",
+        ),
         ({}, {"vo-prod": {"memory_mb": 1}}, r"vo-prod: memory_mb: must be.*the site's own settings"),
     ]
     for of_pipe, own, message in wrong:
