@@ -57,6 +57,7 @@ _condor_vac() {
     "condor_vac render-user-data --set") kind=none ;;
     "condor_vac pipe --prefix") kind=none ;;
     "condor_vac pipe --local") kind=files ;;
+    "condor_vac pipe --machinetypes") kind=files ;;
     "condor_vac pipe --cache") kind=files ;;
     "condor_vac pipe --last-good-seconds") kind=none ;;
     "condor_vac image list --directory") kind=files ;;
@@ -86,7 +87,7 @@ _condor_vac() {
       "condor_vac simulate") kind=files words='-h --help --policy --json --plot --seed' ;;
       "condor_vac render-user-data") kind=files words='-h --help --set --list --json' ;;
       "condor_vac machinetype") kind=files words='-h --help --json --submit' ;;
-      "condor_vac pipe") kind=files words='-h --help --prefix --local --cache --last-good-seconds --json' ;;
+      "condor_vac pipe") kind=files words='-h --help --prefix --local --machinetypes --cache --last-good-seconds --json' ;;
       "condor_vac import") kind=files words='-h --help --json' ;;
       "condor_vac image") kind=none words='-h --help list put refresh keep remove verify' ;;
       "condor_vac image list") kind=none words='-h --help --json --directory --digest' ;;
