@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import IMAGE_DIRECTORY, MACHINETYPES_DIRECTORY
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, image_files, machinetypes
 
 MODULE = "vacuum.htcondor.machinetype"
-FILE_LIMIT = 4 << 20
-VAULT = b"$ANSIBLE_VAULT"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -77,17 +74,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _read(self, key: str, source: str, variables: dict[str, Any]) -> tuple[bytes, bool]:
         """The file's bytes, decrypted if it is a vault's, and whether it was one."""
         try:
-            path = controller_files.find(source, variables)
-            if Path(path).stat().st_size > FILE_LIMIT:
-                raise AnsibleActionFail(f"{key}: {source} is larger than {FILE_LIMIT} bytes; is it the right file?")
-            encrypted = Path(path).read_bytes().startswith(VAULT)
-            content = Path(self._loader.get_real_file(path)).read_bytes()
+            return controller_files.read(source, variables, self._loader)
         except controller_files.ControllerFileError as error:
             raise AnsibleActionFail(f"{key}: {error.message}") from error
-        except AnsibleActionFail:
-            raise
-        except (AnsibleError, OSError) as error:
-            raise AnsibleActionFail(f"{key}: cannot read {source} on the controller: {error}") from error
-        finally:
-            self._loader.cleanup_all_tmp_files()
-        return content, encrypted

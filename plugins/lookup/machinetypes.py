@@ -60,7 +60,6 @@ _raw:
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,10 +69,9 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, controller_programs
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL, MachinetypeError, typed
 
-SOURCE = Path(__file__).resolve().parents[2] / "src"
 # Keys of a pipe that are about the pipe itself.
 OWN_KEYS = ("url", "last_good_seconds")
 TIMEOUT_SECONDS = 120
@@ -201,11 +199,7 @@ def _warn(prefix: str, shown: Mapping[str, Any], left_out: Mapping[str, str]) ->
 
 
 def _condor_vac(words: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1"}
-    argv = [sys.executable, "-m", "condor_vac", *words]
     try:
-        return subprocess.run(
-            argv, capture_output=True, text=True, check=False, env=environment, timeout=TIMEOUT_SECONDS
-        )
+        return controller_programs.run(words, TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise AnsibleLookupError(f"vacuum_pipes: {words[1]} was not read within {TIMEOUT_SECONDS} s") from error

@@ -11,9 +11,12 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 
+FILE_LIMIT = 4 << 20
+_VAULT = b"$ANSIBLE_VAULT"
+
 
 class ControllerFileError(AnsibleError):  # type: ignore[misc]
-    """There is no such file on the controller; the message names every place that was searched."""
+    """A file that is not there (the message names every place that was searched), or that cannot be read."""
 
 
 def find(source: str, variables: Mapping[str, Any]) -> str:
@@ -34,6 +37,25 @@ def find(source: str, variables: Mapping[str, Any]) -> str:
         if path.exists():
             return os.path.normpath(path)
     raise ControllerFileError(f"no file {source} on the controller: searched {', '.join(map(str, tried))}")
+
+
+def read(source: str, variables: Mapping[str, Any], loader: Any) -> tuple[bytes, bool]:
+    """A file's bytes, decrypted if it is a vault's, and whether it was one. Raises ControllerFileError.
+
+    *loader* is Ansible's, which has the vaults' passwords.
+    """
+    path = find(source, variables)
+    try:
+        if Path(path).stat().st_size > FILE_LIMIT:
+            raise ControllerFileError(f"{source} is larger than {FILE_LIMIT} bytes; is it the right file?")
+        encrypted = Path(path).read_bytes().startswith(_VAULT)
+        return Path(loader.get_real_file(path)).read_bytes(), encrypted
+    except ControllerFileError:
+        raise
+    except (AnsibleError, OSError) as error:
+        raise ControllerFileError(f"cannot read {source} on the controller: {error}") from error
+    finally:
+        loader.cleanup_all_tmp_files()
 
 
 def _places(variables: Mapping[str, Any]) -> Iterator[Path]:

@@ -43,6 +43,11 @@ def options() -> dict[str, dict[str, Any]]:
     return found
 
 
+def required() -> frozenset[str]:
+    """The keys that every machinetype has."""
+    return frozenset(key for key, option in options().items() if option.get("required"))
+
+
 def checked(machinetypes: object, variable: str = VARIABLE) -> dict[str, dict[str, Any]]:
     """The machinetypes with every value of its key's type (a template's "4" is 4). Raises MachinetypeError.
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.cores.conftest import Core
+from tests.integration.inventory.sites import Site
 from tests.interpreters import ROOT
 
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
@@ -72,6 +73,23 @@ def test_the_cores_are_the_oldest_and_the_newest(core: Core, request: pytest.Fix
 def test_a_playbook_is_read(core: Core, name: str) -> None:
     playbook = core.directory / f"collections/ansible_collections/vacuum/htcondor/playbooks/{name}.yml"
     assert f"playbook: {playbook}" in core.good("ansible-playbook", "--syntax-check", f"vacuum.htcondor.{name}")
+
+
+def test_the_site_playbook_checks_the_inventory_and_touches_no_node(core: Core, tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    where = {"python": core.python, "collections": core.directory / "collections"}
+    run = site.play("--limit", "wn2", **where)
+    assert run.found == {"faults": [], "hosts": 5, "machinetypes": ["vo-prod", "gridpp"]}, run.output
+    assert {host for host, _ in run.on_nodes()} == {"wn2"}
+    site.groups["worker_node"]["vars"].update(worker_emulation="maybe", worker_domain="{{ nowhere }}")
+    site.vars.update(vacuum_manage_pools=True)
+    site.gridpp.update(user_data="gone", max_idle=11, user_data_options={"token": "VAULT 6530"})
+    run = site.play(**where)
+    assert [line.partition(": ")[0] for line in run.found["faults"]] == [
+        *("vacuum_manage_pools", "vacuum_machinetypes.gridpp.user_data_options.token"),
+        *("worker_emulation", "worker_domain", "vacuum_machinetypes.gridpp.user_data"),
+    ]
+    assert (run.status, run.on_nodes()) == (2, [])
 
 
 def validated(core: Core, calls: list[tuple[str, dict[str, Any]]]) -> str:

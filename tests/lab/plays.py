@@ -43,7 +43,7 @@ class Play:
         return found
 
     def failures(self) -> list[str]:
-        """The messages of the tasks that failed, each on one line."""
+        """The messages of the tasks that failed, each on one line, with the faults of an inventory."""
         texts = re.split(r"^(?:fatal|failed): \[", self.output, flags=re.MULTILINE)[1:]
         return [_message(text) for text in texts]
 
@@ -56,7 +56,17 @@ def _message(text: str) -> str:
         return lines[0]
     end = next((n for n in range(start + 1, len(lines)) if not lines[n].startswith("     ")), len(lines))
     message: str = yaml.safe_load("\n".join(lines[start:end]))["msg"]
-    return " ".join(message.split())
+    return " ".join([*_faults(lines[:start]), *message.split()])
+
+
+def _faults(lines: list[str]) -> list[str]:
+    """The list ``faults`` of a failed task's result, which comes before its message."""
+    start = next((number for number, line in enumerate(lines) if line == "    faults:"), None)
+    if start is None:
+        return []
+    end = next((n for n in range(start + 1, len(lines)) if not re.match(r"    (-|  )", lines[n])), len(lines))
+    found: list[str] = yaml.safe_load("\n".join(lines[start:end]))["faults"]
+    return found
 
 
 def run(

@@ -19,6 +19,8 @@ virsh net-dumpxml vac --inactive | sha256sum
 cat /proc/sys/net/ipv4/ip_forward
 """
 
+REMOTE = {"kind": "cernvm", "user_data": "https://experiment.example/user_data"}
+
 # One of each way in which a value is refused; more of them: tests/unit/roles, and each module's unit tests.
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "syntax error": ({"worker_config": {"if": "defined"}}, ("50-vm-universe.config", "nothing was changed")),
@@ -55,8 +57,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no choice": ({"worker_nfs_versions": [2]}, ("worker_nfs_versions",)),
     "type": ({"worker_status_interval": "often"}, ("worker_status_interval",)),
     "image that cannot be read": (
-        {"vacuum_machinetypes": {"lab": {"image": "/nowhere/cernvm.iso"}}},
-        ("/nowhere/cernvm.iso",),
+        {"vacuum_machinetypes": {"lab": {**REMOTE, "image": "/nowhere/cernvm.iso"}}},
+        ("vacuum_machinetypes.lab.image", "/nowhere/cernvm.iso"),
     ),
 }
 

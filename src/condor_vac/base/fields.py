@@ -205,23 +205,32 @@ def list_of(item_rule: Rule, limit: int = 64) -> Rule:
 
 def check_all(data: object, checks: Mapping[str, Check], required: Collection[str], source: str) -> dict[str, Any]:
     """``data`` with every value checked; raises UsageError for the first unknown, missing or wrong key."""
+    result, faults = judge(data, checks, required)
+    if faults:
+        raise UsageError(f"{source}: {faults[0]}")
+    return result
+
+
+def judge(data: object, checks: Mapping[str, Check], required: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """The values of ``data`` that are good, and a line (key, remedy) for each unknown, missing or wrong key."""
     if not isinstance(data, Mapping):
-        raise UsageError(
-            f"{source}: must hold one JSON object with the keys {', '.join(sorted(required)) or 'documented'}"
-        )
-    for key in data:
-        if key not in checks:
-            raise UsageError(f"{source}: {key!r}: unknown key; remove it or correct it to one of {', '.join(checks)}")
-    for key in checks:
-        if key in required and key not in data:
-            raise UsageError(f"{source}: {key}: missing; add it")
+        return {}, [f"must hold one JSON object with the keys {', '.join(sorted(required)) or 'documented'}"]
+    faults = [
+        f"{key!r}: unknown key; remove it or correct it to one of {', '.join(checks)}"
+        for key in data
+        if key not in checks
+    ]
+    faults += [f"{key}: missing; add it" for key in checks if key in required and key not in data]
     result = {}
     for key, value in data.items():
+        if key not in checks:
+            continue
         try:
             result[key] = checks[key](value)
         except ValueError as error:
-            raise UsageError(f"{source}: {key}: {error}; it is {_shown(value)}") from error
-    return result
+            # What is in a mapping may be secret, and the error names the entry.
+            faults.append(f"{key}: {error}" + ("" if isinstance(value, Mapping) else f"; it is {_shown(value)}"))
+    return result, faults
 
 
 def load_object(path: str) -> object:

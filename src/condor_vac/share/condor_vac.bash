@@ -86,7 +86,7 @@ _condor_vac() {
       "condor_vac explain") kind=machinetypes words='-h --help --json --machinetypes --state --bindings' ;;
       "condor_vac simulate") kind=files words='-h --help --policy --json --plot --seed' ;;
       "condor_vac render-user-data") kind=files words='-h --help --set --list --json' ;;
-      "condor_vac machinetype") kind=files words='-h --help --json --submit' ;;
+      "condor_vac machinetype") kind=files words='-h --help --json --faults --submit' ;;
       "condor_vac pipe") kind=files words='-h --help --prefix --local --machinetypes --cache --last-good-seconds --json' ;;
       "condor_vac import") kind=files words='-h --help --json' ;;
       "condor_vac image") kind=none words='-h --help list put refresh keep remove verify' ;;

@@ -35,6 +35,14 @@ failed: [box] (item=x) =>
         two
         lines
     other: 1
+fatal: [localhost]: FAILED! =>
+    changed: false
+    faults:
+    - 'worker_sharng: unknown
+        variable'
+    - 'group access_point: empty'
+    hosts: 1
+    msg: 2 faults
 fatal: [box]: UNREACHABLE! => {}
 
 PLAY RECAP *********************************************************************
@@ -49,6 +57,7 @@ def test_messages_are_one_line_without_quotes() -> None:
     assert Play(2, OUTPUT, 1.0).failures() == [
         "worker_subnet: '10.0.0.0/8' is not an IPv4 /24; write it like 192.168.86.0/24",
         "two lines",
+        "worker_sharng: unknown variable group access_point: empty 2 faults",
         "box]: UNREACHABLE! => {}",
     ]
 

@@ -70,6 +70,31 @@ def test_variables_that_tasks_use_are_known(role: str) -> None:
             assert sorted(used - known - own) == [], path
 
 
+def read_as_given(role: str, text: str) -> list[str]:
+    """Uses of a role's booleans and numbers in expressions that take the text "false", or "30", for what it is not."""
+    kinds = {name: spec["type"] for name, spec in options(role).items()}
+    booleans = "|".join(name for name, kind in kinds.items() if kind == "bool") or "-"
+    numbers = "|".join(name for name, kind in kinds.items() if kind == "int") or "-"
+    return [
+        *re.findall(rf"(?:if|when:|and|or|not) (?:{booleans})\b(?! \| bool)", text),
+        *re.findall(rf"\b(?:{numbers}) (?:[<>*/+-]|==)", text),
+        *re.findall(rf"(?:[<>*/+-]=?|==) (?:{numbers})\b(?! \| int)", text),
+    ]
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_booleans_and_numbers_may_be_texts_as_those_of_the_command_line_are(role: str) -> None:
+    paths = [path for place in ("tasks", "vars", "templates") for path in (ROLES / role / place).glob("*")]
+    found = {path.name: read_as_given(role, path.read_text()) for path in paths}
+    assert {name: uses for name, uses in found.items() if uses} == {}
+
+
+def test_a_use_as_given_is_found() -> None:
+    text = "a if worker_create_owners else b\nx: worker_watch_interval >= 5 and 3 < worker_watch_interval | length"
+    assert len(read_as_given("worker", text)) == 3
+    assert read_as_given("worker", "when: worker_emulation | bool and worker_watch_interval | int >= 5") == []
+
+
 @pytest.mark.parametrize("role", NAMES)
 def test_documented_types_fit_the_defaults(role: str) -> None:
     kinds = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict}

@@ -126,9 +126,9 @@ def test_selinux_is_cared_for_where_it_is_on(platform: str, on: bool) -> None:
     assert bool(resolve(platform, "{{ worker_selinux }}")) is on
 
 
-@pytest.mark.parametrize("nfs", [True, False])
-def test_booleans(nfs: bool) -> None:
-    wanted = ["nfs_export_all_rw", *(["virt_use_nfs"] if nfs else [])]
+@pytest.mark.parametrize("nfs", [True, False, "true", "false"])
+def test_booleans(nfs: object) -> None:
+    wanted = ["nfs_export_all_rw", *(["virt_use_nfs"] if nfs in {True, "true"} else [])]
     assert resolve("rhel9", "{{ worker_selinux_booleans }}", worker_images_on_nfs=nfs) == wanted
 
 
@@ -163,6 +163,10 @@ def test_no_role_turns_a_mandatory_access_control_off() -> None:
             {"worker_images": {"x": {"source": "/nowhere/cernvm.iso"}}},
             ("/nowhere/cernvm.iso", "correct the machinetype"),
         ),
+        # Found relative to the inventory, by the module that sends it.
+        ({"worker_images": {"x": {"source": "images/cernvm.iso"}}}, ()),
+        ({"worker_status_interval": "45", "worker_watch_interval": "5"}, ()),
+        ({"worker_watch_interval": "4"}, ("worker_watch_interval: 4",)),
         ({"worker_images": {"x": {"source": "https://example.org/cernvm.iso"}}}, ()),
     ],
 )

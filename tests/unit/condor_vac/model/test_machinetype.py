@@ -297,3 +297,29 @@ def test_command_reports_what_is_wrong_with_a_file(tmp_path: Path, capsys: pytes
     captured = capsys.readouterr()
     assert "max_idel" in captured.err
     assert "good" not in captured.out
+
+
+def test_command_shows_every_fault_of_every_file_and_no_secret(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "good": {},
+        "keys": {"max_idel": 3, "cycle_seconds": 0, "vnc": "yes", "user_data_options": {"bad name": "sesame"}},
+        "together": {"max_idle": 9, "max_machines": 3},
+        "described": {"requirements": "$(X)"},
+    }
+    paths = {name: tmp_path / f"{name}.json" for name in changes}
+    for name, path in paths.items():
+        path.write_text(json.dumps({**MINIMAL, **changes[name]}))
+    (tmp_path / "broken.json").write_text("{")
+    assert main(["machinetype", "--faults", *map(str, paths.values()), str(tmp_path / "broken.json")]) == 0
+    output = capsys.readouterr().out
+    assert "sesame" not in output
+    found = {Path(path).stem: [line.partition(": ")[0] for line in lines] for path, lines in json.loads(output).items()}
+    assert found == {
+        "good": [],
+        "keys": ["'max_idel'", "cycle_seconds", "vnc", "user_data_options"],
+        "together": ["max_idle"],
+        "described": ["requirements"],
+        "broken": ["not valid JSON"],
+    }

@@ -13,6 +13,7 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible_collections.vacuum.htcondor.plugins.action import machinetype
 from ansible_collections.vacuum.htcondor.plugins.filter.machinetypes import images
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files
 
 ATLAS: dict[str, Any] = {
     "kind": "cernvm",
@@ -143,7 +144,7 @@ def test_to_retire_nothing_is_sent(root: Path) -> None:
 )
 def test_what_cannot_be_sent_is_named(root: Path, change: dict[str, Any], message: str) -> None:
     with (root / "big").open("wb") as stream:
-        stream.truncate(machinetype.FILE_LIMIT + 1)
+        stream.truncate(controller_files.FILE_LIMIT + 1)
     with pytest.raises(AnsibleActionFail) as caught:
         node(root, {"atlas": {**ATLAS, **change}})
     assert message in str(caught.value)
