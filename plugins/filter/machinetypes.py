@@ -23,13 +23,19 @@ def _check(machinetypes: object) -> Mapping[str, Mapping[str, Any]]:
     return machinetypes
 
 
-def images(machinetypes: object) -> dict[str, dict[str, str]]:
+def images(machinetypes: object, pipes: object = None) -> dict[str, dict[str, Any]]:
     """File name on the worker node → {source, checksum, signing_dn, ca} of every image that machinetypes boot.
 
-    Raises AnsibleFilterError naming the machinetype that has none.
+    ``optional`` is true besides where only machinetypes of ``pipes`` (prefix to pipe) boot it. Raises
+    AnsibleFilterError naming the machinetype that has none.
     """
     wanted = _check(machinetypes)
-    return {file: image_files.image(wanted[name]) for name, file in image_files.names(wanted).items()}
+    prefixes = tuple(f"{prefix}-" for prefix in pipes) if isinstance(pipes, Mapping) else ()
+    files = image_files.names(wanted)
+    found: dict[str, dict[str, Any]] = {file: {**image_files.image(wanted[name])} for name, file in files.items()}
+    for file in set(found) - {file for name, file in files.items() if not f"{name}-".startswith(prefixes)}:
+        found[file]["optional"] = True
+    return found
 
 
 def share_quotas(machinetypes: object) -> dict[str, float]:

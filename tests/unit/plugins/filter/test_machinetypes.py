@@ -28,6 +28,18 @@ def test_images_are_named_by_their_base_name() -> None:
     }
 
 
+def test_an_image_that_only_pipes_need_is_optional() -> None:
+    kinds = {
+        "vo-a": {"image": "a.iso"},
+        "own": {"image": "b.iso"},
+        "vo-b": {"image": "b.iso"},
+        "vo": {"image": "c.iso"},
+    }
+    found = filters.images(kinds, {"vo": {"url": "x"}})
+    assert {name for name, image in found.items() if image.get("optional")} == {"a.iso", "c.iso"}
+    assert not any("optional" in image for image in filters.images(kinds).values())
+
+
 def test_two_machinetypes_may_share_an_image() -> None:
     assert list(filters.images({"a": LHCB, "b": dict(LHCB)})) == ["lhcb.raw"]
 
