@@ -25,11 +25,21 @@ def leases(box: Box) -> list[dict[str, Any]]:
     return found
 
 
+def play(desk: Desk, **changes: Any) -> None:
+    """Run the site's playbook with these variables."""
+    desk.vars.update(changes)
+    done = desk.play("vacuum.htcondor.site")
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
 @pytest.fixture(scope="module")
-def full(box: Box) -> Iterator[dict[str, Any]]:
+def full(box: Box, desk: Desk) -> Iterator[dict[str, Any]]:
     """A node without a free processor: batch jobs, and one VM at work; the ad of its job."""
-    box.run(f"taskqueue add http://127.0.0.1:8080/lab 2 {TASK_SECONDS}")
-    (vm, *_) = until("a VM runs", lambda: vms(box, f"JobStatus == {RUNNING}"))
+    desk.machinetype["user_data_options"]["queue_url"] = box.queue("long")
+    play(desk)
+    box.run(f"taskqueue add http://127.0.0.1:8080/long 3 {TASK_SECONDS}; condor_rm -constraint 'JobUniverse == 13'")
+    before = max(int(ad["ClusterId"]) for ad in vms(box, "true"))
+    (vm, *_) = until("a VM runs", lambda: vms(box, f"JobStatus == {RUNNING} && ClusterId > {before}"))
     clusters = [batch(box, TASK_SECONDS) for _ in range(BESIDE)]
     until("batch jobs run beside it", lambda: all(job(box, one)["JobStatus"] == RUNNING for one in clusters))
     yield vm
@@ -54,9 +64,7 @@ def test_without_the_setting_a_batch_job_waits(box: Box, waiting: str) -> None:
 @pytest.fixture(scope="module")
 def vm(box: Box, desk: Desk, full: dict[str, Any], waiting: str) -> dict[str, Any]:
     """The job of a VM that began when VMs were the backfill already; again the node is full."""
-    desk.vars.update({"worker_backfill": True, "worker_backfill_notice": NOTICE_SECONDS})
-    done = desk.play("vacuum.htcondor.site")
-    assert done.returncode == 0, done.stdout[-4000:]
+    play(desk, worker_backfill=True, worker_backfill_notice=NOTICE_SECONDS)
     box.run(f"condor_rm {waiting} {full['ClusterId']}")
     newer = f"JobStatus == {RUNNING} && ClusterId != {full['ClusterId']}"
     found: dict[str, Any] = until("another VM runs", lambda: vms(box, newer))[0]
