@@ -155,7 +155,7 @@ def _staged(name: str, data: Mapping[str, Any], good: Mapping[str, Mapping[str, 
     document = machinetypes.document(data, name, MACHINETYPES_DIRECTORY, image, {"owner": site.owner})
     if "submit_file" in document:
         try:
-            content, _ = controller_files.read(data["submit_file"], site.variables, site.loader)
+            content, _path = controller_files.read(data["submit_file"], site.variables, site.loader)
         except controller_files.ControllerFileError:
             del document["submit_file"]  # a fault of its own
         else:

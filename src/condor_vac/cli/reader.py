@@ -35,4 +35,4 @@ def may_leave() -> Iterator[None]:
 def _has_left(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
-    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    return any(events & (select.POLLERR | select.POLLHUP) for _fd, events in poll.poll(0))

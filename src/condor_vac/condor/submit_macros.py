@@ -61,7 +61,7 @@ def read(path: str, text: str) -> Commands:
         values[key] = ours if by_htcondor is None or _MACRO.search(ours) else by_htcondor
     named = frozenset(name.lower() for value in raw.values() for name, _default in _MACRO.findall(value))
     of_a_job = frozenset(
-        key for key in raw if any(name.lower() in _OF_A_JOB for name, _ in _MACRO.findall(values[key]))
+        key for key in raw if any(name.lower() in _OF_A_JOB for name, _rest in _MACRO.findall(values[key]))
     )
     return Commands(values, named & set(raw), of_a_job)
 

@@ -74,7 +74,7 @@ def in_domain(name: str, domain: str) -> bool:
 def names_behind(address: str) -> list[str]:
     """The names of an address that lead back to it, its own before its aliases."""
     try:
-        name, aliases, _ = socket.gethostbyaddr(address)
+        name, aliases, _addresses_found = socket.gethostbyaddr(address)
     except OSError:
         return []
     return [one for one in (name, *aliases) if address in _addresses(one)]
