@@ -18,7 +18,10 @@ from tests.interpreters import ROOT
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
-REQUIRED: dict[str, dict[str, Any]] = {"pool": {"pool_roles": ["execute"]}}
+REQUIRED: dict[str, dict[str, Any]] = {
+    "pool": {"pool_roles": ["execute"]},
+    "vm_owners": {"vm_owners_users": ["root"]},
+}
 # (role, variables, what Ansible must find wrong with them)
 BAD: list[tuple[str, dict[str, Any], str]] = [
     ("pool", {"pool_roles": ["king"]}, r"value of pool_roles must be one or more of.*king"),
@@ -110,8 +113,9 @@ def test_roles_take_what_they_need_and_no_more(core: Core) -> None:
     output = validated(core, [(role, REQUIRED.get(role, {})) for role in ROLES])
     for role in ROLES:
         assert f"vacuum.htcondor.{role} : Validating arguments against arg spec 'main'" in output
-    # Beside the facts, the role worker brings the validation of runtime, on which it depends, and loads its own facts.
-    assert f"ok={len(ROLES) + 3} " in output, output[-4000:]
+    # Beside the facts: the role worker brings the validation of runtime, on which it depends, and loads its own facts; worker
+    # and factory bring that of vm_owners.
+    assert f"ok={len(ROLES) + 5} " in output, output[-4000:]
     assert "ignored=0" in output, output[-4000:]
 
 
