@@ -23,7 +23,7 @@ _Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 
 
 class Exempt(NamedTuple):
-    """What is reached directly: hosts of a network or, where that is None, a host or domain; on any port if it is None."""
+    """What is reached directly: hosts of a network or, where that is None, a host or domain; a port of None is any."""
 
     network: _Network | None
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An access point, two worker nodes, a web server that a test's CA vouches for, and a forward proxy, all on loopback."""
+"""An access point, two worker nodes, a web server with a CA of the test's, and a forward proxy, all on loopback."""
 
 from __future__ import annotations
 

@@ -136,7 +136,11 @@ def test_a_server_that_falls_silent_does_not_answer(tmp_path: Path, head: bytes,
     with web_server(pem) as web:
         web.routes["/"] = web.drip(head, 3600)
         with pytest.raises(FetchError, match=r"/: the server does not answer$"):
-            fetch.get(f"{web.url}/", Limits(bytes=10, seconds=3600, idle_seconds=0.3), access=Access(str(pem) if pem else None))
+            fetch.get(
+                f"{web.url}/",
+                Limits(bytes=10, seconds=3600, idle_seconds=0.3),
+                access=Access(str(pem) if pem else None),
+            )
 
 
 def test_no_server_and_no_such_host(web: WebServer) -> None:

@@ -122,7 +122,9 @@ def test_a_proxy_that_refuses(squid: ForwardProxy, pem: Path, status: str) -> No
 
 def test_a_proxy_that_is_down_or_unknown(squid: ForwardProxy, pem: Path) -> None:
     squid.close()
-    assert f"the proxy 127.0.0.1:{squid.port}: Connection refused; check its address" in refused(URL, by(squid.url, pem))
+    assert f"the proxy 127.0.0.1:{squid.port}: Connection refused; check its address" in refused(
+        URL, by(squid.url, pem)
+    )
     message = refused(URL, by("http://vac:sesame@squid.vac.invalid:3128", pem))
     assert "the proxy squid.vac.invalid:3128: no such host" in message
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,9 @@ import pytest
 from condor_vac.base import http_proxy, http_proxy_file
 from condor_vac.base.errors import VacError
 from condor_vac.base.http_proxy import HttpProxy
+from condor_vac.cli import dispatch
+from tests.unit.forward_proxy import forward_proxy
+from tests.unit.webserver import reply, web_server
 
 
 def proxy(no_proxy: object) -> HttpProxy:
@@ -182,3 +186,24 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
     assert str(caught.value).startswith(f"{path}: ")
     assert "sesame" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["pipe", "URL", "--prefix", "vo"],
+        ["render-user-data", "URL"],
+        ["image", "put", "--directory", "DIR", "vm.iso", "URL"],
+    ],
+)
+def test_commands_take_a_proxy(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "proxy.json"
+    with web_server() as web, forward_proxy(user="vac:sesame") as squid:
+        web.routes["/p"] = reply(b'{"machinetypes": [{"suffix": "a"}]}')
+        words = [word.replace("URL", f"{web.url}/p").replace("DIR", str(tmp_path / "images")) for word in command]
+        file.write_text(json.dumps({"http_proxy": squid.with_user("vac:sesame")}))
+        assert dispatch.main([*words, "--http-proxy", str(file)]) == 0
+        assert squid.requests == [f"GET {web.url}/p HTTP/1.1"]
+        file.write_text(json.dumps({"http_proxy": squid.with_user("vac:sesam")}))
+        assert dispatch.main([*words, "--http-proxy", str(file)]) != 0
+    assert "does not accept its user and password (407)" in capfd.readouterr().err
