@@ -199,7 +199,8 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
 def test_commands_take_a_proxy(command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "proxy.json"
     with web_server() as web, forward_proxy(user="vac:sesame") as squid:
-        web.routes["/p"] = reply(b'{"machinetypes": [{"suffix": "a"}]}')
+        offer = {"suffix": "a", "root_image": "https://vo.example/i.iso", "user_data": "https://vo.example/u"}
+        web.routes["/p"] = reply(json.dumps({"machinetypes": [offer]}).encode())
         words = [word.replace("URL", f"{web.url}/p").replace("DIR", str(tmp_path / "images")) for word in command]
         file.write_text(json.dumps({"http_proxy": squid.with_user("vac:sesame")}))
         assert dispatch.main([*words, "--http-proxy", str(file)]) == 0
