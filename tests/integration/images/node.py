@@ -137,7 +137,7 @@ class Controller:
             group: {"hosts": {node.name: {"ansible_python_interpreter": str(node.interpreter)} for node in nodes}}
             for group, nodes in groups.items()
         }
-        everywhere = {"ansible_connection": "local", "ansible_become": False, "ansible_remote_tmp": "/tmp/.ansible-vac"}
+        everywhere = {"ansible_connection": "local", "ansible_become": False, "ansible_remote_tmp": f"{directory}/tmp"}
         (directory / "inventory.json").write_text(json.dumps({"all": {"children": hosts, "vars": everywhere}}))
 
     def play(self, variables: Mapping[str, Any], *words: str, play: str = PLAY, **more: str) -> tuple[int, str]:
