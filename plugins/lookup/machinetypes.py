@@ -105,7 +105,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         if not isinstance(own, Mapping):
             raise AnsibleLookupError("vacuum_machinetypes: must be a mapping of name to settings")
         cache = Path(os.path.expanduser(kwargs.get("cache") or CACHE))
-        proxy = self._proxy(variables or {}, kwargs)
+        proxy = self._proxy(variables or {}, kwargs) if any(terms) else {}
         found: dict[str, dict[str, Any]] = {}
         changes: set[str] = set()
         for pipes in terms:

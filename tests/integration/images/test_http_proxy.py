@@ -174,6 +174,27 @@ def test_what_the_access_point_has_is_checked_there_and_on_the_node(site: Site) 
     assert site.workers[0].images()["vm.iso"]["sha256"] == sha256(NEW)
 
 
+def test_an_optional_image_that_the_access_point_cannot_fetch_stops_nothing(site: Site) -> None:
+    site.web.routes["/vm.iso"] = reply(OLD)
+    site.web.routes["/of-a-pipe.iso"] = reply(NEW)
+    source = {"source": f"https://{HOST}/of-a-pipe.iso", "ca": site.ca, "optional": True}
+    images = {**site.image(), "of-a-pipe.iso": source}
+    variables = {"worker_images_from": "access_point", "vacuum_http_proxy": site.proxy_url, "worker_images": images}
+    assert site.controller.play(variables)[0] == 0
+    site.web.routes["/of-a-pipe.iso"] = reply(b"", "503 Busy")
+    site.web.routes["/vm.iso"] = reply(NEW)
+    code, output = site.controller.play(variables)
+    assert code == 0, output
+    assert any("of-a-pipe.iso: " in line and "503 'Busy'" in line for line in faults(output)), output
+    for node in site.workers:
+        assert {name: row["sha256"] for name, row in node.images().items()} == {
+            "vm.iso": sha256(NEW),
+            "of-a-pipe.iso": sha256(NEW),
+        }
+    images["of-a-pipe.iso"]["optional"] = False
+    assert site.controller.play(variables)[0] == 2
+
+
 TAMPERED = f"""
 - hosts: worker_node
   gather_facts: false

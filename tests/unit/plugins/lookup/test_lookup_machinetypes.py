@@ -167,9 +167,10 @@ def test_a_template_of_the_inventory_is_resolved(tmp_path: Path) -> None:
     templar = SimpleNamespace(template=lambda value: "http://sesame@squid" if value == "{{ proxy }}" else value)
     lookup = machinetypes.LookupModule(templar=templar)
     with pytest.raises(AnsibleLookupError, match=r"^vacuum_http_proxy: '\.\.\.@squid': must be http://"):
-        lookup.run([{}], {"vacuum_http_proxy": "{{ proxy }}"}, cache=str(tmp_path))
+        lookup.run([{"vo": {}}], {"vacuum_http_proxy": "{{ proxy }}"}, cache=str(tmp_path))
 
 
 def test_wrong_exceptions_are_named(tmp_path: Path) -> None:
     with pytest.raises(AnsibleLookupError, match=r"^vacuum_no_proxy: 'a/b': must be"):
-        machinetypes.LookupModule().run([{}], {"vacuum_no_proxy": ["a/b"]}, cache=str(tmp_path))
+        machinetypes.LookupModule().run([{"vo": {}}], {"vacuum_no_proxy": ["a/b"]}, cache=str(tmp_path))
+    assert machinetypes.LookupModule().run([{}], {"vacuum_no_proxy": ["a/b"]}) == [{}], "nothing is fetched"
