@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m tests.shared_file"
 # What is written once → its copy.
 COPIES = {
+    "src/condor_vac/base/http_proxy.py": "plugins/plugin_utils/http_proxy.py",
     "src/condor_vac/base/shared.py": "plugins/module_utils/_shared.py",
     "src/condor_vac/base/table.py": "plugins/plugin_utils/table.py",
     "src/condor_vac/condor/uid_domain.py": "plugins/module_utils/_condor/uid_domain.py",

@@ -32,6 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self._groups(variables, report)
         inventory_rules.names(variables, report)
         inventory_rules.values(variables, report)
+        inventory_rules.proxies(variables, report)
         names = self._machinetypes(variables, report)
         hosts = inventory_rules.hosts(variables.groups)
         lines = report.lines(variables.groups, hosts)
@@ -115,6 +116,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return value if isinstance(value, Mapping) else {}
 
     def _places(self, host: str, variables: HostVariables) -> dict[str, Any]:
-        """What the search for a file with a relative path depends on: the inventory, roles and playbook."""
+        """What reading depends on: inventory, roles and playbook for a relative path, the proxy for a URL."""
         wanted = ("inventory_dir", "playbook_dir", "ansible_search_path")
-        return {name: variables.of(host).get(name) for name in wanted}
+        proxy = {name: variables.silent(host, name) for name in ("vacuum_http_proxy", "vacuum_no_proxy")}
+        return {**{name: variables.of(host).get(name) for name in wanted}, **proxy}

@@ -11,9 +11,30 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import IMAGE_DIRECTORY, MACHINETYPES_DIRECTORY
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, image_files, machinetypes
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import (
+    controller_files,
+    http_proxy,
+    image_files,
+    machinetypes,
+)
 
 MODULE = "vacuum.htcondor.machinetype"
+
+
+def _proxy(proxy: object, no_proxy: object) -> dict[str, Any] | None:
+    """What a machinetype's file for the HTTP proxy holds; None without a proxy. Raises AnsibleActionFail."""
+    fault = http_proxy.fault(proxy, no_proxy, ("http_proxy", "no_proxy"))
+    if fault:
+        raise AnsibleActionFail(fault)
+    return {"http_proxy": proxy, "no_proxy": no_proxy or []} if proxy else None
+
+
+def _proxy_file(name: str, data: dict[str, Any], proxy: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """File name → its bytes, for a machinetype whose user data the factory fetches through the proxy."""
+    if proxy is None or not machinetypes.URL.match(data["user_data"]):
+        return {}
+    content = json.dumps(proxy, indent=1, sort_keys=True) + "\n"
+    return {f"{name}.http_proxy": {"content": base64.b64encode(content.encode()).decode("ascii"), "secret": True}}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -31,6 +52,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = arguments.pop("machinetypes", None)
         defaults = arguments.pop("defaults", None) or {}
         image_dir = arguments.pop("image_dir", None) or IMAGE_DIRECTORY
+        proxy = _proxy(arguments.pop("http_proxy", None), arguments.pop("no_proxy", None))
         if wanted is not None:
             directory = arguments.get("directory") or MACHINETYPES_DIRECTORY
             try:
@@ -42,7 +64,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                         "document": machinetypes.document(
                             data, name, directory, f"{image_dir}/{images[name]}", defaults
                         ),
-                        "files": self._files(name, data, task_vars or {}),
+                        "files": {**self._files(name, data, task_vars or {}), **_proxy_file(name, data, proxy)},
                         "of_pipe": f"{name}-".startswith(prefixes),
                     }
                     for name, data in checked.items()

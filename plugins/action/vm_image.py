@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, http_proxy
 
 MODULE = "vacuum.htcondor.vm_image"
+CHECKSUM = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 _CHUNK = 1 << 20
 
 
@@ -27,6 +30,23 @@ def digest(path: str) -> str:
     return found.hexdigest()
 
 
+def _read(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What the module is to know of a controller's file. Raises AnsibleActionFail if it has another checksum."""
+    sha256 = digest(path)
+    asked = str(arguments.get("checksum") or "").lower()
+    if asked and asked not in {sha256, f"sha256:{sha256}"}:
+        raise AnsibleActionFail(f"source: {path}: SHA-256 is {sha256}, not {asked}; correct one of the two")
+    return {"origin": path, "sha256": sha256}
+
+
+def _copied(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The same of a copy of what is at a URL; the node checks what arrives. Raises AnsibleActionFail."""
+    found = CHECKSUM.fullmatch(str(arguments.get("checksum") or ""))
+    if found is None or "://" not in str(arguments.get("source") or ""):
+        raise AnsibleActionFail("local_copy: needs source, the URL of the image, and checksum, sha256:HEX; add them")
+    return {"origin": str(arguments["source"]), "sha256": found[1].lower()}
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """One round trip to a node that has the image, two and the file to one that lacks it."""
 
@@ -40,15 +60,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         arguments = dict(self._task.args)
         if "controller_file" in arguments:
             raise AnsibleActionFail("controller_file is filled in by the action plugin: leave it out of the task")
-        path = self._controller_path(arguments, task_vars or {})
-        if path is None:
-            return self._call(arguments, task_vars)
-        sha256 = digest(path)
-        asked = str(arguments.get("checksum") or "").lower()
-        if asked and asked not in {sha256, f"sha256:{sha256}"}:
-            raise AnsibleActionFail(f"source: {path}: SHA-256 is {sha256}, not {asked}; correct one of the two")
-        arguments["controller_file"] = {"origin": path, "sha256": sha256}
-        arguments.setdefault("name", path.rsplit("/", 1)[-1])
+        fault = http_proxy.fault(arguments.get("http_proxy"), arguments.get("no_proxy"), ("http_proxy", "no_proxy"))
+        if fault:
+            raise AnsibleActionFail(fault)
+        if arguments.get("local_copy"):
+            path = os.path.expanduser(str(arguments["local_copy"]))
+            arguments["controller_file"] = _copied(arguments)
+        else:
+            found = self._controller_path(arguments, task_vars or {})
+            if found is None:
+                return self._call(arguments, task_vars)
+            path = found
+            arguments["controller_file"] = _read(path, arguments)
+            arguments.setdefault("name", path.rsplit("/", 1)[-1])
         result = self._call(arguments, task_vars)
         if result.get("transfer_needed"):
             result = self._send(path, arguments, task_vars)

@@ -35,6 +35,21 @@ options:
     description: The directory for copies of pipes.
     type: path
     default: ~/.cache/vacuum.htcondor/pipes
+  http_proxy:
+    description:
+      - The HTTP proxy through which pipes are read, C(http://[USER:PASSWORD@]HOST:PORT). None if it is empty; those of
+        the environment are not used.
+    type: str
+    default: ""
+    vars:
+      - name: vacuum_http_proxy
+  no_proxy:
+    description: Hosts, domains, addresses and networks (and V(*)) that are reached without O(http_proxy).
+    type: list
+    elements: str
+    default: []
+    vars:
+      - name: vacuum_no_proxy
 """
 
 EXAMPLES = r"""
@@ -69,7 +84,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, controller_programs
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, controller_programs, http_proxy
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL, MachinetypeError, typed
 
 # Keys of a pipe that are about the pipe itself.
@@ -90,6 +105,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         if not isinstance(own, Mapping):
             raise AnsibleLookupError("vacuum_machinetypes: must be a mapping of name to settings")
         cache = Path(os.path.expanduser(kwargs.get("cache") or CACHE))
+        proxy = self._proxy(variables or {}, kwargs) if any(terms) else {}
         found: dict[str, dict[str, Any]] = {}
         changes: set[str] = set()
         for pipes in terms:
@@ -98,7 +114,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             for word, pipe in pipes.items():
                 prefix = str(word)
                 mine = {name: keys for name, keys in own.items() if name == prefix or name.startswith(f"{prefix}-")}
-                for name, keys in _offered(prefix, pipe, mine, cache, variables or {}).items():
+                for name, keys in _offered(prefix, pipe, mine, cache, proxy, variables or {}).items():
                     if name in found:
                         display.warning(f"vacuum_pipes.{prefix}: {name} is left out: another pipe has it already")
                     else:
@@ -108,6 +124,17 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             display.warning(f"vacuum_machinetypes.{name}: changes a machinetype that no pipe offers now; left out")
         return [{**found, **{name: keys for name, keys in own.items() if name not in {*found, *changes}}}]
 
+    def _proxy(self, variables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        """http_proxy and no_proxy of the call, else of the inventory. Raises AnsibleLookupError for wrong ones."""
+        found = {key: variables.get(f"vacuum_{key}") for key in ("http_proxy", "no_proxy")}
+        if self._templar is not None:
+            found = {key: self._templar.template(value) for key, value in found.items()}
+        found.update({key: given[key] for key in found if key in given})
+        fault = http_proxy.fault(found["http_proxy"], found["no_proxy"], ("vacuum_http_proxy", "vacuum_no_proxy"))
+        if fault:
+            raise AnsibleLookupError(fault)
+        return found
+
 
 def _is_whole(keys: object) -> bool:
     """Whether settings in the inventory are a machinetype by themselves, or anything that is to be refused."""
@@ -115,7 +142,12 @@ def _is_whole(keys: object) -> bool:
 
 
 def _offered(
-    prefix: str, pipe: object, own: Mapping[str, Any], cache: Path, variables: Mapping[str, Any]
+    prefix: str,
+    pipe: object,
+    own: Mapping[str, Any],
+    cache: Path,
+    proxy: Mapping[str, Any],
+    variables: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """Name to settings of a pipe's machinetypes. Raises AnsibleLookupError."""
     if not isinstance(pipe, Mapping) or not isinstance(pipe.get("url"), str):
@@ -131,7 +163,7 @@ def _offered(
     words = ["pipe", source, "--prefix", prefix, "--json", "--cache", _cache_file(cache, prefix)]
     if "last_good_seconds" in pipe:
         words += ["--last-good-seconds", str(pipe["last_good_seconds"])]
-    shown = _shown(prefix, words, local, sections)
+    shown = _shown(prefix, words, {"local": local, "machinetypes": sections, "http-proxy": proxy})
     offered: dict[str, dict[str, Any]] = shown["machinetypes"]
     left_out: dict[str, str] = dict(shown["left_out"])
     for name, keys in list(offered.items()):
@@ -157,10 +189,11 @@ def _cache_file(cache: Path, prefix: str) -> str:
     return str(cache / f"{prefix.replace('/', '_')}.pipe")
 
 
-def _shown(prefix: str, words: list[str], local: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``condor_vac pipe --json`` prints. Raises AnsibleLookupError."""
+def _shown(prefix: str, words: list[str], files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What ``condor_vac pipe --json`` prints; ``files`` is option → content. Raises AnsibleLookupError."""
+    # The directory is this user's alone: settings and the proxy may hold secrets.
     with tempfile.TemporaryDirectory() as place:
-        for option, content in (("local", local), ("machinetypes", sections)):
+        for option, content in files.items():
             path = Path(place, option)
             path.write_text(json.dumps(content, default=str), encoding="utf-8")
             words += [f"--{option}", str(path)]

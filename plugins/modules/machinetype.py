@@ -39,6 +39,17 @@ options:
       - The worker nodes' image directory.
     type: path
     default: /var/lib/condor_vac/images
+  http_proxy:
+    description:
+      - The HTTP proxy, C(http://[USER:PASSWORD@]HOST:PORT), through which the factories fetch user data from URLs. It
+        is in no file that VM jobs take along, and shown in no diff and no log.
+    type: str
+  no_proxy:
+    description:
+      - Hosts, domains, addresses and networks (and V(*)) that factories reach without O(http_proxy).
+    type: list
+    elements: str
+    default: []
   directory:
     description:
       - Where the files go.
@@ -331,6 +342,8 @@ ARGUMENTS: dict[str, Any] = {
     "machinetypes": {"type": "dict"},
     "defaults": {"type": "dict"},
     "image_dir": {"type": "path", "default": IMAGE_DIRECTORY},
+    "http_proxy": {"type": "str", "no_log": True},
+    "no_proxy": {"type": "list", "elements": "str", "default": []},
     "directory": {"type": "path", "default": MACHINETYPES_DIRECTORY},
     "state_directory": {"type": "path", "default": STATE_DIRECTORY},
     "retire": {"type": "list", "elements": "str", "default": []},

@@ -38,6 +38,12 @@ options:
       - What a new file below C(/etc/tmpfiles.d) describes is made before the next file is written.
     type: dict
     default: {}
+  private_files:
+    description:
+      - Absolute path of each file that only root may read (mode C(0600)), and its content, which no diff, no log and
+        no record shows. They are written before O(files).
+    type: dict
+    default: {}
   absent:
     description: Absolute paths of files that must not be there.
     type: list
@@ -142,6 +148,7 @@ class NodeFiles:
         self.owner = owner
         self.params = module.params
         self.files = {_absolute(path): _content(text) for path, text in module.params["files"].items()}
+        self.private = {_absolute(path): _content(text) for path, text in module.params["private_files"].items()}
         self.elsewhere = {_absolute(path): _content(text) for path, text in module.params["elsewhere"].items()}
         self.command = Command(module)
         self.actions: list[str] = []
@@ -156,6 +163,7 @@ class NodeFiles:
         record = self.params["record"]
         texts = {**self.files, record: self._record()}
         changes = [remove(self.module, self.root + _absolute(path)) for path in self.params["absent"]]
+        changes += [self._write_private(path, text) for path, text in self.private.items()]
         changes += [self._write(path, text) for path, text in texts.items()]
         changed = [change for change in changes if change.changed]
         self._units([change.path[len(self.root) :] for change in changed])
@@ -171,9 +179,16 @@ class NodeFiles:
         table = {path: hashlib.sha256(text).hexdigest() for path, text in texts.items()}
         return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
 
-    def _write(self, path: str, text: bytes) -> Change:
+    def _write_private(self, path: str, text: bytes) -> Change:
+        self._parents(path)
+        return write(self.module, self.root + path, text, mode=0o600, owner=self.owner, group=self.owner, hidden=True)
+
+    def _parents(self, path: str) -> None:
         if not self.module.check_mode:
             os.makedirs(os.path.dirname(self.root + path), DIRECTORY_MODE, exist_ok=True)
+
+    def _write(self, path: str, text: bytes) -> Change:
+        self._parents(path)
         validate = self._validator(path)
         change = write(self.module, self.root + path, text, owner=self.owner, group=self.owner, validate=validate)
         if change.changed and path.startswith(TMPFILES):
@@ -294,6 +309,7 @@ ARGUMENTS: dict[str, Any] = {
     "units": {"type": "list", "elements": "str", "default": []},
     "enabled_units": {"type": "list", "elements": "str", "default": []},
     "stopped_units": {"type": "list", "elements": "str", "default": []},
+    "private_files": {"type": "dict", "default": {}, "no_log": True},
     "absent": {"type": "list", "elements": "str", "default": []},
     "validate": {"type": "dict", "default": {}},
     "restart": {"type": "dict", "default": {}},

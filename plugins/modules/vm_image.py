@@ -15,6 +15,8 @@ description:
   - Each version is a file that never changes, and O(name) a link to the present one. VMs that run keep the version
     they started with; it is removed when the last of them has ended.
   - A file on the controller is sent only to a node that lacks it.
+  - A URL is fetched through the HTTP proxy that the role worker leaves in C(/etc/condor_vac/http_proxy.json), or
+    through O(http_proxy); proxies of the environment are not used.
 requirements:
   - The programs that M(vacuum.htcondor.programs) installs with its entry points V(cli)
   - python3-cryptography and openssl, where O(signing_dn) is given
@@ -47,6 +49,11 @@ options:
       - Whether a file O(source) is on the node (a path of CVMFS or of a shared file system) and not on the controller.
     type: bool
     default: false
+  local_copy:
+    description:
+      - A file on the controller that holds what is at the URL O(source), for a node that has no way to it. It is sent
+        only to a node that lacks the image, which checks O(checksum), which is required, and O(signing_dn).
+    type: path
   checksum:
     description:
       - The image's SHA-256 digest, C(sha256:HEX). With it, nothing else is ever used, and the web server is asked only
@@ -74,6 +81,21 @@ options:
       - Remove every image that M(vacuum.htcondor.vm_image) put there and that is not one of O(names).
     type: bool
     default: false
+  directory:
+    description:
+      - The image directory. The default is the node's own, with its budget and its HTTP proxy.
+    type: path
+  http_proxy:
+    description:
+      - The HTTP proxy, C(http://[USER:PASSWORD@]HOST:PORT), through which a URL is fetched. The default is the node's
+        own, or none with O(directory).
+    type: str
+  no_proxy:
+    description:
+      - Hosts, domains, addresses and networks (and V(*)) that are reached without O(http_proxy).
+    type: list
+    elements: str
+    default: []
   timeout:
     description:
       - Seconds that a fetch may take.
@@ -211,7 +233,7 @@ class VmImage:
             before = self._kept()
             if before is None or before["sha256"] != brought["sha256"]:
                 return self._to_be_sent(before, brought)
-        result = self._call(self._put(source, brought))
+        result = self._call(self._put(source, brought), stdin=self._proxy())
         after = result["after"]
         return {
             "changed": result["changed"],
@@ -234,8 +256,15 @@ class VmImage:
             # A node that has the version reads no file.
             source = brought.get("path") or brought["origin"]
             options.update({"--checksum": f"sha256:{brought['sha256']}", "--origin": brought["origin"]})
+        if self.params["http_proxy"]:
+            options["--http-proxy"] = "-"
         words = [word for key, value in options.items() if value for word in (f"{key}={value}",)]
         return ["put", *words, "--", self._name(), source]
+
+    def _proxy(self) -> str | None:
+        """What condor_vac reads from its standard input: a password belongs into no argument list."""
+        proxy = {key: self.params[key] for key in ("http_proxy", "no_proxy")}
+        return json.dumps(proxy) if proxy["http_proxy"] else None
 
     def _kept(self) -> dict[str, Any] | None:
         """The image as the node has it now, whole; None if it has none."""
@@ -254,12 +283,13 @@ class VmImage:
             "diff": [{**header, "before": before, "after": ""}] if result["changed"] else [],
         }
 
-    def _call(self, words: list[str], *, check: bool = True) -> dict[str, Any]:
+    def _call(self, words: list[str], *, check: bool = True, stdin: str | None = None) -> dict[str, Any]:
         dry = ["--dry-run"] if check and self.module.check_mode else []
-        argv = [CLI, "image", words[0], "--json", *dry, *words[1:]]
+        place = [f"--directory={self.params['directory']}"] if self.params["directory"] else []
+        argv = [CLI, "image", words[0], "--json", *place, *dry, *words[1:]]
         # `list` ends with 1 where an image is damaged, which is for `put` to mend.
         ok = (0, 1) if words[0] == "list" else (0,)
-        called = self.command.run(argv, ok=ok)
+        called = self.command.run(argv, ok=ok, stdin=stdin)
         try:
             result: dict[str, Any] = json.loads(called.stdout)
         except ValueError as error:
@@ -285,11 +315,15 @@ ARGUMENTS: dict[str, Any] = {
     "name": {"type": "str"},
     "source": {"type": "str"},
     "remote_source": {"type": "bool", "default": False},
+    "local_copy": {"type": "path"},
     "checksum": {"type": "str"},
     "signing_dn": {"type": "str"},
     "ca": {"type": "path"},
     "names": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},
+    "directory": {"type": "path"},
+    "http_proxy": {"type": "str", "no_log": True},
+    "no_proxy": {"type": "list", "elements": "str", "default": []},
     "timeout": {"type": "int", "default": 3600},
     "controller_file": {
         "type": "dict",

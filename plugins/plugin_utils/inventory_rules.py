@@ -8,7 +8,7 @@ import fnmatch
 import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import faults, site_variables
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import faults, http_proxy, site_variables
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.host_variables import HostVariables
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.site_variables import GROUPS
 
@@ -123,7 +123,22 @@ def values(variables: HostVariables, report: Report) -> None:
             value = variables.value(host, name, functools.partial(report.add, host=host))
             remedy = faults.remedy(value, option) if faults.known(value) else None
             if remedy is not None:
-                report.add(faults.line(name, faults.shown(value), remedy), host)
+                shown = "(hidden)" if option.get("no_log") else faults.shown(value)
+                report.add(faults.line(name, shown, remedy), host)
+
+
+def proxies(variables: HostVariables, report: Report) -> None:
+    """Report every HTTP proxy, and every list of what is reached without one, that is not valid."""
+    for host, roles in hosts(variables.groups).items():
+        for prefix in site_variables.of_roles(roles):
+            keys = (f"{prefix}http_proxy", f"{prefix}no_proxy")
+            found = [variables.silent(host, key) for key in keys]
+            # What is of another type has its line already.
+            proxy = found[0] if isinstance(found[0], str) else None
+            no_proxy = found[1] if isinstance(found[1], (list, tuple)) and faults.known(found[1]) else []
+            line = http_proxy.fault(proxy, no_proxy, keys)
+            if line:
+                report.add(line, host)
 
 
 def names(variables: HostVariables, report: Report) -> None:

@@ -30,6 +30,8 @@ OWN, PIPES, FACTORY = MACHINETYPES = ("vacuum_machinetypes", "vacuum_pipes", "fa
 PLAYBOOKS: Mapping[str, Mapping[str, Any]] = {
     OWN: {"type": "dict"},
     PIPES: {"type": "dict"},
+    "vacuum_http_proxy": {"type": "str", "no_log": True},
+    "vacuum_no_proxy": {"type": "list", "elements": "str"},
     "vacuum_manage_pool": {"type": "bool"},
     "vacuum_owner_ids": {"type": "dict"},
     "vacuum_remove_machinetypes": {"type": "list", "elements": "str"},

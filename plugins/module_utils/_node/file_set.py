@@ -62,7 +62,7 @@ def directory(module: AnsibleModule, path: str, owner: str | None, mode: int = 0
 
 def _apply(module: AnsibleModule, item: Wanted) -> files.Change:
     if item.content is None:
-        return files.remove(module, item.path)
+        return files.remove(module, item.path, hidden=item.hidden)
     return files.write(
         module,
         item.path,

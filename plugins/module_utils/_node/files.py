@@ -139,9 +139,9 @@ def link(module: AnsibleModule, path: str, target: str) -> Change:
     return change
 
 
-def remove(module: AnsibleModule, path: str) -> Change:
-    """Make sure that there is no file at *path*. Raises FileError."""
-    change = Change(path, read_state(path), FileState())
+def remove(module: AnsibleModule, path: str, *, hidden: bool = False) -> Change:
+    """Make sure that there is no file at *path*; *hidden* keeps what it held out of the diff. Raises FileError."""
+    change = Change(path, read_state(path), FileState(), hidden)
     if change.changed and not module.check_mode:
         try:
             os.unlink(path)

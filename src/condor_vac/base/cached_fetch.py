@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 
 from condor_vac.base import atomic, fetch
 from condor_vac.base.errors import VacError
-from condor_vac.base.fetch import Known, Limits
+from condor_vac.base.fetch import Access, Known, Limits
 
 ORIGIN_SUFFIX = ".origin"
 # What an experiment hands out may hold its secrets.
@@ -52,7 +52,7 @@ def latest(
     fresh_seconds: float = 0,
     keep_seconds: float = 0,
     check: Callable[[bytes], object] | None = None,
-    ca: str | None = None,
+    access: Access = fetch.DIRECT,
     clock: Callable[[], float] = time.time,
 ) -> Copy:
     """What ``url`` has. A copy younger than ``fresh_seconds`` is taken without asking the server.
@@ -67,7 +67,7 @@ def latest(
     if data is not None and 0 <= age < fresh_seconds:
         return Copy(data, age)
     try:
-        fetched, answer = _fetch(url, limits, origin, ca)
+        fetched, answer = _fetch(url, limits, origin, access)
         if fetched is not None and check is not None:
             check(fetched)
     except VacError as error:
@@ -85,11 +85,11 @@ def latest(
     return Copy(current, 0.0)
 
 
-def _fetch(url: str, limits: Limits, origin: _Origin | None, ca: str | None) -> tuple[bytes | None, fetch.Answer]:
+def _fetch(url: str, limits: Limits, origin: _Origin | None, access: Access) -> tuple[bytes | None, fetch.Answer]:
     """The body, None if it is what we have."""
     known = None if origin is None else Known(origin.etag, origin.last_modified)
     body = io.BytesIO()
-    answer = fetch.download(url, body.write, limits, known, ca=ca)
+    answer = fetch.download(url, body.write, limits, known, access=access)
     return (body.getvalue() if answer.modified else None), answer
 
 

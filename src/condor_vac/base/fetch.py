@@ -7,7 +7,7 @@ one FetchError: another status than 200, a body that is longer than allowed or s
 compression (never asked for), slowness at any point, and redirects that loop or lead away from https.
 
 Plain http is for this machine's own addresses only. Proxies of the environment are not used, because a
-daemon, a hook and an administrator's shell would then see different things.
+daemon, a hook and an administrator's shell would then see different things; the site's proxy is given as ``Access``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from condor_vac import __version__
-from condor_vac.base import atomic, urls
+from condor_vac.base import atomic, http_proxy, urls
+from condor_vac.base.http_proxy import HttpProxy
 from condor_vac.base.urls import FetchError
 
 CHUNK = 1 << 18
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_AGENT = f"condor_vac/{__version__}"
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -43,6 +45,18 @@ class Limits:
     seconds: float = 60.0
     idle_seconds: float = 20.0
     redirects: int = 5
+
+
+@dataclass(frozen=True)
+class Access:
+    """How servers are reached. ``ca`` is a file or directory of CA certificates trusted besides the system's (a grid's
+    /etc/grid-security/certificates); ``proxy`` is asked for all hosts but those that it exempts, None for none."""
+
+    ca: str | None = None
+    proxy: HttpProxy | None = None
+
+
+DIRECT = Access()
 
 
 @dataclass(frozen=True)
@@ -78,20 +92,19 @@ def download(
     limits: Limits,
     known: Known | None = None,
     *,
-    ca: str | None = None,
+    access: Access = DIRECT,
     progress: Progress | None = None,
 ) -> Answer:
     """Stream the body of ``url`` to ``write``, piece by piece. Raises FetchError, and what ``write`` raises.
 
-    What was written before an error is the caller's to throw away. ``ca`` is a file or directory of CA
-    certificates trusted besides the system's (a grid's /etc/grid-security/certificates). ``progress`` gets
-    bytes so far and the size announced, None if there is none.
+    What was written before an error is the caller's to throw away. ``progress`` gets bytes so far and the size
+    announced, None if there is none.
     """
     deadline = time.monotonic() + limits.seconds
     first = urls.parse(url)
     current = first
     for _hop in range(limits.redirects + 1):
-        with contextlib.closing(_Exchange(current, limits, deadline, known, ca)) as exchange:
+        with contextlib.closing(_Exchange(current, limits, deadline, known, access)) as exchange:
             if exchange.response.status not in REDIRECTS:
                 return _answer(exchange, write, limits, known, progress)
             place = exchange.response.headers.get("Location")
@@ -99,19 +112,19 @@ def download(
     raise FetchError(f"{url}: more than {limits.redirects} redirects; give the address that they lead to")
 
 
-def get(url: str, limits: Limits, *, ca: str | None = None) -> bytes:
+def get(url: str, limits: Limits, *, access: Access = DIRECT) -> bytes:
     """The body of ``url``. Raises FetchError."""
     body = io.BytesIO()
-    download(url, body.write, limits, ca=ca)
+    download(url, body.write, limits, access=access)
     return body.getvalue()
 
 
-def read(source: str, limits: Limits, *, ca: str | None = None) -> bytes:
+def read(source: str, limits: Limits, *, access: Access = DIRECT) -> bytes:
     """The contents of a file (a path) or of an https URL. Raises VacError.
 
     Only for a source that the site itself named: what an experiment publishes must never choose a file here.
     """
-    return get(source, limits, ca=ca) if urls.is_url(source) else atomic.read(source, limits.bytes)
+    return get(source, limits, access=access) if urls.is_url(source) else atomic.read(source, limits.bytes)
 
 
 def _follow(
@@ -133,7 +146,7 @@ class _Exchange:
     """
 
     def __init__(
-        self, url: urllib.parse.SplitResult, limits: Limits, deadline: float, known: Known | None, ca: str | None
+        self, url: urllib.parse.SplitResult, limits: Limits, deadline: float, known: Known | None, access: Access
     ) -> None:
         self.url = url.geturl()
         self._parts = url
@@ -141,8 +154,13 @@ class _Exchange:
         self._deadline = deadline
         self._expired = threading.Event()
         self._stack = contextlib.ExitStack()
+        secure = url.scheme == "https"
+        self._host, self._port = url.hostname or "", url.port or (443 if secure else 80)
+        self._proxy = _proxy_for(access.proxy, self._host, self._port, secure)
+        # Until the proxy has let us through, or has taken the request, it is what does something wrong.
+        self._at_proxy = self._proxy is not None
         with self._faults():
-            self.response = self._ask(known.headers() if known else {}, ca)
+            self.response = self._ask(known.headers() if known else {}, access.ca)
 
     def read(self) -> bytes:
         """The next piece of the body, empty at its end."""
@@ -153,22 +171,66 @@ class _Exchange:
         """End the connection."""
         self._stack.close()
 
+    def refusal(self) -> FetchError:
+        """What an answer without the document means."""
+        status, reason = self.response.status, self.response.reason
+        if self._proxy is not None and status == 407:
+            return self._unwelcome(self._proxy)
+        return FetchError(f"{self.url}: the server answered {status} {reason[:80]!a}{self._through()}", status)
+
     def _ask(self, headers: dict[str, str], ca: str | None) -> http.client.HTTPResponse:
-        secure = self._parts.scheme == "https"
-        host, port = self._parts.hostname or "", self._parts.port or (443 if secure else 80)
+        proxy, host, port = self._proxy, self._host, self._port
         left = self._left()
-        plain = socket.create_connection((host, port), timeout=min(self._limits.idle_seconds, left))
+        place = (host, port) if proxy is None else (proxy.host, proxy.port)
+        plain = socket.create_connection(place, timeout=min(self._limits.idle_seconds, left))
         self._stack.callback(plain.close)
         # A TLS socket takes the descriptor of the plain one; this second one ends the connection under both.
         self._end_in_time(self._stack.enter_context(plain.dup()))
         plain.settimeout(self._limits.idle_seconds)
         connection = http.client.HTTPConnection(host, port)
-        connection.sock = _secured(plain, host, ca) if secure else plain
-        self._stack.callback(connection.close)
         target = urllib.parse.urlunsplit(("", "", self._parts.path or "/", self._parts.query, ""))
-        own = {"Host": self._parts.netloc, "User-Agent": f"condor_vac/{__version__}", "Connection": "close"}
+        own = {"Host": self._parts.netloc, "User-Agent": _AGENT, "Connection": "close"}
+        if self._parts.scheme == "https":
+            if proxy is not None:
+                self._connect(plain, proxy)
+            connection.sock = _secured(plain, host, ca)
+        else:
+            connection.sock = plain
+            if proxy is not None:
+                target, own = f"http://{self._parts.netloc}{target}", {**own, **proxy.headers()}
+        self._at_proxy = False
+        self._stack.callback(connection.close)
         connection.request("GET", target, headers={**own, "Accept-Encoding": "identity", **headers})
         return connection.getresponse()
+
+    def _connect(self, plain: socket.socket, proxy: HttpProxy) -> None:
+        """Have the proxy connect ``plain`` to the server (CONNECT, RFC 9110). Raises FetchError if it refuses."""
+        place = http_proxy.authority(self._host, self._port)
+        headers = {"Host": place, "User-Agent": _AGENT, **proxy.headers()}
+        lines = [f"CONNECT {place} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        plain.sendall("\r\n".join(lines).encode("ascii"))
+        answer = http.client.HTTPResponse(plain, method="CONNECT")
+        # The server itself is silent until it is greeted, so that nothing of its own is lost here.
+        with contextlib.closing(answer):
+            answer.begin()
+        if answer.status == 407:
+            raise self._unwelcome(proxy)
+        if not 200 <= answer.status < 300:
+            reason = answer.reason[:80]
+            raise FetchError(
+                f"{self.url}: the proxy {proxy.shown} answered {answer.status} {reason!a} to CONNECT {place}"
+            )
+        self._at_proxy = False
+
+    def _unwelcome(self, proxy: HttpProxy) -> FetchError:
+        if proxy.credentials is None:
+            remedy = "asks for a user and a password (407); write it as http://USER:PASSWORD@HOST:PORT"
+        else:
+            remedy = "does not accept its user and password (407); correct them"
+        return FetchError(f"{self.url}: the proxy {proxy.shown} {remedy}")
+
+    def _through(self) -> str:
+        return "" if self._proxy is None else f" (through the proxy {self._proxy.shown})"
 
     def _end_in_time(self, handle: socket.socket) -> None:
         def stop() -> None:
@@ -193,18 +255,33 @@ class _Exchange:
         """What the network does wrong inside, as a FetchError; the connection is closed then."""
         try:
             yield
+        except FetchError:
+            self.close()
+            raise
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if self._expired.is_set() or time.monotonic() >= self._deadline:
                 raise self._too_slow() from error
-            raise FetchError(f"{self.url}: {_said(error)}") from error
+            if self._proxy is not None and self._at_proxy:
+                shown = self._proxy.shown
+                raise FetchError(f"{self.url}: the proxy {shown}: {_said(error, 'it')}; check its address") from error
+            raise FetchError(f"{self.url}: {_said(error)}{self._through()}") from error
         if self._expired.is_set():
             self.close()
             raise self._too_slow()
 
     def _too_slow(self) -> FetchError:
         seconds = self._limits.seconds
-        return FetchError(f"{self.url}: not complete within {seconds:g} s; is the server slow, or far away?")
+        return FetchError(
+            f"{self.url}: not complete within {seconds:g} s{self._through()}; is the server slow, or far away?"
+        )
+
+
+def _proxy_for(proxy: HttpProxy | None, host: str, port: int, secure: bool) -> HttpProxy | None:
+    """The proxy to ask for this host. Plain http, which is for this machine alone, does not leave it for a proxy."""
+    if proxy is None or not proxy.serves(host, port):
+        return None
+    return proxy if secure or urls.is_loopback(proxy.host) else None
 
 
 def _secured(plain: socket.socket, host: str, ca: str | None) -> ssl.SSLSocket:
@@ -228,7 +305,7 @@ def _answer(
     if response.status == 304 and known is not None and known.headers():
         return Answer(url, 0, False, etag or known.etag, last_modified or known.last_modified)
     if response.status != 200:
-        raise FetchError(f"{url}: the server answered {response.status} {response.reason[:80]!a}", response.status)
+        raise exchange.refusal()
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise FetchError(f"{url}: sent compressed ({encoding[:20]!a}), which was not asked for; correct the server")
@@ -259,15 +336,15 @@ def _announced(response: http.client.HTTPResponse, url: str, limits: Limits) -> 
     return int(text)
 
 
-def _said(error: Exception) -> str:
-    """An exception of the network in a few words of one line."""
+def _said(error: Exception, who: str = "the server") -> str:
+    """An exception of the network in a few words of one line; ``who`` may not have answered."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate is not trusted ({error.verify_message}); name its CA"
     if isinstance(error, socket.gaierror):
         return "no such host; check the name and this machine's DNS"
     # Two classes before Python 3.10: the socket's own, and that of errno ETIMEDOUT.
     if isinstance(error, (socket.timeout, TimeoutError)):
-        return "the server does not answer"
+        return f"{who} does not answer"
     if isinstance(error, http.client.IncompleteRead):
         return "ended before it was complete; try again"
     if isinstance(error, http.client.HTTPException):

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from condor_vac.base import urls
+from condor_vac.base import http_proxy_file, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.x509 import GRID_CA
 from condor_vac.cli.progress import ProgressLine
@@ -27,7 +27,7 @@ from condor_vac.worker.lease import store as lease_store
 
 _GIB = 1 << 30
 _MIB = 1 << 20
-_CHUNK = 1 << 20
+_PROXY_HELP = f"{http_proxy_file.OPTION_HELP} (default: {http_proxy_file.NODE_FILE}, if it exists)"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("--ca", metavar="PATH", help=f"CA file or directory (default {GRID_CA})")
     put.add_argument("--origin", metavar="TEXT", help="where SOURCE was copied from, for the record")
     put.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
+    put.add_argument("--http-proxy", metavar="FILE", help=_PROXY_HELP)
     put.add_argument("--dry-run", action="store_true", help="only print what would change")
     refresh = _parser(actions, "refresh", "fetch what changed at its source, and remove versions that nothing uses")
     refresh.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
+    refresh.add_argument("--http-proxy", metavar="FILE", help=_PROXY_HELP)
     keep = _parser(actions, "keep", "remove all other images, each when no VM runs on it any more")
     keep.add_argument("names", nargs="*", metavar="NAME", help="images to keep")
     keep.add_argument("--dry-run", action="store_true", help="only print what would change")
@@ -94,7 +96,11 @@ def _store(args: argparse.Namespace) -> Store:
 
 def _bounds(args: argparse.Namespace) -> Bounds:
     budget = 0 if args.directory else settings_module.load().image_budget_gb
-    return Bounds(budget * _GIB or None, args.timeout)
+    if args.http_proxy is None and not args.directory:
+        proxy = http_proxy_file.load_if_there(http_proxy_file.NODE_FILE)
+    else:
+        proxy = http_proxy_file.load(args.http_proxy)
+    return Bounds(budget * _GIB or None, args.timeout, proxy)
 
 
 def _put(args: argparse.Namespace) -> int:

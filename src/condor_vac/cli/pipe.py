@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from condor_vac.base import fields
+from condor_vac.base import fields, http_proxy_file
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import one_line
 from condor_vac.policy.words import count
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how old the copy may be that serves while the server does not answer (%(default)s)",
     )
+    parser.add_argument("--http-proxy", metavar="FILE", help=http_proxy_file.OPTION_HELP)
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
 
 
@@ -41,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     for name, keys in machinetypes.items():
         if not isinstance(keys, Mapping):
             raise UsageError(f"{args.machinetypes}: {name}: must be a JSON object of settings; correct the file")
-    pipe = pipes.read(args.source, args.prefix, local, args.cache, args.last_good_seconds, machinetypes=machinetypes)
+    proxy = http_proxy_file.load(args.http_proxy)
+    pipe = pipes.read(
+        args.source, args.prefix, local, args.cache, args.last_good_seconds, machinetypes=machinetypes, proxy=proxy
+    )
     if args.json:
         print(json.dumps(asdict(pipe), indent=1, sort_keys=True))
     else:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from condor_vac.base import atomic, fetch, urls
+from condor_vac.base import atomic, fetch, http_proxy_file, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.model.user_data import ALIASES, NAMES, OWN_NAME, TEMPLATE_LIMIT, Values, check_template, render
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a value, such as uuid=..., option_cvmfs_proxy=... or file_hostkey=@PATH; may be repeated",
     )
     parser.add_argument("--list", action="store_true", help="list the placeholders instead: used, unset, unknown")
+    parser.add_argument("--http-proxy", metavar="FILE", help=http_proxy_file.OPTION_HELP)
     parser.add_argument("--json", action="store_true", help="the list as JSON")
 
 
@@ -34,7 +35,8 @@ def run(args: argparse.Namespace) -> int:
     values = parse_settings(args.settings)
     limits = fetch.Limits(bytes=TEMPLATE_LIMIT, seconds=30, idle_seconds=10)
     try:
-        template = fetch.read(args.template, limits)
+        access = fetch.Access(proxy=http_proxy_file.load(args.http_proxy))
+        template = fetch.read(args.template, limits, access=access)
         check_template(template)
     except VacError as error:
         raise UsageError(str(error)) from error

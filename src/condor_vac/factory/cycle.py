@@ -82,15 +82,16 @@ class Cycle:
             aside = factory_state.set_aside(self._directory)
             self._log(f"{error}; renamed to {aside}, continuing from the queue")
 
-    def run(self, m: Machinetype, notes: Sequence[str] = ()) -> Mapping[str, Any]:
+    def run(self, m: Machinetype, notes: Sequence[str] = (), proxy_file: str | None = None) -> Mapping[str, Any]:
         """One cycle; returns what is also left in the state file as ``last``. Raises VacError only if that
         fails.
 
         ``notes`` are sentences to show with the decision (a machinetype file that could not be read, …).
+        ``proxy_file`` is the file with the HTTP proxy for user data, if it exists.
         """
         now = self._clock()
         try:
-            last = self._run(m, now)
+            last = self._run(m, now, proxy_file)
         except VacError as error:
             last = {"error": str(error), "submit": 0, "reasons": [f"submitting nothing: {error}"]}
         last = {**last, "time": now, "reasons": [*notes, *last["reasons"]], "cycle_seconds": m.cycle_seconds}
@@ -123,13 +124,13 @@ class Cycle:
         idle = [job.id for job in vm_jobs.queue(ads, m).jobs if job.state == JobStatus.IDLE]
         return self._pool.remove(idle, reason, _IDLE)
 
-    def _run(self, m: Machinetype, now: float) -> dict[str, Any]:
+    def _run(self, m: Machinetype, now: float, proxy_file: str | None) -> dict[str, Any]:
         plan = self.plan(m, now)
         done = [*self._clean(plan), *self._steer(plan)]
         self._attend_proxies(plan, m, now)
         number, cut = allowed(plan, m)
         if number or any(job.state == JobStatus.IDLE for job in plan.queue.jobs):
-            done += user_data_copy.refresh(m, self._directory)
+            done += user_data_copy.refresh(m, self._directory, proxy_file)
         cluster = self._submit(plan, m, now, number) if number else None
         self.state = self.state.but(policy=plan.saved)
         self._policy = plan.policy

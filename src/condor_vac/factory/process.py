@@ -38,7 +38,7 @@ from condor_vac import __version__
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.condor.pool import Pool
-from condor_vac.factory import proxy
+from condor_vac.factory import proxy, user_data_copy
 from condor_vac.factory.cycle import Cycle, old_directories, outdated_proxies
 from condor_vac.model import machinetype
 from condor_vac.model.machinetype import Machinetype
@@ -132,7 +132,7 @@ class Factory:
             # A copy, so that a VM starts with the machinetype that its factory goes by.
             m = self._source.machinetype
             publish(m, self._directory)
-            last = self._cycle.run(m, self._source.notes)
+            last = self._cycle.run(m, self._source.notes, self._source.proxy_file)
             self._report(last)
             self._clean_up()
             if once:
@@ -180,13 +180,17 @@ class Factory:
 
 
 class _Source:
-    """The machinetype's file, read again when it changes. ``notes`` hold what is wrong with a new version."""
+    """The machinetype's file, read again when it changes. ``notes`` hold what is wrong with a new version.
+
+    ``proxy_file`` is the path of its HTTP proxy, which is read whenever it is needed.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
         self._stamp = self._stat()
         self.machinetype = machinetype.load(self._path)
         self.notes: list[str] = []
+        self.proxy_file = user_data_copy.proxy_file(self._path)
 
     def refresh(self) -> None:
         """Take a changed file if it is right, else keep the old machinetype and note why."""

@@ -11,30 +11,39 @@ from __future__ import annotations
 
 import os
 
-from condor_vac.base import cached_fetch, urls
+from condor_vac.base import cached_fetch, http_proxy_file, urls
 from condor_vac.base.errors import VacError
-from condor_vac.base.fetch import Limits
+from condor_vac.base.fetch import Access, Limits
 from condor_vac.base.x509 import grid_ca
 from condor_vac.model import user_data
 from condor_vac.model.machinetype import TEMPLATE_COPY, Machinetype
 
+# The module machinetype writes NAME.http_proxy beside NAME.json.
+PROXY_SUFFIX = ".http_proxy"
 LIMITS = Limits(bytes=user_data.TEMPLATE_LIMIT, seconds=30, idle_seconds=10)
 
 
-def refresh(m: Machinetype, directory: str) -> list[str]:
+def refresh(m: Machinetype, directory: str, proxy_file: str | None = None) -> list[str]:
     """Bring the copy in the state directory up to date, if ``user_data`` is a URL; sentences for the log.
 
-    Raises VacError when there is nothing that the site would let a VM start with.
+    ``proxy_file`` holds the site's HTTP proxy, if there is one. Raises VacError when there is nothing that the site
+    would let a VM start with.
     """
     if not urls.is_url(m.user_data):
         return []
     path = os.path.join(directory, TEMPLATE_COPY)
     keep = m.user_data_last_good_seconds
     try:
-        check = user_data.check_template
-        copy = cached_fetch.latest(m.user_data, path, LIMITS, keep_seconds=keep, check=check, ca=grid_ca())
+        proxy = http_proxy_file.load_if_there(proxy_file) if proxy_file else None
+        access, check = Access(grid_ca(), proxy), user_data.check_template
+        copy = cached_fetch.latest(m.user_data, path, LIMITS, keep_seconds=keep, check=check, access=access)
     except VacError as error:
         raise VacError(f"user_data: {error}") from error
     if copy.problem is None:
         return []
     return [f"user_data: using the copy of {copy.age:.0f} s ago (at most {keep} s): {copy.problem}"]
+
+
+def proxy_file(machinetype_file: str) -> str:
+    """Where a machinetype's HTTP proxy is: beside its file, so that no VM job takes it along."""
+    return os.path.splitext(machinetype_file)[0] + PROXY_SUFFIX

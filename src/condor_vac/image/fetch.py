@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from condor_vac.base import fetch, urls
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.http_proxy import HttpProxy
 from condor_vac.base.x509 import GRID_CA, grid_ca
 from condor_vac.image import signature
 from condor_vac.image.store import Record, Store, check_name, version_name
@@ -63,10 +64,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What images may cost: bytes of all versions together (None: what the disk has), seconds of a fetch."""
+    """What images may cost: bytes of all versions together (None: what the disk has), seconds of a fetch; and the
+    site's HTTP proxy, if a fetch has to go through one."""
 
     budget_bytes: int | None = None
     seconds: float = 3600.0
+    proxy: HttpProxy | None = None
 
 
 @dataclass(frozen=True)
@@ -202,8 +205,8 @@ def _bring(
                 if progress is not None:
                     progress(done, announced)
 
-            ca = wanted.ca or grid_ca()
-            answer = fetch.download(wanted.source, sink.write, limits, known, ca=ca, progress=look)
+            access = fetch.Access(wanted.ca or grid_ca(), bounds.proxy)
+            answer = fetch.download(wanted.source, sink.write, limits, known, access=access, progress=look)
             if not answer.modified and before is not None:
                 return before._replace(etag=answer.etag, last_modified=answer.last_modified)
         else:

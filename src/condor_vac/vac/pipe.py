@@ -20,7 +20,8 @@ from typing import Any
 
 from condor_vac.base import atomic, cached_fetch, fetch, urls
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.fetch import Limits
+from condor_vac.base.fetch import Access, Limits
+from condor_vac.base.http_proxy import HttpProxy
 from condor_vac.base.shared import MACHINETYPE_NAME
 from condor_vac.base.x509 import grid_ca
 from condor_vac.model.machinetype_keys import sizes
@@ -100,6 +101,7 @@ def read(
     keep_seconds: float = KEEP_SECONDS,
     *,
     machinetypes: Mapping[str, Mapping[str, Any]] = _NOTHING,
+    proxy: HttpProxy | None = None,
 ) -> Pipe:
     """The pipe at an https URL, or in a file. Raises VacError if there is none, and no good copy in ``cache``.
 
@@ -108,10 +110,11 @@ def read(
     are settings that the pipe's own win over. ``machinetypes`` is name → settings of single ones, which win over all.
     """
     copy = None
+    access = Access(grid_ca(), proxy)
     if not urls.is_url(source):
         data = atomic.read(source, LIMITS.bytes)
     elif cache is None:
-        data = fetch.get(source, LIMITS, ca=grid_ca())
+        data = fetch.get(source, LIMITS, access=access)
     else:
         copy = cached_fetch.latest(
             source,
@@ -120,7 +123,7 @@ def read(
             fresh_seconds=_cache_seconds(cache),
             keep_seconds=keep_seconds,
             check=lambda found: parse(found, source),
-            ca=grid_ca(),
+            access=access,
         )
         data = copy.data
     pipe = expand(parse(data, source), prefix, local, machinetypes)

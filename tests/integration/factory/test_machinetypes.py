@@ -86,6 +86,30 @@ def test_deployed_checked_and_read_by_the_programs(site: Site) -> None:
     assert other.returncode != 0, "options may hold secrets"
 
 
+def test_the_proxy_for_user_data_is_in_a_file_of_the_owners(site: Site) -> None:
+    wanted = {"atlas": site.machinetype(), "vo": site.machinetype(user_data="https://vo.example/u")}
+    proxy = "http://vac:sesame@squid.example.org:3128"
+    done = site.run("--diff", "-vvv", machinetypes=wanted, http_proxy=proxy, no_proxy=[".example.org"])
+    assert not done["failed"], done["msg"]
+    assert site.names() == ["atlas.json", "atlas.user_data", "vo.http_proxy", "vo.json"]
+    path = f"{site.fixed['directory']}/vo.http_proxy"
+    assert json.loads(site.pool.run("cat", path, user=OWNER).stdout) == {
+        "http_proxy": proxy,
+        "no_proxy": [".example.org"],
+    }
+    assert site.pool.run("cat", path, user="nobody", check=False).returncode != 0
+    document = path.replace("http_proxy", "json")
+    described = site.pool.run("/usr/local/bin/condor_vac", "machinetype", "--submit", document).stdout
+    assert "http_proxy" not in described, "no job takes it along"
+    assert not site.run(machinetypes=wanted, http_proxy=proxy, no_proxy=[".example.org"])["changed"]
+    gone = site.run("--diff", machinetypes=wanted)
+    assert gone["files"] == [path]
+    assert "sesame" not in json.dumps([done, gone])
+    wrong = site.node.play_role(wanted, "-e", json.dumps({"vacuum_http_proxy": "http://vac:sesame@squid"}), "-vvv")
+    assert "factory_http_proxy: '...@squid': must be http://[USER:PASSWORD@]HOST:PORT" in wrong
+    assert "sesame" not in wrong
+
+
 def test_htcondor_accepts_the_examples(site: Site) -> None:
     wanted: dict[str, Any] = {}
     for path in sorted((CHECKOUT / "docs" / "examples").glob("*.yml")):

@@ -78,6 +78,14 @@ WRONG: dict[str, tuple[Callable[[Site], object], str]] = {
     "no number": (of_workers(worker_watch_interval="30s"), "worker_watch_interval: '30s': must be a whole number.*"),
     "no choice": (sets(factory_state="hold"), "factory_state: 'hold': must be one of .*; did you mean held\\?.*"),
     "text for a list": (of_workers(worker_owners="vac"), "worker_owners: 'vac': must be a list.*"),
+    "no proxy": (
+        sets(vacuum_http_proxy="https://vac:sesame@squid.example.org:3128"),
+        "vacuum_http_proxy: '\\.\\.\\.@squid.example.org:3128': must be http://\\[USER:.*\\(every host\\)",
+    ),
+    "no exception from a proxy": (
+        of_workers(worker_no_proxy=["http://example.org"]),
+        "worker_no_proxy: 'http://example.org': must be a host.* \\(group worker_node\\)",
+    ),
     "undefined in a template": (
         of_workers(worker_domain="{{ site_domian }}", site_domain="x.org"),
         "worker_domain: 'site_domian' is undefined: define it, or correct it to site_domain \\(group worker_node\\)",

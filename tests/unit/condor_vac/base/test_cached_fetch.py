@@ -17,6 +17,7 @@ from condor_vac.base.errors import VacError
 from condor_vac.base.fetch import Limits
 from condor_vac.factory import user_data_copy
 from condor_vac.model.machinetype import Machinetype
+from tests.unit.forward_proxy import forward_proxy
 from tests.unit.webserver import WebServer, reply, web_server
 
 LIMITS = Limits(bytes=1000)
@@ -155,6 +156,24 @@ def test_a_template_at_a_url_is_what_vms_carry(web: WebServer, tmp_path: Path) -
     web.routes["/t"] = reply(b" \n")
     (printed,) = user_data_copy.refresh(m, str(tmp_path))
     assert "empty" in printed
+
+
+def test_a_template_comes_through_the_machinetypes_proxy(web: WebServer, tmp_path: Path) -> None:
+    web.routes["/t"] = reply(b"x")
+    m = _machinetype(f"{web.url}/t")
+    file = user_data_copy.proxy_file(str(tmp_path / "t.json"))
+    assert file == str(tmp_path / "t.http_proxy")
+    assert user_data_copy.refresh(m, str(tmp_path), file) == [], "without the file"
+    with forward_proxy() as proxy:
+        Path(file).write_text(json.dumps({"http_proxy": proxy.url, "no_proxy": []}))
+        assert user_data_copy.refresh(m, str(tmp_path), file) == []
+        assert proxy.requests == [f"GET {web.url}/t HTTP/1.1"]
+        proxy.answer = "502 Bad Gateway"
+        with pytest.raises(VacError, match=r"^user_data: .*502 'Bad Gateway' \(through the proxy"):
+            user_data_copy.refresh(m, str(tmp_path), file)
+    Path(file).write_text('{"http_proxy": "http://vac:sesame@squid"}')
+    with pytest.raises(VacError, match=r"^user_data: .*t\.http_proxy: http_proxy: '\.\.\.@squid'"):
+        user_data_copy.refresh(m, str(tmp_path), file)
 
 
 def test_without_a_copy_that_the_site_allows_nothing_starts(web: WebServer, tmp_path: Path) -> None:

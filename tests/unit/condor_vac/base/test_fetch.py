@@ -13,7 +13,7 @@ import pytest
 
 from condor_vac.base import fetch, urls
 from condor_vac.base.errors import VacError
-from condor_vac.base.fetch import Known, Limits
+from condor_vac.base.fetch import Access, Known, Limits
 from condor_vac.base.urls import FetchError
 from tests.unit.webserver import WebServer, certificate, raw, redirect, reply, web_server
 
@@ -136,7 +136,11 @@ def test_a_server_that_falls_silent_does_not_answer(tmp_path: Path, head: bytes,
     with web_server(pem) as web:
         web.routes["/"] = web.drip(head, 3600)
         with pytest.raises(FetchError, match=r"/: the server does not answer$"):
-            fetch.get(f"{web.url}/", Limits(bytes=10, seconds=3600, idle_seconds=0.3), ca=str(pem) if pem else None)
+            fetch.get(
+                f"{web.url}/",
+                Limits(bytes=10, seconds=3600, idle_seconds=0.3),
+                access=Access(str(pem) if pem else None),
+            )
 
 
 def test_no_server_and_no_such_host(web: WebServer) -> None:
@@ -257,16 +261,16 @@ def test_tls_wants_a_trusted_certificate_for_this_host(tmp_path: Path) -> None:
     other = certificate(tmp_path / "other.pem", "example.org")
     with web_server(good) as web:
         web.routes["/"] = reply(b"safe")
-        assert fetch.get(f"{web.url}/", LIMITS, ca=str(good)) == b"safe"
+        assert fetch.get(f"{web.url}/", LIMITS, access=Access(str(good))) == b"safe"
         assert "not trusted" in refused(f"{web.url}/")
         web.routes["/"] = web.drip(b"HTTP/1.1 200 OK\r\n\r\n")
         with pytest.raises(FetchError, match=r"not complete within 0\.3 s"):
-            fetch.get(f"{web.url}/", HASTY, ca=str(good))
+            fetch.get(f"{web.url}/", HASTY, access=Access(str(good)))
         web.routes["/"] = redirect(web.url.replace("https", "http"))
         with pytest.raises(FetchError):
-            fetch.get(f"{web.url}/", LIMITS, ca=str(good))
+            fetch.get(f"{web.url}/", LIMITS, access=Access(str(good)))
     with web_server(other) as web, pytest.raises(FetchError, match="not trusted"):
-        fetch.get(f"{web.url}/", LIMITS, ca=str(other))
+        fetch.get(f"{web.url}/", LIMITS, access=Access(str(other)))
 
 
 def test_a_tls_server_that_does_not_shake_hands_is_left() -> None:

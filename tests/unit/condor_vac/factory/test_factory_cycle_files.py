@@ -95,7 +95,7 @@ def test_the_template_is_read_again_before_a_vm_can_start(
 ) -> None:
     calls: list[str] = []
 
-    def refresh(_machinetype: Any, directory: str) -> list[str]:
+    def refresh(_machinetype: Any, directory: str, _proxy_file: str | None) -> list[str]:
         assert not pool.submitted(), "before the submission"
         calls.append(directory)
         return ["user_data: the copy of an hour ago serves"]

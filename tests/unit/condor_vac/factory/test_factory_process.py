@@ -22,6 +22,8 @@ from condor_vac.factory import process, scheduler_job
 from condor_vac.policy.observation import Decision, Observation
 from tests.integration.factory.greedy import Policy as Greedy
 from tests.unit.condor_vac.standins import StandInPool, ad, factory_ad, machinetype
+from tests.unit.forward_proxy import forward_proxy
+from tests.unit.webserver import reply, web_server
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -282,3 +284,18 @@ def test_a_factorys_ad_that_is_wrong_is_reported(broken: dict[str, Any]) -> None
     ad = {key: value for key, value in factory_ad(**broken).items() if value is not None}
     with pytest.raises(VacError, match="condor_q -long"):
         scheduler_job.jobs(StandInPool([ad]))  # type: ignore[arg-type]
+
+
+def test_user_data_comes_through_the_proxy_beside_the_machinetype(site: Site) -> None:
+    with web_server() as web, forward_proxy() as proxy:
+        web.routes["/t"] = reply(b"#!/bin/sh\n")
+        site.write(user_data=f"{web.url}/t")
+        (site.path / "gridpp.http_proxy").write_text(json.dumps({"http_proxy": proxy.url, "no_proxy": []}))
+        assert site.run(once=True) == 0
+        assert proxy.requests == [f"GET {web.url}/t HTTP/1.1"]
+        assert (site.state / "user_data").read_bytes() == b"#!/bin/sh\n"
+        proxy.answer = "502 Bad Gateway"
+        before = site.pool.submitted()
+        assert site.run(once=True) == 1
+    assert f"502 'Bad Gateway' (through the proxy 127.0.0.1:{proxy.port})" in site.last()["error"]
+    assert site.pool.submitted() == before

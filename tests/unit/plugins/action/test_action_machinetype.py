@@ -153,3 +153,26 @@ def test_what_cannot_be_sent_is_named(root: Path, change: dict[str, Any], messag
 def test_a_task_cannot_send_a_payload_of_its_own(root: Path) -> None:
     with pytest.raises(AnsibleActionFail, match="leave it out"):
         node(root, {}, payload="x")
+
+
+def test_a_proxy_goes_as_a_secret_file_to_machinetypes_with_user_data_at_a_url(root: Path) -> None:
+    proxy = "http://vac:sesame@squid.example.org:3128"
+    wanted = {"atlas": ATLAS, "vo": {**ATLAS, "user_data": "https://vo.example/u"}}
+    made = node(root, wanted, http_proxy=proxy, no_proxy=[".example.org"])
+    assert not {"http_proxy", "no_proxy"} & set(made.calls[0])
+    assert "atlas.http_proxy" not in made.sent()["atlas"]["files"]
+    part = made.sent()["vo"]["files"]["vo.http_proxy"]
+    assert part["secret"]
+    assert json.loads(base64.b64decode(part["content"])) == {"http_proxy": proxy, "no_proxy": [".example.org"]}
+    assert "sesame" not in json.dumps(made.sent()["vo"]["document"])
+    assert "vo.http_proxy" not in node(root, wanted, http_proxy="").sent()["vo"]["files"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"http_proxy": "vac:sesame@squid"}, "http_proxy: "), ({"http_proxy": "", "no_proxy": ["a/b"]}, "no_proxy: ")],
+)
+def test_a_wrong_proxy_is_named_without_its_password(root: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(AnsibleActionFail, match=message) as caught:
+        node(root, {"atlas": ATLAS}, **arguments)
+    assert "sesame" not in str(caught.value)

@@ -103,3 +103,41 @@ def test_what_tasks_must_not_say() -> None:
         Action({"controller_file": {}}, lacks=True).run()
     with pytest.raises(AnsibleActionFail, match="No such file"):
         digest("/nonexistent/vm.iso")
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_copy_of_what_is_at_a_url_is_sent_to_a_node_that_lacks_it(
+    file: str, monkeypatch: pytest.MonkeyPatch, lacks: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(Path(file).parent))
+    url = "https://example.org/x/vm.iso"
+    action = Action({"source": url, "local_copy": "~/vm.iso", "checksum": SHA256.upper()}, lacks=lacks)
+    action.run()
+    assert action.calls[0]["controller_file"] == {"origin": url, "sha256": SHA256}
+    assert action.sent == ([(file, "/tmp/ansible-1/image")] if lacks else [])
+
+
+def test_a_copy_is_not_read_for_a_node_that_has_the_image() -> None:
+    arguments = {"source": "https://example.org/vm.iso", "local_copy": "/nonexistent", "checksum": f"sha256:{SHA256}"}
+    action = Action(arguments, lacks=False)
+    action.run()
+    assert len(action.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": "https://example.org/vm.iso", "local_copy": "/x"}, "local_copy: needs source"),
+        ({"source": "https://example.org/vm.iso", "local_copy": "/x", "checksum": "md5:1"}, "local_copy: needs source"),
+        ({"source": "vm.iso", "local_copy": "/x", "checksum": SHA256}, "local_copy: needs source"),
+        ({"local_copy": "/x", "checksum": SHA256}, "local_copy: needs source"),
+        ({"source": "https://example.org/vm.iso", "http_proxy": "http://vac:sesame@squid"}, "http_proxy: "),
+        ({"source": "https://example.org/vm.iso", "no_proxy": ["http://sesame@x"]}, "no_proxy: "),
+    ],
+)
+def test_wrong_copies_and_proxies(arguments: dict[str, Any], message: str) -> None:
+    action = Action(arguments, lacks=True)
+    with pytest.raises(AnsibleActionFail, match=message) as caught:
+        action.run()
+    assert "sesame" not in str(caught.value)
+    assert action.calls == []

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleLookupError
 from ansible_collections.vacuum.htcondor.plugins.lookup import machinetypes
 
+from tests.unit.forward_proxy import forward_proxy
 from tests.unit.webserver import reply, web_server
 
 OFFER = {
@@ -143,3 +145,32 @@ def test_a_file_that_only_the_pipe_names_has_to_be_there(tmp_path: Path, warning
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "key.pem").write_text("k")
     assert sorted(look(tmp_path, pipes)) == ["vo-dev", "vo-prod"]
+
+
+def test_pipes_are_read_through_the_sites_proxy(tmp_path: Path) -> None:
+    with web_server() as web, forward_proxy(user="vac:sesame") as proxy:
+        web.routes["/p"] = reply(PIPE)
+        pipes = {"vo": {"url": f"{web.url}/p"}}
+        variables: dict[str, Any] = {"vacuum_http_proxy": proxy.with_user("vac:sesame")}
+        lookup = machinetypes.LookupModule()
+        lookup.run([pipes], variables, cache=str(tmp_path / "a"))
+        assert proxy.requests == [f"GET {web.url}/p HTTP/1.1"]
+        lookup.run([pipes], {**variables, "vacuum_no_proxy": ["127.0.0.1"]}, cache=str(tmp_path / "b"))
+        lookup.run([pipes], variables, cache=str(tmp_path / "c"), http_proxy="")
+        assert (len(proxy.requests), len(web.requests)) == (1, 3)
+        with pytest.raises(AnsibleLookupError, match=r"vacuum_pipes\.vo: .*407") as caught:
+            lookup.run([pipes], {"vacuum_http_proxy": proxy.with_user("vac:sesam")}, cache=str(tmp_path / "d"))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_template_of_the_inventory_is_resolved(tmp_path: Path) -> None:
+    templar = SimpleNamespace(template=lambda value: "http://sesame@squid" if value == "{{ proxy }}" else value)
+    lookup = machinetypes.LookupModule(templar=templar)
+    with pytest.raises(AnsibleLookupError, match=r"^vacuum_http_proxy: '\.\.\.@squid': must be http://"):
+        lookup.run([{"vo": {}}], {"vacuum_http_proxy": "{{ proxy }}"}, cache=str(tmp_path))
+
+
+def test_wrong_exceptions_are_named(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleLookupError, match=r"^vacuum_no_proxy: 'a/b': must be"):
+        machinetypes.LookupModule().run([{"vo": {}}], {"vacuum_no_proxy": ["a/b"]}, cache=str(tmp_path))
+    assert machinetypes.LookupModule().run([{}], {"vacuum_no_proxy": ["a/b"]}) == [{}], "nothing is fetched"

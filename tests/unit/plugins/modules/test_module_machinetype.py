@@ -145,6 +145,10 @@ def test_secrets_are_in_no_result(ap: AccessPoint) -> None:
     shown = json.dumps([first, second])
     assert "sesame" not in shown
     assert "(hidden, changed)" in shown
+    # Without the key of gridpp its file goes.
+    gone = run(machinetype, ap.arguments({"atlas": changed["atlas"], "gridpp": ({},)}), tools=ap.tools)
+    assert any(path.endswith("gridpp.file.hostkey") for path in gone["files"])
+    assert "sesame" not in json.dumps(gone)
     assert '\\"memory_mb\\": 4096' in shown, "what is not a secret is shown"
     assert second["changed_machinetypes"] == ["atlas", "gridpp"]
     encoded = base64.b64encode(b"open-sesame-3").decode()

@@ -117,6 +117,23 @@ def test_the_record_holds_what_it_wrote_and_what_others_write(node: Path) -> Non
     assert not (node / FRAGMENT[1:]).exists()
 
 
+def test_a_private_file_is_roots_alone_and_shown_nowhere(node: Path) -> None:
+    path = "/etc/condor_vac/http_proxy.json"
+    arguments = {**ARGUMENTS, "private_files": {path: '{"http_proxy": "http://vac:sesame@squid:1"}'}}
+    results = four_calls(at(node), arguments, Manager())
+    file = node / path[1:]
+    assert results[1]["files"][0] == path
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "sesame" in file.read_text()
+    assert path not in json.loads((node / "etc/condor_vac/files.json").read_text())
+    file.chmod(0o644)
+    arguments["private_files"] = {path: '{"http_proxy": "http://vac:sesame2@squid:1"}'}
+    changed = run(at(node), arguments, tools=Manager(active="active", enabled="enabled"))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "sesame" not in json.dumps([results, changed])
+    assert "(hidden, changed)" in json.dumps(changed["diff"])
+
+
 def test_each_fault_is_fixed_and_nothing_else_is_changed(node: Path) -> None:
     tools = Manager()
     call(node, tools)

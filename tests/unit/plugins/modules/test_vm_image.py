@@ -6,18 +6,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from ansible_collections.vacuum.htcondor.plugins.modules import vm_image
 
+from condor_vac.base import http_proxy_file
 from condor_vac.cli import dispatch, image
 from condor_vac.image import fetch as image_fetch
 from condor_vac.image.store import Store
 from condor_vac.worker import settings
 from condor_vac.worker.lease import store as lease_store
+from tests.unit.forward_proxy import forward_proxy
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run
 from tests.unit.webserver import reply, web_server
 
@@ -34,10 +39,12 @@ class Node:
         self.tools = Tools(self.answer)
         self.settings = settings.from_mapping({"image_dir": self.store.directory, "image_budget_gb": 1}, "test")
 
-    def answer(self, argv: list[str], _stdin: str | None) -> Answer:
+    def answer(self, argv: list[str], stdin: str | None) -> Answer:
         assert argv[0] == "/usr/bin//usr/local/bin/condor_vac" or argv[0] == vm_image.CLI
+        assert "sesame" not in " ".join(argv)
         out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        given = SimpleNamespace(buffer=io.BytesIO((stdin or "").encode()))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), mock.patch("sys.stdin", given):
             code = dispatch.main(argv[1:])
         return code, out.getvalue(), err.getvalue()
 
@@ -123,6 +130,41 @@ def test_a_file_of_the_controller_is_sent_once(node: Node, tmp_path: Path) -> No
         assert (again["changed"], again["transfer_needed"]) == (False, False)
     os.truncate(f"{node.store.directory}/vm.iso", 10)
     assert node.run(**asked)["transfer_needed"], "a damaged image is sent again"
+
+
+def test_another_directory_and_a_proxy(node: Node, tmp_path: Path) -> None:
+    with web_server() as server, forward_proxy(user="vac:sesame") as proxy:
+        server.routes["/vm.iso"] = reply(b"one" * 5_000)
+        arguments: dict[str, Any] = {"source": server.url + "/vm.iso", "directory": str(tmp_path / "cache")}
+        assert "407" in node.run(http_proxy=proxy.url, **arguments)["msg"]
+        by_proxy = {"http_proxy": proxy.with_user("vac:sesame"), "no_proxy": ["example.org"]}
+        given: dict[str, Any] = {**arguments, **by_proxy}
+        done = node.run(**given)
+        assert done["changed"]
+        assert "sesame" not in str(done)
+        assert proxy.requests == [f"GET {server.url}/vm.iso HTTP/1.1"] * 2
+        assert not node.run(**{**given, "no_proxy": ["127.0.0.1"]})["changed"]
+        assert (len(proxy.requests), len(server.requests)) == (2, 2)
+    assert (tmp_path / "cache" / "vm.iso").read_bytes() == b"one" * 5_000
+    assert not os.path.exists(node.store.directory)
+    assert node.run(exclusive=True, names=[], directory=str(tmp_path / "cache"))["changed"]
+    assert not (tmp_path / "cache" / "vm.iso").exists()
+
+
+def test_the_nodes_own_proxy(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with web_server() as server, forward_proxy() as proxy:
+        server.routes["/vm.iso"] = reply(b"one" * 5_000)
+        file = tmp_path / "http_proxy.json"
+        monkeypatch.setattr(http_proxy_file, "NODE_FILE", str(file))
+        file.write_text(json.dumps({"http_proxy": proxy.url, "no_proxy": []}))
+        assert node.run(source=server.url + "/vm.iso")["changed"]
+        assert len(proxy.requests) == 1
+        file.write_text('{"http_proxy": "", "no_proxy": []}')
+        assert not node.run(source=server.url + "/vm.iso")["changed"]
+        assert len(proxy.requests) == 1
+        file.write_text('{"http_proxy": "http://vac:sesame@squid"}')
+        refused = node.run(source=server.url + "/vm.iso")["msg"]
+        assert f"{file}: http_proxy: '...@squid': must be" in refused
 
 
 def test_what_arrives_must_be_what_was_sent(node: Node, tmp_path: Path) -> None:

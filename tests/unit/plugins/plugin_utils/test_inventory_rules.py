@@ -243,3 +243,21 @@ def test_what_cannot_be_known_is_marked_inside_the_value() -> None:
     value = variables({"w1": {"worker_config": given}}).value("w1", "worker_config", found.append)
     assert value == {"a": {"x": faults.UNKNOWN, "y": 1}, "b": 2}
     assert found == ["worker_config.a.x: 'nope' is undefined: define it"]
+
+
+def test_proxies_of_the_site_and_of_roles_are_checked_where_they_matter() -> None:
+    found = variables(
+        {
+            "ap": {"factory_http_proxy": "http://vac:sesame@squid", "worker_http_proxy": "of no role here"},
+            "w1": {"worker_no_proxy": ["a/b"], "vacuum_http_proxy": "http://squid:3128"},
+            "w2": {"worker_http_proxy": ["http://vac:sesame@squid:3128"]},
+        }
+    )
+    report = inventory_rules.Report()
+    inventory_rules.proxies(found, report)
+    inventory_rules.values(found, report)
+    lines = report.lines(found.groups, list(inventory_rules.hosts(found.groups)))
+    assert [line.partition(": ")[0] for line in lines] == ["factory_http_proxy", "worker_no_proxy", "worker_http_proxy"]
+    assert [line.rpartition(" (")[2] for line in lines] == ["host ap)", "host w1)", "host w2)"]
+    assert lines[2].startswith("worker_http_proxy: (hidden): must be text")
+    assert "sesame" not in str(lines)
