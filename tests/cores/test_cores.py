@@ -113,8 +113,8 @@ def test_roles_take_what_they_need_and_no_more(core: Core) -> None:
     output = validated(core, [(role, REQUIRED.get(role, {})) for role in ROLES])
     for role in ROLES:
         assert f"vacuum.htcondor.{role} : Validating arguments against arg spec 'main'" in output
-    # Beside the facts: the role worker brings the validation of runtime, on which it depends, and loads its own facts; worker
-    # and factory bring that of vm_owners.
+    # Beside the facts: the role worker brings the validation of runtime, on which it depends, and loads its own facts;
+    # worker and factory bring that of vm_owners.
     assert f"ok={len(ROLES) + 5} " in output, output[-4000:]
     assert "ignored=0" in output, output[-4000:]
 
