@@ -177,7 +177,7 @@ def test_what_the_access_point_has_is_checked_there_and_on_the_node(site: Site) 
 def test_an_optional_image_that_the_access_point_cannot_fetch_stops_nothing(site: Site) -> None:
     site.web.routes["/vm.iso"] = reply(OLD)
     site.web.routes["/of-a-pipe.iso"] = reply(NEW)
-    source = {"source": f"https://{HOST}/of-a-pipe.iso", "ca": site.ca, "optional": True}
+    source: dict[str, Any] = {"source": f"https://{HOST}/of-a-pipe.iso", "ca": site.ca, "optional": True}
     images = {**site.image(), "of-a-pipe.iso": source}
     variables = {"worker_images_from": "access_point", "vacuum_http_proxy": site.proxy_url, "worker_images": images}
     assert site.controller.play(variables)[0] == 0
