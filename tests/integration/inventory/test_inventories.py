@@ -123,10 +123,6 @@ WRONG: dict[str, tuple[Callable[[Site], object], str]] = {
         sets(vacuum_pipes={"vo": {"url": "gone.pipe"}}),
         "vacuum_pipes.vo.url: no file gone.pipe on the controller: searched .*",
     ),
-    "two pipes of one name": (
-        sets(vacuum_pipes={"vo": {"url": "vo.pipe"}, "vo-prod": {"url": "flat.pipe"}}),
-        "vacuum_pipes.vo-prod: vo-prod is another pipe's machinetype as well",
-    ),
     "pipe without a url": (sets(vacuum_pipes={"vo": {}}), "vacuum_pipes.vo.url: missing; name the pipe's https URL.*"),
 }
 
