@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,12 +24,14 @@ LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, captu
 DOCUMENTS = LISTED.split()
 # What is in a block that has no commands.
 OTHERS = {"text", "yaml", "json", "condor"}
-FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+# The module that a target of the Makefile runs.
+TARGETS = {"make demo": "tests.demo"}
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """(info string, contents) of each fenced block."""
-    return [(info.strip(), body) for info, body in FENCE.findall(text)]
+    """(info string, contents) of each fenced block, those in lists too."""
+    return [(info.strip(), textwrap.dedent(body)) for _, info, body in FENCE.findall(text)]
 
 
 def commands(body: str) -> Iterator[list[str]]:
@@ -52,7 +55,8 @@ def essence(words: list[str]) -> list[str]:
         return [" ".join(words[:3])]
     if words[0] == "condor_vac":
         return [words[1]]
-    return [" ".join(words[:2])]
+    start = " ".join(words[:2])
+    return [TARGETS.get(start, start)]
 
 
 def faults(text: str) -> list[str]:
@@ -130,11 +134,12 @@ def test_commands_in_sentences_exist(name: str) -> None:
         ("```sh not-run\nanything\n```\n", []),
         ("```text\nanything\n```\n", []),
         ("```\nmake demo\n```\n", ["a block's info string is ''"]),
+        ("1. A list\n\n   ```\n   make demo\n   ```\n", ["a block's info string is ''"]),
         ("```sh\nmake demo\n```\n", ["a block's info string is 'sh'"]),
         ("```yaml not-run\na: 1\n```\n", ["a block's info string is 'yaml not-run'"]),
         ("```sh run=molecule/site\nansible-playbook -i i.yml vacuum.htcondor.verify  # all\n```\n", []),
         ("```sh run=molecule/site\nansible-playbook vacuum.htcondor.drain\n```\n", ["has no 'vacuum.htcondor.drain'"]),
-        ("```sh run=molecule/none\nmake demo\n```\n", ["no molecule/none", "has no 'make demo'"]),
+        ("```sh run=molecule/none\nmake demo\n```\n", ["no molecule/none", "has no 'tests.demo'"]),
     ],
 )
 def test_what_counts_as_run(text: str, wrong: list[str]) -> None:
