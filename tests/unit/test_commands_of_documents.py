@@ -67,7 +67,9 @@ def faults(text: str) -> list[str]:
         if kind in OTHERS and not how:
             continue
         if kind != "sh" or not (how == "not-run" or how.startswith("run=")):
-            found.append(f"a block's info string is {info!r}: write sh not-run, sh run=PATH, or one of {sorted(OTHERS)}")
+            found.append(
+                f"a block's info string is {info!r}: write sh not-run, sh run=PATH, or one of {sorted(OTHERS)}"
+            )
         elif how != "not-run":
             found += [f"{how}: {problem}" for problem in _not_run(how[len("run=") :].split(","), body)]
     return found

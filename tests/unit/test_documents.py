@@ -84,3 +84,34 @@ def test_shipped_documents_link_to_what_is_shipped(name: str) -> None:
 )
 def test_what_is_shipped(path: str, shipped: bool) -> None:
     assert is_shipped(path) is shipped
+
+
+def messages(text: str) -> list[str]:
+    """What is in back quotes in the first column of a document's tables."""
+    rows = [row.split(" | ")[0] for row in re.findall(r"^\| (`.*)$", text, flags=re.MULTILINE)]
+    return [found for row in rows for found in re.findall(r"`([^`]+)`", row)]
+
+
+def printable_by_the_programs() -> str:
+    """Text of programs, modules and roles, strings of several lines as one; a guest's script is among them."""
+    paths = [path for place in ("src", "plugins", "roles", "playbooks") for path in sorted((ROOT / place).rglob("*"))]
+    texts = [path.read_text("utf-8") for path in paths if path.suffix in {".py", ".yml"}]
+    return " ".join(re.sub(r'"\s*\n\s*f?"', "", "\n".join(texts)).split())
+
+
+def test_messages_in_troubleshooting_are_those_of_the_programs() -> None:
+    printed = printable_by_the_programs()
+    found = messages((ROOT / "docs/troubleshooting.md").read_text("utf-8"))
+    assert len(found) >= 20
+    missing = [part for message in found for part in message.split("…") if part.strip() not in printed]
+    assert missing == []
+    assert "libvirt has no packet filters" not in printed, "a message that nothing prints is found"
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name.startswith("docs/") or name == "README.md"])
+def test_settings_that_documents_name_exist(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    code = " ".join(re.findall(r"^ *```.*?^ *```$|`[^`\n]+`", text, flags=re.DOTALL | re.MULTILINE))
+    named = set(re.findall(r"\b(?:vacuum|worker|pool|factory|shares|runtime|accounts)_[a-z0-9_]+", code))
+    printed = printable_by_the_programs()
+    assert [setting for setting in sorted(named) if not re.search(rf"\b{setting}\b", printed)] == []
