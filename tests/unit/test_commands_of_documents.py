@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Commands in the documents: a test runs them, or they are marked as not run; those of the collection are possible.
 
-Each block names what it is in its info string, which GitHub does not show. A block of commands is ``sh run=PATH``, where a
-test at PATH (a file or directory; several with commas) runs them, or ``sh not-run``.
+Each block names what it is in its info string, which GitHub does not show. A block of commands is ``sh run=PATH``,
+where a test at PATH (a file or directory; several with commas) runs them, or ``sh not-run``.
 """
 
 from __future__ import annotations
@@ -67,9 +67,8 @@ def faults(text: str) -> list[str]:
         if kind in OTHERS and not how:
             continue
         if kind != "sh" or not (how == "not-run" or how.startswith("run=")):
-            found.append(
-                f"a block's info string is {info!r}: write sh not-run, sh run=PATH, or one of {sorted(OTHERS)}"
-            )
+            known = ", ".join(["sh not-run", "sh run=PATH", *sorted(OTHERS)])
+            found.append(f"a block's info string is {info!r}: write one of {known}")
         elif how != "not-run":
             found += [f"{how}: {problem}" for problem in _not_run(how[len("run=") :].split(","), body)]
     return found
