@@ -54,7 +54,7 @@ def essence(words: list[str]) -> list[str]:
     if words[0] == "ansible-galaxy":
         return [" ".join(words[:3])]
     if words[0] == "condor_vac":
-        return [words[1]]
+        return [word for word in words[1:3] if re.fullmatch("[a-z][a-z-]*", word)]
     start = " ".join(words[:2])
     return [TARGETS.get(start, start)]
 

@@ -108,7 +108,10 @@ def test_messages_in_troubleshooting_are_those_of_the_programs() -> None:
     assert "libvirt has no packet filters" not in printed, "a message that nothing prints is found"
 
 
-@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name.startswith("docs/") or name == "README.md"])
+# docs/inventory.md shows wrong names, and names of a site's own.
+@pytest.mark.parametrize(
+    "name", [name for name in DOCUMENTS if re.match(r"README|docs/", name) and name != "docs/inventory.md"]
+)
 def test_settings_that_documents_name_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     code = " ".join(re.findall(r"^ *```.*?^ *```$|`[^`\n]+`", text, flags=re.DOTALL | re.MULTILINE))
