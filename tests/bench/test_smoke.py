@@ -43,6 +43,19 @@ def test_the_factory_s_bench_measures_and_reports() -> None:
     assert table.count("\n| 5 | 50 |") == 1
 
 
+def test_the_memory_s_bench_measures() -> None:
+    if reason := chroot.missing():
+        pytest.skip(reason)
+    argv = (sys.executable, "-m", "tests.bench.memory", "--jobs", "2", "--vms", "5")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout)
+    assert set(result["running"]) == {"condor_schedd", "condor_shadow", "condor_starter"}
+    assert all(0 < one["Pss"] <= one["Rss"] for one in result["running"].values())
+    assert [step["vms"] for step in result["queue"]] == [0, 5]
+    assert all(step["schedd"] > 0 and step["factory"] > 0 for step in result["queue"])
+
+
 def test_the_roles_bench_reports_and_names_a_goal_that_was_missed() -> None:
     trips = {"worker": 12, "runtime": 3}
     figures = [
