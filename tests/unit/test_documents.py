@@ -115,6 +115,6 @@ def test_messages_in_troubleshooting_are_those_of_the_programs() -> None:
 def test_settings_that_documents_name_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     code = " ".join(re.findall(r"^ *```.*?^ *```$|`[^`\n]+`", text, flags=re.DOTALL | re.MULTILINE))
-    named = set(re.findall(r"\b(?:vacuum|worker|pool|factory|shares|runtime|accounts)_[a-z0-9_]+", code))
+    named = set(re.findall(r"\b(?:vacuum|worker|pool|factory|shares|runtime|vm_owners)_[a-z0-9_]+", code))
     printed = printable_by_the_programs()
     assert [setting for setting in sorted(named) if not re.search(rf"\b{setting}\b", printed)] == []
