@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
@@ -45,18 +45,26 @@ def slot(master: Mapping[str, str]) -> dict[str, Any]:
     return next((each for each in slots if each.get("PartitionableSlot") is True), slots[0] if slots else {})
 
 
-def retiring(master: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Owner and job, such as ``("vac@example.org", "12.0")``, of the VMs whose slots another job is to get.
+class Leaving(NamedTuple):
+    """A job that ends before its slot is another's or the startd restarts: ``vac@example.org``, ``12.0``."""
 
-    Their slots' activity is Retiring (ResState, condor_startd.V6). ``master`` is from ``daemons``. Raises VacError.
-    """
+    owner: str
+    job: str
+    is_vm: bool
+
+
+def retiring(master: Mapping[str, str]) -> list[Leaving]:
+    """The jobs whose slots retire (ResState, condor_startd.V6); ``master`` is from ``daemons``. Raises VacError."""
     address = master.get("STARTD_Addr", "")
     if not address:
-        return set()
-    wanted = f'Activity == "Retiring" && JobUniverse == {Universe.VM}'
-    names = "Name,RemoteOwner,JobId"
+        return []
+    names = "Name,RemoteOwner,JobId,JobUniverse"
+    wanted = 'Activity == "Retiring"'
     slots = ads("condor_status", "-direct", address, "-json", "-attributes", names, "-constraint", wanted)
-    return {(str(slot.get("RemoteOwner")), str(slot.get("JobId"))) for slot in slots}
+    return [
+        Leaving(str(slot.get("RemoteOwner")), str(slot.get("JobId")), slot.get("JobUniverse") == Universe.VM)
+        for slot in slots
+    ]
 
 
 def ads(*argv: str) -> list[dict[str, Any]]:

@@ -116,6 +116,11 @@ def vm_universe(node: Node) -> list[Finding]:
     ad = node.slot
     if ad.get("HasVM") is True and str(ad.get("VM_Type")) == "kvm" and not ad.get("VMOfflineReason"):
         return _memory(node, ad)
+    waited_for = startd.retiring(node.master)
+    if waited_for and not ad.get("VMOfflineReason"):
+        count = f"{len(waited_for)} job{'s' if len(waited_for) > 1 else ''}"
+        what = f"the startd offers no VM universe until it has restarted, which waits for {count} on this node to end"
+        return [Finding(what, "wait; the node takes no new job meanwhile")]
     reason = ad.get("VMOfflineReason") or _last_words(node)
     remedy = (
         "see that libvirt and KVM work; vac_watch offers VMs again five minutes after one failed to start,"
@@ -141,7 +146,9 @@ def _last_words(node: Node) -> str:
 
 
 def pool(node: Node) -> list[Finding]:
-    """``condor_status -vm`` shows the node, so jobs can be matched to it."""
+    """``condor_status -vm`` shows the node, so jobs can be matched to it, if its startd offers VMs at all."""
+    if node.slot.get("HasVM") is not True:
+        return []
     name = str(node.slot.get("Machine"))
     constraint = f'HasVM =?= True && Machine == "{name}"'
     if startd.ads("condor_status", "-json", "-attributes", "Name,Machine", "-constraint", constraint):

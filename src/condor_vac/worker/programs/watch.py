@@ -56,8 +56,8 @@ class Watch:
         self.settings = settings
         self.directory = f"{store.run_directory}/watch"
         self.shutdowntime: int | None = None
-        # Owner and job of VMs whose slots other jobs are to get; None: not known.
-        self.retiring: set[tuple[str, str]] | None = set()
+        # The VMs whose slots other jobs are to get; None: not known.
+        self.retiring: list[startd.Leaving] | None = []
 
     def run(self) -> list[VacError]:
         """Check every VM, then clean up; an error with one VM does not stop the check of the others."""
@@ -87,17 +87,17 @@ class Watch:
         self._forget({lease.uuid for lease in self.store.all()})
         return errors
 
-    def _retiring(self) -> set[tuple[str, str]]:
+    def _retiring(self) -> list[startd.Leaving]:
         """Only a node whose VMs are its backfill asks its startd."""
         if self.settings.backfill_notice is None or not self.store.all():
-            return set()
-        return startd.retiring(startd.daemons())
+            return []
+        return [one for one in startd.retiring(startd.daemons()) if one.is_vm]
 
     def _notice(self, lease: Lease, now: float) -> Lease:
         """The lease with the time by which its VM has to be gone for another job; what is not known changes nothing."""
         if self.retiring is None:
             return lease
-        retires = any(lease.is_of(owner, job) for owner, job in self.retiring)
+        retires = any(lease.is_of(one.owner, one.job) for one in self.retiring)
         leaves = rules.leaves_at(lease, retires, self.settings.backfill_notice or 0, now)
         if leaves == lease.leaves_boottime:
             return lease

@@ -74,6 +74,7 @@ class Pretended:
             "Name": "slot1@node1", "Machine": "node1", "HasVM": True, "VM_Type": "kvm", "TotalMemory": 3000,
             "PartitionableSlot": True,
         }  # fmt: skip
+        self.retiring: list[dict[str, Any]] = []
         self.master = {"MASTER": "Alive", "STARTD": "Alive", "STARTD_Addr": "<127.0.0.1:9>", "STARTD_State": "Ready"}
         self._files()
 
@@ -153,6 +154,7 @@ class Pretended:
             "condor_config_val -verbose": (0, f"X = x\n # at: {LATER}, line 3\n # raw: X = x\n"),
             "condor_version": (0, "$CondorVersion: 23.9.6 2024-08-08 $\n"),
             "condor_who": (0, "".join(f'{k} = "{v}"\n' for k, v in {**self.master, "STARTD_PID": "7"}.items())),
+            'Activity == "Retiring"': (0, json.dumps(self.retiring)),
             "condor_status": (0, json.dumps([self.slot])),
             **self.answers,
         }  # fmt: skip

@@ -48,6 +48,11 @@ def no_master(node: Pretended) -> None:
     node.units["condor.service"] = {**UNIT, "ActiveState": "inactive"}
 
 
+def restart_waits(node: Pretended) -> None:
+    node.slot.update(HasVM=False)
+    node.retiring = [{"RemoteOwner": "batch@lab", "JobId": f"1.{number}", "JobUniverse": 5} for number in range(2)]
+
+
 FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
     "no flag": (lambda n: n.write("/proc/cpuinfo", "flags : fpu\n"), "preflight/processor", "svm or vmx"),
     "one cpu": (
@@ -183,6 +188,11 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
         lambda n: n.slot.update(HasVM=False, VMOfflineReason="libvirt is\ndown"),
         "checks/VM universe",
         "libvirt is down",
+    ),
+    "startd that has not restarted": (
+        restart_waits,
+        "checks/VM universe",
+        "until it has restarted, which waits for 2 jobs on this node to end",
     ),
     "memory": (lambda n: n.knobs.update(VM_MEMORY="2000"), "checks/VM universe", "VM_MEMORY is 2000"),
     "not in the pool": (

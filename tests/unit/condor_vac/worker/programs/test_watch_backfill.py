@@ -23,7 +23,7 @@ def backfill(node: Node) -> Node:
 
 def retires(node: Node, *slots: tuple[str, str]) -> None:
     """The slots of these VM jobs (owner, job) retire, as the startd shows them."""
-    ads = [{"Name": "slot1_1@node1", "RemoteOwner": owner, "JobId": job} for owner, job in slots]
+    ads = [{"Name": "slot1_1@node1", "RemoteOwner": owner, "JobId": job, "JobUniverse": 13} for owner, job in slots]
     (node.base / "slots").write_text(json.dumps(ads))
 
 
