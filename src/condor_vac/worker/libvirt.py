@@ -83,7 +83,7 @@ def _unless_gone(*arguments: str) -> str:
     try:
         return _virsh(*arguments)
     except tools.ToolError as error:
-        if "not found" not in str(error) and "not running" not in str(error):
+        if not any(words in str(error) for words in ("not found", "not running", "failed to get domain")):
             raise
         return ""
 

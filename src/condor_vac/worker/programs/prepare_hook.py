@@ -22,7 +22,7 @@ from condor_vac.worker import settings as settings_module
 from condor_vac.worker import shutdown_plan
 from condor_vac.worker.lease import client as lease_client
 from condor_vac.worker.lease.store import Lease
-from condor_vac.worker.vm import domain_xml, job_ad, preparation
+from condor_vac.worker.vm import domain_xml, earlier_try, job_ad, preparation
 from condor_vac.worker.vm.domain_xml import Host
 from condor_vac.worker.vm.job_ad import JobAd
 
@@ -58,6 +58,7 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
     when = shutdown_plan.planned()
     if when is not None and when <= time.time():
         raise VacError("this node shuts down as planned; to start VMs run condor_vac shutdowntime cancel")
+    earlier_try.wait(job.cluster, job.proc, sandbox, settings.execute)
     kind = preparation.machinetype_of(job, sandbox)
     job = preparation.with_images(job, settings)
     lease = lease_client.acquire(preparation.lease_request(job, kind, sandbox, chirp_config, settings))
