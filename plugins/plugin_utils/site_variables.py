@@ -41,6 +41,8 @@ PLAYBOOKS: Mapping[str, Mapping[str, Any]] = {
     "vacuum_drain_notice": {"type": "int"},
     "vacuum_drain_wait": {"type": "int"},
     "vacuum_drain_all": {"type": "bool"},
+    "vacuum_smoke_start_timeout": {"type": "int"},
+    "vacuum_smoke_timeout": {"type": "int"},
     "vacuum_verify_json": {"type": "path"},
     "vacuum_verify_all": {"type": "bool"},
 }

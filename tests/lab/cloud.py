@@ -12,8 +12,9 @@ import struct
 import sys
 from pathlib import Path
 
-from tests.experiment.guest import cpio
-from tests.experiment.guest.closure import Modules, libraries
+from condor_vac.smoke import cpio
+from condor_vac.smoke.closure import Modules, libraries
+from tests.experiment.guest import tree
 
 from .paths import CHECKOUT, SOURCE
 
@@ -22,8 +23,9 @@ SOURCES = (
     SOURCE / "cloud.py",
     CUSTOMIZE,
     SOURCE / "cloud_initrd",
-    CHECKOUT / "tests/experiment/guest/cpio.py",
-    CHECKOUT / "tests/experiment/guest/closure.py",
+    CHECKOUT / "src/condor_vac/smoke/cpio.py",
+    CHECKOUT / "src/condor_vac/smoke/closure.py",
+    CHECKOUT / "tests/experiment/guest/tree.py",
 )
 MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 SECTOR = 512
@@ -91,14 +93,14 @@ def initrd(root: Path) -> bytes:
     modules = Modules(next(root.glob("usr/lib/modules/*")))
     names = modules.closure(MODULES)
     busybox = root / "usr/bin/busybox"
-    found = libraries([busybox], root / "usr/lib/x86_64-linux-gnu")
+    found = libraries([busybox], [root / "usr/lib/x86_64-linux-gnu"])
     entries = [cpio.regular("bin/busybox", busybox.read_bytes(), executable=True)]
     entries += [cpio.regular(f"lib/{name}", path.read_bytes(), executable=True) for name, path in found.items()]
     entries += [cpio.symlink("lib64", "lib"), cpio.console("dev/console")]
     entries += [cpio.directory(name) for name in ("proc", "sys", "root")]
     entries += [cpio.regular(f"modules/{name}.ko", modules.contents(name)) for name in names]
     entries.append(cpio.regular("modules/order", "".join(f"{name}\n" for name in names).encode()))
-    return cpio.archive(entries + cpio.from_tree(SOURCE / "cloud_initrd"))
+    return cpio.archive(entries + tree.entries(SOURCE / "cloud_initrd"))
 
 
 def main(arguments: list[str]) -> None:

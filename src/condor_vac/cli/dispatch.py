@@ -34,6 +34,7 @@ COMMANDS = {
     "outcome": ("condor_vac.cli.outcome", "how a shutdown message is read and acted on"),
     "mjf-check": ("condor_vac.cli.mjf_check", "machine/job features conformance of a directory or URL"),
     "shutdowntime": ("condor_vac.cli.shutdowntime", "plan a shutdown of this worker node, and announce it to its VMs"),
+    "smoke": ("condor_vac.cli.smoke", "a first VM on every node, without an experiment: build its image, run it"),
     "doctor": ("condor_vac.cli.doctor", "check this worker node, step by step"),
 }
 
@@ -44,7 +45,7 @@ def build_parser(only: str | None = None) -> Parser:
         prog="condor_vac",
         description=(
             "The programs that vacuum.htcondor runs in a pool. doctor, image and shutdowntime belong on a worker node, "
-            "factory, status, machines and explain on an access point; the others run anywhere. "
+            "factory, status, machines, explain and smoke on an access point; the others run anywhere. "
             "See condor_vac COMMAND --help."
         ),
         epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",

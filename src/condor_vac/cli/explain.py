@@ -23,6 +23,7 @@ from condor_vac.base.findings import Finding
 from condor_vac.base.shared import JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool, PoolError
+from condor_vac.factory import state as factory_state
 from condor_vac.factory import vm_jobs
 from condor_vac.model import outcome
 from condor_vac.policy.words import count
@@ -158,14 +159,30 @@ def _ends(view: survey.View, found: Explanation) -> None:
         found.notes.append(f"VMs that ended recently: {ends}")
 
 
-def _slots(view: survey.View, pool: Pool, found: Explanation) -> None:
-    """Where the waiting VMs could go. Raises PoolError."""
+def waiting(machine: str, ad: Mapping[str, Any], job: str, pool: Pool) -> str:
+    """Why an idle VM job that may run on one machine only does not start there."""
+    where = f'Machine =?= "{machine}"'
+    # Of a job in the queue that is nobody's machinetype, only its id matters here.
+    unknown: dict[str, Any] = dict.fromkeys(vm_jobs.Job.__dataclass_fields__)
+    idle = [vm_jobs.Job(**{**unknown, "id": job, "state": JobStatus.IDLE})]
+    found = Explanation([], [])
+    try:
+        if not pool.slots(where, ["Machine"]):
+            return f"the pool has no slot of {machine}; does HTCondor run there, under this name (condor_status)?"
+        _slots(survey.View(job, None, idle, {job: ad}, (), factory_state.State()), pool, found, where)
+    except PoolError as error:
+        return str(error)
+    return "; ".join([*(f"{one.what} ({one.remedy})" for one in found.findings), *found.notes])
+
+
+def _slots(view: survey.View, pool: Pool, found: Explanation, where: str = "True") -> None:
+    """Where the waiting VMs could go, of the slots ``where`` that holds. Raises PoolError."""
     waiting = [job for job in view.jobs if job.state == JobStatus.IDLE]
     if not waiting:
         return
     for reason in sorted({_line(text) for text in _rejections(view, waiting)}):
         found.notes.append(f"the negotiator's last reason for an idle VM: {reason}")
-    slots = pool.slots("True", SLOT_PROJECTION)
+    slots = pool.slots(where, SLOT_PROJECTION)
     able = [slot for slot in slots if slot.get("HasVM") is True]
     for machine, reason in sorted(_offline(slots).items()):
         found.add(f"{machine} offers no VMs: {_line(reason)}", f"condor_vac doctor on {machine}")

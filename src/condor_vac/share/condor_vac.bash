@@ -33,6 +33,9 @@ _condor_vac() {
       "condor_vac shutdowntime show" | \
       "condor_vac shutdowntime set" | \
       "condor_vac shutdowntime cancel" | \
+      "condor_vac smoke" | \
+      "condor_vac smoke build" | \
+      "condor_vac smoke run" | \
       "condor_vac doctor")
       place+=" ${COMP_WORDS[number]}" ;;
     esac
@@ -80,9 +83,14 @@ _condor_vac() {
     "condor_vac proxy --out") kind=files ;;
     "condor_vac outcome --runtime") kind=none ;;
     "condor_vac outcome --fizzle") kind=none ;;
+    "condor_vac smoke run --image") kind=files ;;
+    "condor_vac smoke run --owner") kind=none ;;
+    "condor_vac smoke run --start-timeout") kind=none ;;
+    "condor_vac smoke run --run-timeout") kind=none ;;
+    "condor_vac smoke run --bindings") words='htcondor2 htcondor' ;;
     "condor_vac doctor --step") words='checks condor hooks http images ip_forward network nfs packages preflight ready services sudoers' ;;
     *) case "$place" in
-      "condor_vac") kind=none words='-h --help --version factory factory-job status machines explain simulate render-user-data machinetype pipe import image proxy outcome mjf-check shutdowntime doctor' ;;
+      "condor_vac") kind=none words='-h --help --version factory factory-job status machines explain simulate render-user-data machinetype pipe import image proxy outcome mjf-check shutdowntime smoke doctor' ;;
       "condor_vac factory") kind=files words='-h --help --state --once --dry-run --bindings' ;;
       "condor_vac factory-job") kind=files words='-h --help --json' ;;
       "condor_vac status") kind=none words='-h --help --json --machinetypes --state --bindings --watch' ;;
@@ -107,6 +115,9 @@ _condor_vac() {
       "condor_vac shutdowntime show") kind=none words='-h --help' ;;
       "condor_vac shutdowntime set") kind=none words='-h --help' ;;
       "condor_vac shutdowntime cancel") kind=none words='-h --help' ;;
+      "condor_vac smoke") kind=none words='-h --help build run' ;;
+      "condor_vac smoke build") kind=files words='-h --help' ;;
+      "condor_vac smoke run") kind=files words='-h --help --image --owner --start-timeout --run-timeout --json --bindings' ;;
       "condor_vac doctor") kind=none words='-h --help --step --json' ;;
     esac ;;
   esac

@@ -13,10 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from condor_vac.base.errors import VacError
 from tests.experiment.guest import image
-from tests.lab.paths import LabError, cache_dir
+from tests.lab.paths import CHECKOUT, LabError, cache_dir
 
 HERE = Path(__file__).parent
+# What makes the ISO of the guest and of the smoke VM alike.
+SHARED = tuple(CHECKOUT / "src/condor_vac/smoke" / name for name in ("cpio.py", "closure.py"))
 
 
 def recipe_digest(directory: Path = HERE) -> str:
@@ -26,6 +29,8 @@ def recipe_digest(directory: Path = HERE) -> str:
     for path in sorted(path for path in paths if path.is_file()):
         mode = "x" if os.access(path, os.X_OK) else "-"
         digest.update(f"{path.relative_to(directory)} {mode} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    for path in SHARED:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -70,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         iso = build(refresh=options.refresh)
-    except LabError as error:
+    except (LabError, VacError) as error:
         print(f"guest: {error}", file=sys.stderr)
         return 1
     if options.output:

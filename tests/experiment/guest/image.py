@@ -7,9 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.experiment.guest import cpio
+from condor_vac.smoke import cpio
+from condor_vac.smoke.closure import Modules, libraries
+from tests.experiment.guest import tree as checkout
 from tests.experiment.guest.archive import Archive, run
-from tests.experiment.guest.closure import Modules, libraries
 from tests.lab.paths import LabError
 
 HERE = Path(__file__).parent
@@ -81,7 +82,7 @@ def build(work: Path, output: Path) -> dict[str, str]:
 def initramfs(packages: Path) -> bytes:
     """The guest's whole file system, from the unpacked packages and the files in root/."""
     binaries = [packages / "usr/bin/busybox", packages / "usr/sbin/mount.nfs"]
-    found = libraries(binaries, packages / "usr/lib/x86_64-linux-gnu")
+    found = libraries(binaries, [packages / "usr/lib/x86_64-linux-gnu"])
     files = {f"usr/lib/{name}": path for name, path in found.items()}
     files.update({str(binary.relative_to(packages)): binary for binary in binaries})
     entries = [cpio.regular(name, path.read_bytes(), executable=True) for name, path in files.items()]
@@ -89,7 +90,7 @@ def initramfs(packages: Path) -> bytes:
     links.update(LINKS)
     entries += [cpio.symlink(path, target) for path, target in links.items()]
     entries += _modules(packages) + _configuration(packages)
-    return cpio.archive(entries + cpio.from_tree(ROOT) + [cpio.console("dev/console")])
+    return cpio.archive(entries + checkout.entries(ROOT) + [cpio.console("dev/console")])
 
 
 def _tool(packages: Path, program: str, *arguments: str) -> str:
@@ -105,7 +106,7 @@ def _modules(packages: Path) -> list[cpio.Entry]:
     wanted = modules.closure(EARLY_MODULES + MODULES + LAZY_MODULES)
     target = f"usr/lib/modules/{directory.name}"
     entries = [cpio.regular(f"{target}/{name}.ko", modules.contents(name)) for name in wanted]
-    entries.append(cpio.regular(f"{target}/modules.dep", modules.dependency_table(wanted).encode()))
+    entries.append(cpio.regular(f"{target}/modules.dep", checkout.dependency_table(modules, wanted).encode()))
     for name, listed in (("modules.early", EARLY_MODULES), ("modules", MODULES)):
         lines = [module for module in listed if module not in modules.builtin]
         entries.append(cpio.regular(f"usr/lib/guest/{name}", "".join(f"{line}\n" for line in lines).encode()))

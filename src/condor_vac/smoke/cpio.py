@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -34,15 +32,6 @@ def regular(path: str, data: bytes, executable: bool = False) -> Entry:
 def console(path: str) -> Entry:
     """The character device 5:1, which the kernel opens for /init before anything is mounted."""
     return Entry(path, stat.S_IFCHR | 0o600, device=(5, 1))
-
-
-def from_tree(root: Path) -> list[Entry]:
-    """The regular files under `root`, modes kept."""
-    entries = []
-    for path in sorted(root.rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            entries.append(regular(str(path.relative_to(root)), path.read_bytes(), os.access(path, os.X_OK)))
-    return entries
 
 
 def _record(number: int, entry: Entry) -> bytes:
