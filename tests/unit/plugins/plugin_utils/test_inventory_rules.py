@@ -176,7 +176,7 @@ def test_hosts_are_named_by_their_group(hosts: list[str], place: str) -> None:
         ({"worker_domain": "{{ sitedomain }}", "site_domain": "x"},
          "worker_domain: 'sitedomain' is undefined: define it, or correct it to site_domain"),
         ({"worker_domain": "{{ worker_domain }}"},
-         r"worker_domain: .*ecursi.* maximum recursion depth exceeded: correct the value"),
+         r"worker_domain: .*ecursi.* maximum recursion depth exceeded.*: correct the value"),
         ({"worker_domain": "{{ broken"}, "worker_domain: .*unexpected end of template.*: correct the value"),
         ({"worker_config": {"A": "{{ nope }}", "B": 1}}, "worker_config.A: 'nope' is undefined: define it"),
     ],
