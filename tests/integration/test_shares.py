@@ -46,8 +46,10 @@ def fragment(machinetypes: dict[str, Any], percent: int = 100) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters["vacuum.htcondor.share_quotas"] = shares.quotas
     environment.filters["vacuum.htcondor.share_factors"] = shares.factors
+    environment.filters["bool"] = bool
     template = environment.from_string((ROOT / "roles/shares/templates/60-vac-shares.config.j2").read_text())
-    return template.render(ansible_managed="test", shares_machinetypes=machinetypes, shares_pool_percent=percent)
+    values = {"shares_machinetypes": machinetypes, "shares_pool_percent": percent, "shares_backfill": False}
+    return template.render(ansible_managed="test", **values)
 
 
 @pytest.fixture(scope="module")
