@@ -105,7 +105,7 @@ def fault(proxy: object, no_proxy: object, variables: tuple[str, str]) -> str:
     try:
         parse(proxy, no_proxy)
     except ValueError as error:
-        key, _, text = str(error).partition(": ")
+        key, _colon, text = str(error).partition(": ")
         return f"{variables[key == 'no_proxy']}: {text}"
     return ""
 

@@ -25,13 +25,13 @@ def needed(elf: bytes) -> list[str]:
         raise VacError("not a 64-bit little-endian ELF file")
     offset, size, count = struct.unpack_from("<Q", elf, 32) + struct.unpack_from("<HH", elf, 54)
     segments = [struct.unpack_from("<IIQQQQ", elf, offset + index * size) for index in range(count)]
-    dynamic = [(start, length) for kind, _, start, _, _, length in segments if kind == _PT_DYNAMIC]
+    dynamic = [(segment[2], segment[5]) for segment in segments if segment[0] == _PT_DYNAMIC]
     if not dynamic:
         return []
     start, length = dynamic[0]
     entries = [struct.unpack_from("<qQ", elf, start + at) for at in range(0, length, 16)]
     strings = next(value for tag, value in entries if tag == _DT_STRTAB)
-    for kind, _, file_offset, address, _, in_file in segments:
+    for kind, _flags, file_offset, address, _physical, in_file in segments:
         if kind == _PT_LOAD and address <= strings < address + in_file:
             strings += file_offset - address
             break

@@ -124,7 +124,9 @@ def initramfs(root: Path, version: str) -> bytes:
     entries += _modules(root / "usr/lib/modules" / version)
     entries += [cpio.regular(path, text.encode()) for path, text in CONFIGURATION.items()]
     entries += [cpio.directory("etc/cernvm/cernvm.d"), cpio.directory("proc"), cpio.console("dev/console")]
-    return cpio.archive([*entries, cpio.regular("init", INIT.read_bytes(), executable=True)])
+    # The kernel runs it, and there is no env in the image.
+    init = b"#!/usr/bin/bash\n" + INIT.read_bytes().partition(b"\n")[2]
+    return cpio.archive([*entries, cpio.regular("init", init, executable=True)])
 
 
 def _modules(directory: Path) -> list[cpio.Entry]:

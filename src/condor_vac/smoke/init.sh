@@ -1,4 +1,4 @@
-#!/usr/bin/bash
+#!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # PID 1 of the smoke VM: reads the context ISO, then its features, writes an output and its shutdown message, and ends.
 # bash speaks HTTP itself (/dev/tcp), so that the image needs few programs.
