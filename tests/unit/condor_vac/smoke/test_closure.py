@@ -137,7 +137,7 @@ def test_a_damaged_program_is_named(tmp_path: Path, data: bytes) -> None:
 
 
 def test_libraries_come_from_the_first_directory_that_has_them(tmp_path: Path) -> None:
-    program = Path(sys.executable).resolve()
+    program = Path("/bin/sh").resolve()
     places = [Path(place) for place in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/lib64") if Path(place).is_dir()]
     found = closure.libraries([program], [tmp_path, *places])
     assert set(closure.needed(program.read_bytes())) <= set(found)
