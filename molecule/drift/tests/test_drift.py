@@ -38,7 +38,8 @@ class Break:
 
 
 SETTINGS = (
-    "Write /etc/condor_vac/worker.json, vac_watch.*, vac_images.* and condor.service.d, and run libvirt and the watch"
+    "Write worker.json and http_proxy.json in /etc/condor_vac, vac_watch.*, vac_images.* and condor.service.d, "
+    "and run libvirt and the watch"
 )
 PROGRAMS = "Install the programs"
 CONFIGURATION = "Configure HTCondor's VM universe (/etc/condor/config.d/50-vm-universe.config)"
