@@ -11,10 +11,10 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import IMAGE_CHECKSUM
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, http_proxy
 
 MODULE = "vacuum.htcondor.vm_image"
-CHECKSUM = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 _CHUNK = 1 << 20
 
 
@@ -41,7 +41,7 @@ def _read(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _copied(arguments: dict[str, Any]) -> dict[str, Any]:
     """The same of a copy of what is at a URL; the node checks what arrives. Raises AnsibleActionFail."""
-    found = CHECKSUM.fullmatch(str(arguments.get("checksum") or ""))
+    found = re.fullmatch(IMAGE_CHECKSUM, str(arguments.get("checksum") or ""))
     if found is None or "://" not in str(arguments.get("source") or ""):
         raise AnsibleActionFail("local_copy: needs source, the URL of the image, and checksum, sha256:HEX; add them")
     return {"origin": str(arguments["source"]), "sha256": found[1].lower()}

@@ -85,7 +85,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, controller_programs, http_proxy
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL, MachinetypeError, typed
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes import URL, MachinetypeError, required, typed
 
 # Keys of a pipe that are about the pipe itself.
 OWN_KEYS = ("url", "last_good_seconds")
@@ -138,7 +138,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 def _is_whole(keys: object) -> bool:
     """Whether settings in the inventory are a machinetype by themselves, or anything that is to be refused."""
-    return not isinstance(keys, Mapping) or {"kind", "image", "user_data"} <= set(keys)
+    return not isinstance(keys, Mapping) or required() <= set(keys)
 
 
 def _offered(

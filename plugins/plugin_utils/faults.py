@@ -14,7 +14,8 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one
 # A value that is not known: it takes facts of nodes, or is at fault itself, which has a line of its own.
 UNKNOWN = object()
 # What Ansible's filter ``bool`` takes for true or false; it takes every other text for false.
-BOOLEANS = frozenset({"true", "false", "yes", "no", "on", "off", "1", "0"})
+TRUE = frozenset({"true", "yes", "on", "1"})
+FALSE = frozenset({"false", "no", "off", "0"})
 # Words of an option that are not about its values.
 _ABOUT = ("version_added", "description", "default", "required")
 _KINDS = {
@@ -90,7 +91,7 @@ def _items(value: object) -> Iterable[object]:
 def _is_kind(value: object, kind: str) -> bool:
     """Whether a value can be of a kind at all; null is a text that is empty, and nothing else."""
     if kind == "bool":
-        return isinstance(value, (bool, int, str)) and str(value).lower() in BOOLEANS
+        return isinstance(value, (bool, int, str)) and str(value).lower() in TRUE | FALSE
     if kind == "dict":
         return isinstance(value, Mapping)
     if kind == "list":

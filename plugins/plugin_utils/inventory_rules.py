@@ -157,4 +157,4 @@ def listed(variables: HostVariables, host: str, name: str) -> list[str]:
 def managed(variables: HostVariables) -> bool:
     """Whether the playbook is to set up HTCondor on any host."""
     found = [variables.silent(host, "vacuum_manage_pool") for host in hosts(variables.groups)]
-    return not found or any(str(value).lower() not in {"false", "no", "off", "0"} for value in found)
+    return not found or any(str(value).lower() not in faults.FALSE for value in found)

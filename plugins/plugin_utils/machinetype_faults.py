@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    IMAGE_CHECKSUM,
+    IMAGE_CHECKSUM_REMEDY,
     IMAGE_DIRECTORY,
     MACHINETYPE_NAME,
     MACHINETYPE_NAME_REMEDY,
@@ -28,7 +30,6 @@ from ansible_collections.vacuum.htcondor.plugins.plugin_utils import (
     shares,
 )
 
-_CHECKSUM = re.compile(r"(sha256:)?[0-9a-fA-F]{64}")
 _TIMEOUT_SECONDS = 120
 
 
@@ -91,10 +92,8 @@ def of_keys(name: str, data: object, subject: str) -> Iterator[str]:
 
 def _of_images(data: Mapping[str, Any], subject: str) -> Iterator[str]:
     checksum, pattern = data.get("image_checksum"), data.get("image_signing_dn")
-    if checksum and not _CHECKSUM.fullmatch(checksum):
-        yield faults.line(
-            f"{subject}.image_checksum", faults.shown(checksum), "must be sha256: and 64 hexadecimal digits"
-        )
+    if checksum and not re.fullmatch(IMAGE_CHECKSUM, checksum):
+        yield faults.line(f"{subject}.image_checksum", faults.shown(checksum), IMAGE_CHECKSUM_REMEDY)
     try:
         re.compile(pattern or "")
     except re.error as error:

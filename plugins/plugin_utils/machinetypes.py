@@ -62,9 +62,8 @@ def _checked(name: str, data: object, source: str) -> dict[str, Any]:
     if not re.fullmatch(MACHINETYPE_NAME, name):
         raise MachinetypeError(f"{source}: the name {MACHINETYPE_NAME_REMEDY}")
     given = {key: value for key, value in typed(data, source).items() if value is not None}
-    for key, option in options().items():
-        if option.get("required") and key not in given:
-            raise MachinetypeError(f"{source}.{key}: missing; add it")
+    for key in sorted(required() - set(given)):
+        raise MachinetypeError(f"{source}.{key}: missing; add it")
     return given
 
 

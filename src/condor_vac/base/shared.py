@@ -71,6 +71,10 @@ MACHINETYPE_NAME_REMEDY = "must be 1 to 64 lower-case letters, digits and -"
 # A VM's memory in MiB where nothing is set: Vac's default of mb_per_processor (vac.conf(5)).
 MEMORY_MB_PER_PROCESSOR = 2048
 
+# An image's digest in the inventory.
+IMAGE_CHECKSUM = r"(?:sha256:)?([0-9a-fA-F]{64})"
+IMAGE_CHECKSUM_REMEDY = "must be sha256: and 64 hexadecimal digits"
+
 # Each part is a part of the configuration variables that hold the group's quota (GROUP_QUOTA_DYNAMIC_<group>), where
 # HTCondor takes no - (ISIDCHAR in config.cpp).
 ACCOUNTING_GROUP = r"[A-Za-z0-9_]+([.][A-Za-z0-9_]+)*"

@@ -12,6 +12,7 @@ Exit code: 0 nothing prevents VMs from starting, 1 a finding, 2 bad usage.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from collections import Counter
@@ -23,9 +24,8 @@ from condor_vac.base.findings import Finding
 from condor_vac.base.shared import JobStatus, one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool, PoolError
-from condor_vac.factory import state as factory_state
-from condor_vac.factory import vm_jobs
 from condor_vac.model import outcome
+from condor_vac.model.machinetype import Machinetype
 from condor_vac.policy.words import count
 
 SLOT_PROJECTION = (
@@ -89,7 +89,8 @@ def explain(view: survey.View, pool: Pool, now: float) -> Explanation:
     _held(view, found)
     _ends(view, found)
     try:
-        _slots(view, pool, found)
+        idle = {job.id: view.ads[job.id] for job in view.jobs if job.state == JobStatus.IDLE}
+        _slots(idle, view.machinetype, pool, found)
     except PoolError as error:
         found.add(str(error), "start the collector or make it reachable; without it no job is matched")
     return found
@@ -162,25 +163,23 @@ def _ends(view: survey.View, found: Explanation) -> None:
 def waiting(machine: str, ad: Mapping[str, Any], job: str, pool: Pool) -> str:
     """Why an idle VM job that may run on one machine only does not start there."""
     where = f'Machine =?= "{machine}"'
-    # Of a job in the queue that is nobody's machinetype, only its id matters here.
-    unknown: dict[str, Any] = dict.fromkeys(vm_jobs.Job.__dataclass_fields__)
-    idle = [vm_jobs.Job(**{**unknown, "id": job, "state": JobStatus.IDLE})]
     found = Explanation([], [])
     try:
         if not pool.slots(where, ["Machine"]):
             return f"the pool has no slot of {machine}; does HTCondor run there, under this name (condor_status)?"
-        _slots(survey.View(job, None, idle, {job: ad}, (), factory_state.State()), pool, found, where)
+        _slots({job: ad}, None, pool, found, where)
     except PoolError as error:
         return str(error)
     return "; ".join([*(f"{one.what} ({one.remedy})" for one in found.findings), *found.notes])
 
 
-def _slots(view: survey.View, pool: Pool, found: Explanation, where: str = "True") -> None:
-    """Where the waiting VMs could go, of the slots ``where`` that holds. Raises PoolError."""
-    waiting = [job for job in view.jobs if job.state == JobStatus.IDLE]
-    if not waiting:
+def _slots(
+    idle: Mapping[str, Mapping[str, Any]], m: Machinetype | None, pool: Pool, found: Explanation, where: str = "True"
+) -> None:
+    """Where the idle VMs (id → their jobs' ads) could go, of the slots ``where`` that holds. Raises PoolError."""
+    if not idle:
         return
-    for reason in sorted({_line(text) for text in _rejections(view, waiting)}):
+    for reason in sorted({_line(text) for text in _rejections(idle)}):
         found.notes.append(f"the negotiator's last reason for an idle VM: {reason}")
     slots = pool.slots(where, SLOT_PROJECTION)
     able = [slot for slot in slots if slot.get("HasVM") is True]
@@ -188,35 +187,33 @@ def _slots(view: survey.View, pool: Pool, found: Explanation, where: str = "True
         found.add(f"{machine} offers no VMs: {_line(reason)}", f"condor_vac doctor on {machine}")
     if not able:
         found.add(
-            f"{count(len(waiting), 'VM')} idle, and none of {count(len(slots), 'slot')} has HasVM",
+            f"{count(len(idle), 'VM')} idle, and none of {count(len(slots), 'slot')} has HasVM",
             "condor_status -vm; condor_vac doctor on the worker nodes",
         )
         return
-    _match(waiting[0], able, pool, found)
-    _room(view, able, found)
+    _match(next(iter(idle)), able, pool, found)
+    if m is not None:
+        _room(m, able, found)
 
 
-def _match(job: vm_jobs.Job, able: Sequence[Mapping[str, Any]], pool: Pool, found: Explanation) -> None:
-    wanted, both = pool.matching(job.id, "HasVM =?= True")
+def _match(job: str, able: Sequence[Mapping[str, Any]], pool: Pool, found: Explanation) -> None:
+    wanted, both = pool.matching(job, "HasVM =?= True")
     if wanted == 0:
         found.add(
-            f"none of {count(len(able), 'slot')} with HasVM meets the requirements of {job.id}",
-            f"condor_q -better-analyze {job.id}",
+            f"none of {count(len(able), 'slot')} with HasVM meets the requirements of {job}",
+            f"condor_q -better-analyze {job}",
         )
     elif both == 0:
         found.add(
-            f"{count(wanted, 'slot')} would suit {job.id}, but START accepts it on none",
-            f"condor_q -better-analyze:reverse {job.id}",
+            f"{count(wanted, 'slot')} would suit {job}, but START accepts it on none",
+            f"condor_q -better-analyze:reverse {job}",
         )
     else:
-        found.notes.append(f"{count(both, 'slot')} would accept {job.id}: it starts in its turn (condor_userprio)")
+        found.notes.append(f"{count(both, 'slot')} would accept {job}: it starts in its turn (condor_userprio)")
 
 
-def _room(view: survey.View, able: Sequence[Mapping[str, Any]], found: Explanation) -> None:
+def _room(m: Machinetype, able: Sequence[Mapping[str, Any]], found: Explanation) -> None:
     """Slots that fail a VM by one figure: the commonest reason on a node that runs VMs."""
-    m = view.machinetype
-    if m is None:
-        return
     figures = (
         ("VM_AvailNum", 1, "set VM_MAX_NUMBER = 0 and restart the startd; its ledger goes stale"),
         ("VM_Memory", m.memory_mb, "set VM_MEMORY far above the real memory and restart the startd"),
@@ -237,9 +234,9 @@ def _offline(slots: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _rejections(view: survey.View, waiting: Sequence[vm_jobs.Job]) -> Iterator[str]:
-    for job in waiting[:100]:
-        reason = view.ads[job.id].get("LastRejMatchReason")
+def _rejections(idle: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for ad in itertools.islice(idle.values(), 100):
+        reason = ad.get("LastRejMatchReason")
         if reason:
             yield str(reason)
 

@@ -107,7 +107,8 @@ def report(result: Result) -> dict[str, Any]:
 
 def lines(results: Sequence[Result], width: int | None) -> list[str]:
     """The table of nodes and checks, then a line for each cause."""
-    checks = [check for way in vms.WAYS for code in vms.CODES if (check := f"{way} {code}") in _checks(results)]
+    order = sorted(results, key=lambda result: (vms.WAYS.index(result.vm.sharing), vms.CODES.index(result.vm.code)))
+    checks = list(dict.fromkeys(result.vm.check for result in order))
     nodes = list(dict.fromkeys(result.vm.node.name for result in results))
     cells = {(result.vm.node.name, result.vm.check): _cell(result) for result in results}
     rows = [["NODE", *checks], *([node, *(cells.get((node, check), "-") for check in checks)] for node in nodes)]
@@ -115,10 +116,6 @@ def lines(results: Sequence[Result], width: int | None) -> list[str]:
     causes = [(f"{result.vm.node.name}:", f"{result.vm.check}:", result.cause) for result in bad]
     found = table.columns(rows, width) + (table.wrapped(causes, width) if causes else [])
     return [*found, f"{count(len(results), 'VM')}, {len(results) - len(bad)} good, {len(bad)} failed"]
-
-
-def _checks(results: Sequence[Result]) -> set[str]:
-    return {result.vm.check for result in results}
 
 
 def _cell(result: Result) -> str:

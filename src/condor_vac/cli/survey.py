@@ -22,7 +22,7 @@ from typing import Any
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPES_DIRECTORY, STATE_DIRECTORY, JobStatus, Universe
 from condor_vac.cli.parser import did_you_mean
-from condor_vac.condor.pool import Pool, PoolError
+from condor_vac.condor.pool import Pool, PoolError, job_id
 from condor_vac.factory import scheduler_job, vm_jobs
 from condor_vac.factory import state as factory_state
 from condor_vac.model import machinetype as machinetypes
@@ -193,7 +193,7 @@ def _view(
         name=name,
         machinetype=machinetype,
         jobs=jobs,
-        ads={f"{ad.get('ClusterId')}.{ad.get('ProcId')}": ad for ad in mine},
+        ads={job_id(ad): ad for ad in mine},
         factories=[job for job in factories if job.name == name],
         state=_state(os.path.join(state_root, name), problems),
         problems=problems,

@@ -180,6 +180,11 @@ class Pool:
         return None if undefined else Unreadable(str(value))
 
 
+def job_id(ad: Mapping[str, Any]) -> str:
+    """CLUSTER.PROC of a job's ad."""
+    return f"{ad.get('ClusterId')}.{ad.get('ProcId')}"
+
+
 def by_id(ids: Sequence[str], only_if: str = "True") -> str:
     """A constraint for exactly these jobs. Raises PoolError for no ids, or what is not CLUSTER.PROC."""
     if not ids:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from condor_vac.base import fetch, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.http_proxy import HttpProxy
+from condor_vac.base.shared import IMAGE_CHECKSUM, IMAGE_CHECKSUM_REMEDY
 from condor_vac.base.x509 import GRID_CA, grid_ca
 from condor_vac.image import signature
 from condor_vac.image.store import Record, Store, check_name, version_name
@@ -27,7 +28,6 @@ _GIB = 1 << 30
 _NO_LIMIT = 1 << 60
 # Sandboxes are often on the same file system, and a full one fails every VM.
 RESERVE_BYTES = _GIB
-_DIGEST = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -84,9 +84,9 @@ class Outcome:
 
 def check_digest(text: str) -> str:
     """A SHA-256 digest, ``sha256:HEX`` or HEX, as lower-case hex. Raises UsageError."""
-    found = _DIGEST.fullmatch(text)
+    found = re.fullmatch(IMAGE_CHECKSUM, text)
     if found is None:
-        raise UsageError(f"checksum {ascii(text)[:80]}: must be sha256: and 64 hexadecimal digits")
+        raise UsageError(f"checksum {ascii(text)[:80]}: {IMAGE_CHECKSUM_REMEDY}")
     return found[1].lower()
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import STATE_DIRECTORY, JobStatus
-from condor_vac.condor.pool import Pool, PoolError, by_id
+from condor_vac.condor.pool import Pool, PoolError, by_id, job_id
 from condor_vac.smoke import vms
 from condor_vac.smoke.vms import Result, Vm
 from condor_vac.worker import privileges
@@ -90,7 +90,7 @@ class Trial:
         pool = self.make_pool()
         self.busy = {vm.node.machine: time.monotonic() for vm in self.wanted}
         while len(self.results) < len(self.wanted):
-            ads = {_id(ad): ad for ad in pool.jobs(by_id(list(self.jobs)), vms.PROJECTION)}
+            ads = {job_id(ad): ad for ad in pool.jobs(by_id(list(self.jobs)), vms.PROJECTION)}
             for job, vm in self.jobs.items():
                 if vm.name not in self.results:
                     self._look(job, vm, ads.get(job))
@@ -146,7 +146,9 @@ class Trial:
             while left := pool.jobs(by_id(ids), ["ClusterId", "ProcId"]):
                 progress(f"smoke: {len(left)} jobs are being removed")
                 if time.monotonic() > deadline:
-                    raise PoolError(f"{len(left)} jobs stay in the queue: condor_rm -forcex {' '.join(map(_id, left))}")
+                    raise PoolError(
+                        f"{len(left)} jobs stay in the queue: condor_rm -forcex {' '.join(map(job_id, left))}"
+                    )
                 time.sleep(1)
         shutil.rmtree(self.directory)
 
@@ -170,7 +172,3 @@ def _directory(uid: int, gid: int) -> str:
     except OSError as error:
         raise VacError(f"{STATE_DIRECTORY}: {error.strerror}; run this as root on an access point") from error
     return place
-
-
-def _id(ad: Mapping[str, Any]) -> str:
-    return f"{ad.get('ClusterId')}.{ad.get('ProcId')}"

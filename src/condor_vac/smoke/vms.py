@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import DNS_LABEL, IMAGE_DIRECTORY, JobStatus, one_line
+from condor_vac.base.shared import DNS_DOMAIN, IMAGE_DIRECTORY, JobStatus, one_line
 from condor_vac.factory import submit_description, vm_jobs
 from condor_vac.model import machinetype, outcome, outcome_record
 from condor_vac.worker import network
@@ -25,7 +25,6 @@ FIZZLE_SECONDS = 60
 OUTPUT = "smoke.txt"
 PROJECTION = (*vm_jobs.PROJECTION, "HoldReason", "ShutdownMessage", "LastRejMatchReason")
 
-_MACHINE = rf"{DNS_LABEL}([.]{DNS_LABEL})*"
 USER_DATA = """\
 #!/usr/bin/bash
 SMOKE_SHARING='##user_data_option_sharing##'
@@ -83,7 +82,7 @@ def _node(entry: object) -> Node:
     if not isinstance(entry, dict):
         raise UsageError(f"nodes: {entry!r:.80}: must have machine, subnet and sharing")
     machine, subnet, sharing = (entry.get(key) for key in ("machine", "subnet", "sharing"))
-    if not isinstance(machine, str) or not re.fullmatch(_MACHINE, machine, re.IGNORECASE):
+    if not isinstance(machine, str) or not re.fullmatch(DNS_DOMAIN, machine, re.IGNORECASE):
         raise UsageError(f"nodes: machine: {machine!r:.80} is not a host name; give HTCondor's Machine of the node")
     if not isinstance(sharing, list) or not sharing or not all(way in WAYS for way in sharing):
         raise UsageError(f"nodes: {machine}: sharing: {sharing!r:.80}: must be a list of {' and '.join(WAYS)}")

@@ -124,10 +124,7 @@ def _machinetype(name: str, options: Mapping[str, str], settings: Mapping[str, s
     if converted is None:
         return
     weakest = _weakest(settings, _home(name, options))
-    keys = layers.over(layers.over(weakest, _site(settings)), converted.keys)
-    if "target_share" not in keys:
-        vac_options.switch_off(converted)
-        keys = layers.over(keys, converted.keys)
+    keys = vac_options.or_off(layers.over(layers.over(weakest, _site(settings)), converted.keys), converted)
     imported.note(name, *vac_options.fit(keys), *converted.ignored, *converted.notes)
     imported.add(name, keys, NO_LIMIT)
 
@@ -164,9 +161,7 @@ def _converted(
     """What a section says, None (and noted) if it can be no VM."""
     home = _home(name, options)
     given = {key: value for key, value in options.items() if key != "machinetype_path"}
-    converted = vac_options.machinetype(
-        given, lambda file: file if file.startswith("/") else f"{home}/files/{file}", whole=whole
-    )
+    converted = vac_options.machinetype(given, vac_options.in_home(home), whole=whole)
     if converted.usable:
         if converted.keys.get("user_data_proxy"):
             converted.keys.setdefault("user_data_proxy_cert", f"{home}/x509cert.pem")
@@ -184,9 +179,7 @@ def _home(name: str, options: Mapping[str, str]) -> str:
 def _common(settings: Mapping[str, str], home: str) -> vac_options.Converted:
     """What replaces placeholders in every template; relative files are in ``home``."""
     common = {key: value for key, value in settings.items() if key.startswith((vac_options.OPTION, vac_options.FILE))}
-    return vac_options.machinetype(
-        common, lambda file: file if file.startswith("/") else f"{home}/files/{file}", whole=False
-    )
+    return vac_options.machinetype(common, vac_options.in_home(home), whole=False)
 
 
 def _weakest(settings: Mapping[str, str], home: str) -> dict[str, Any]:

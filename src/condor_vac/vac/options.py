@@ -208,12 +208,25 @@ def _accounting(left: dict[str, str], converted: Converted) -> None:
     if share is None:
         converted.ignored.append(f"target_share: not converted: {text[:40]!a} is not a number of 0 or more")
     elif share == 0:
-        switch_off(converted)
+        _switch_off(converted)
     else:
         converted.keys["target_share"] = share
 
 
-def switch_off(converted: Converted) -> None:
+def in_home(home: str) -> Callable[[str], str]:
+    """What turns the name of a file into its path: Vac and Vcycle have relative ones in ``home``/files."""
+    return lambda file: file if file.startswith("/") else f"{home}/files/{file}"
+
+
+def or_off(keys: dict[str, Any], converted: Converted) -> dict[str, Any]:
+    """All keys of a machinetype; without a share, as Vac has it, with those that let no VM of it start."""
+    if "target_share" in keys:
+        return keys
+    _switch_off(converted)
+    return layers.over(keys, converted.keys)
+
+
+def _switch_off(converted: Converted) -> None:
     """Let no VM of it start, as Vac does without a share."""
     converted.keys.update({key: value for key, value in layers.OFF.items() if value is not None})
     converted.notes.append(layers.OFF_NOTE)

@@ -15,7 +15,6 @@ from typing import Any
 
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY
-from condor_vac.vac import layers
 from condor_vac.vac import options as vac_options
 from condor_vac.vac.inventory_data import Imported
 from condor_vac.vac.numbers import whole_number
@@ -100,12 +99,10 @@ def _machinetype(
     if not converted.usable:
         imported.note(ours, converted.ignored[-1])
         return
-    keys = {**converted.keys, "space": space}
     if guessed:
-        imported.note(ours, f"kind: {keys['kind']}, by the image's name, because Vcycle has no models; check it")
-    if "target_share" not in keys:
-        vac_options.switch_off(converted)
-        keys = layers.over(keys, converted.keys)
+        kind = converted.keys["kind"]
+        imported.note(ours, f"kind: {kind}, by the image's name, because Vcycle has no models; check it")
+    keys = vac_options.or_off({**converted.keys, "space": space}, converted)
     _limit(keys, limits, ours, imported)
     imported.note(ours, *vac_options.fit(keys), *converted.ignored, *converted.notes)
     imported.add(ours, keys, NO_LIMIT)
@@ -156,8 +153,6 @@ def _pipe(
 def _converted(options: Mapping[str, str], home: str) -> vac_options.Converted:
     """What a section says; options that only Vcycle has are among ``ignored``."""
     ours = {key: value for key, value in options.items() if key not in _NOT_OURS and key != "machinetype_path"}
-    converted = vac_options.machinetype(
-        ours, lambda file: file if file.startswith("/") else f"{home}/files/{file}", whole=False
-    )
+    converted = vac_options.machinetype(ours, vac_options.in_home(home), whole=False)
     converted.ignored[:0] = [f"{key}: {_NOT_OURS[key]}" for key in options if key in _NOT_OURS]
     return converted

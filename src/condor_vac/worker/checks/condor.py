@@ -11,6 +11,7 @@ from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
 from condor_vac.base.shared import EXIT_HOOK, PREPARE_HOOK, XML_SCRIPT, one_line
 from condor_vac.condor import uid_domain
+from condor_vac.policy.words import count
 from condor_vac.worker import startd
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node
 
@@ -118,8 +119,8 @@ def vm_universe(node: Node) -> list[Finding]:
         return _memory(node, ad)
     waited_for = startd.retiring(node.master)
     if waited_for and not ad.get("VMOfflineReason"):
-        count = f"{len(waited_for)} job{'s' if len(waited_for) > 1 else ''}"
-        what = f"the startd offers no VM universe until it has restarted, which waits for {count} on this node to end"
+        jobs = count(len(waited_for), "job")
+        what = f"the startd offers no VM universe until it has restarted, which waits for {jobs} on this node to end"
         return [Finding(what, "wait; the node takes no new job meanwhile")]
     reason = ad.get("VMOfflineReason") or _last_words(node)
     remedy = (
