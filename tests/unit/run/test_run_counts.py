@@ -150,6 +150,8 @@ def test_seconds_of_passed_stages_are_saved_and_those_of_others_stay(tmp_path: P
         (f"FAILED x.py::y\n{'!' * 90} Interrupt {'=' * 90}\n", "FAILED x.py::y  Interrupt "),
         ("\x1b[31mmsg: no disk\x1b[0m\nrest\n", "msg: no disk rest"),
         ("FAILED - RETRYING: wait\nE   assert 1\n", "E   assert 1"),
+        ("FAILED x.py::y - boom\n1\n2\nERROR    x > verify: Executed: Failed\n", "FAILED x.py::y - boom 1 2"),
+        ("ERROR    Molecule executed 1 scenario (1 failed)\n", "ERROR    Molecule executed 1 scenario (1 failed)"),
         ("all\nsilent\n\n", "silent"),
         ("", "(no output)"),
     ],
