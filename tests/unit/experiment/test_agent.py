@@ -245,9 +245,10 @@ def test_when_stopped_it_ends_and_leaves_the_message_to_others(vm: Vm, queue: st
 
 
 class Outputs(BaseHTTPRequestHandler):
-    """What serves features and takes outputs of a VM that shares by HTTP."""
+    """What serves features and takes outputs of a VM that shares by HTTP, and refuses each of ``busy`` once."""
 
     received: ClassVar[dict[str, bytes]] = {}
+    busy: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
         value = FEATURES.get(self.path.lstrip("/"))
@@ -256,8 +257,13 @@ class Outputs(BaseHTTPRequestHandler):
         self.wfile.write((value or "").encode())
 
     def do_PUT(self) -> None:
-        self.received[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(201)
+        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path in self.busy:
+            self.busy.remove(self.path)
+            self.send_response(503)
+        else:
+            self.received[self.path] = data
+            self.send_response(201)
         self.end_headers()
 
 
@@ -284,6 +290,7 @@ def test_outputs_go_by_put_where_there_are_no_directories(
     for name in names:
         shutil.rmtree(vm.directory / name)
     Outputs.received.clear()
+    Outputs.busy.add("/joboutputs/shutdown_message")
     with HTTPServer(("127.0.0.1", 0), Outputs) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -293,5 +300,6 @@ def test_outputs_go_by_put_where_there_are_no_directories(
         finally:
             server.shutdown()
             thread.join()
+    assert not Outputs.busy
     assert Outputs.received["/joboutputs/shutdown_message"] == b"200 Success\n"
     assert b"jobfeature job_id = 7b9d3b1e" in Outputs.received["/joboutputs/vm-pilot.log"]
