@@ -26,7 +26,7 @@ def names(machinetypes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Machinetype → the file name of its image on worker nodes.
 
     It is the last part of its source. Where this would be one name for different images (two servers' cernvm4.iso), or
-    is not all that tells the image from others (get?name=vm.iso), each gets eight hexadecimal digits of its own before
+    is not all that identifies the image (get?name=vm.iso), each gets eight hexadecimal digits of its own before
     the suffix.
     """
     wanted = {name: image(machinetype) for name, machinetype in machinetypes.items()}
