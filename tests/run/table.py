@@ -14,8 +14,8 @@ from tests.run.stages import Stage
 
 COMPLAINTS = 3
 COMPLAINT_WIDTH = 250
-# What names a failure: pytest's and Ansible's own words for one, or else whatever speaks of an error. Molecule only repeats
-# that there was one, after ERROR and several blanks.
+# What names a failure: pytest's and Ansible's own words for one, or else whatever speaks of an error. Molecule only
+# repeats that there was one, after ERROR and several blanks.
 _FAILURES = (re.compile(r"^(FAILED (?!- RETRYING)|ERROR \S|stderr: |msg: )"), re.compile(r"^E  |[Ee]rror|ERROR"))
 _DECORATION = re.compile(r"^(\x1b\[[0-9;]*m|[\s│╭╰─])+|\x1b\[[0-9;]*m|[=!_]{4,}")
 
