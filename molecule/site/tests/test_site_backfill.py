@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""VMs are the backfill: a batch job gets the slot of a VM, which is told so and runs again. After test_site.py."""
+"""VMs are the backfill: a batch job gets the slot of a VM, which gets a notice and runs again. After test_site.py."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def second(box: Box, vm: dict[str, Any]) -> str:
     return batch(box, TASK_SECONDS)
 
 
-def test_with_it_the_vm_is_told_and_the_batch_job_gets_its_slot(box: Box, vm: dict[str, Any], second: str) -> None:
-    told = until("the VM is told", lambda: [lease for lease in leases(box) if lease["leaves"]])
-    said = box.run(f"cat {told[0]['jobfeatures']}/shutdowntime_job")
-    assert abs(int(said) - told[0]["leaves"]) <= 1
+def test_with_it_the_vm_gets_a_notice_and_the_batch_job_its_slot(box: Box, vm: dict[str, Any], second: str) -> None:
+    noticed = until("the VM gets its notice", lambda: [lease for lease in leases(box) if lease["leaves"]])
+    said = box.run(f"cat {noticed[0]['jobfeatures']}/shutdowntime_job")
+    assert abs(int(said) - noticed[0]["leaves"]) <= 1
     until("the batch job runs", lambda: job(box, second)["JobStatus"] == RUNNING)
     (ad,) = vms(box, f"ClusterId == {vm['ClusterId']}")
     assert (ad["JobStatus"], ad["NumJobStarts"]) == (IDLE, 1)
@@ -104,3 +104,16 @@ def test_its_job_runs_again_when_there_is_room(box: Box, vm: dict[str, Any], sec
     (ad,) = until("the VM's job runs again", lambda: vms(box, again))
     assert ad["JobStatus"] in {RUNNING, COMPLETED}
     assert [lease["leaves"] for lease in until("it has a lease", lambda: leases(box))] == [None]
+
+
+def test_a_drain_takes_no_slot_from_a_vm(box: Box, vm: dict[str, Any]) -> None:
+    until("the VM runs", lambda: vms(box, f"JobStatus == {RUNNING} && ClusterId == {vm['ClusterId']}"))
+    drain = "_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS=FS condor_drain"
+    box.run(f"{drain} $(hostname)")
+    retiring = "condor_status -constraint 'Activity == \"Retiring\" && JobUniverse == 13' -af Name"
+    until("its slot retires", lambda: box.run(retiring))
+    box.run("/usr/local/libexec/vac_watch")
+    assert [lease["leaves"] for lease in leases(box)] == [None]
+    box.run(f"{drain} -cancel $(hostname)")
+    until("its slot retires no more", lambda: not box.run(retiring))
+    assert vms(box, f"JobStatus == {RUNNING} && ClusterId == {vm['ClusterId']}")

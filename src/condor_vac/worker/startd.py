@@ -46,23 +46,33 @@ def slot(master: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Leaving(NamedTuple):
-    """A job that ends before its slot is another's or the startd restarts: ``vac@example.org``, ``12.0``."""
+    """A job of a slot that retires: ``vac@example.org``, ``12.0``; ``for_another`` job, or for a drain or a restart."""
 
     owner: str
     job: str
     is_vm: bool
+    for_another: bool
 
 
 def retiring(master: Mapping[str, str]) -> list[Leaving]:
-    """The jobs whose slots retire (ResState, condor_startd.V6); ``master`` is from ``daemons``. Raises VacError."""
+    """The jobs whose slots retire (ResState, condor_startd.V6); ``master`` is from ``daemons``. Raises VacError.
+
+    While another job waits for a slot, it has PreemptingRank:
+    Claim::publishPreemptingClaim, condor_startd.V6/claim.cpp.
+    """
     address = master.get("STARTD_Addr", "")
     if not address:
         return []
-    names = "Name,RemoteOwner,JobId,JobUniverse"
+    names = "Name,RemoteOwner,JobId,JobUniverse,PreemptingRank"
     wanted = 'Activity == "Retiring"'
     slots = ads("condor_status", "-direct", address, "-json", "-attributes", names, "-constraint", wanted)
     return [
-        Leaving(str(slot.get("RemoteOwner")), str(slot.get("JobId")), slot.get("JobUniverse") == Universe.VM)
+        Leaving(
+            owner=str(slot.get("RemoteOwner")),
+            job=str(slot.get("JobId")),
+            is_vm=slot.get("JobUniverse") == Universe.VM,
+            for_another="PreemptingRank" in slot,
+        )
         for slot in slots
     ]
 

@@ -88,10 +88,13 @@ class Watch:
         return errors
 
     def _retiring(self) -> list[startd.Leaving]:
-        """Only a node whose VMs are its backfill asks its startd."""
+        """Only a node whose VMs are its backfill asks its startd.
+
+        The slots of a node that drains or restarts retire too; when its VMs end, the planned shutdown says.
+        """
         if self.settings.backfill_notice is None or not self.store.all():
             return []
-        return [one for one in startd.retiring(startd.daemons()) if one.is_vm]
+        return [one for one in startd.retiring(startd.daemons()) if one.is_vm and one.for_another]
 
     def _notice(self, lease: Lease, now: float) -> Lease:
         """The lease with the time by which its VM has to be gone for another job; what is not known changes nothing."""

@@ -21,10 +21,11 @@ def backfill(node: Node) -> Node:
     return node
 
 
-def retires(node: Node, *slots: tuple[str, str]) -> None:
-    """The slots of these VM jobs (owner, job) retire, as the startd shows them."""
+def retires(node: Node, *slots: tuple[str, str], drains: bool = False) -> None:
+    """The slots of these VM jobs (owner, job) retire, as the startd shows them: for other jobs, or as it drains."""
     ads = [{"Name": "slot1_1@node1", "RemoteOwner": owner, "JobId": job, "JobUniverse": 13} for owner, job in slots]
-    (node.base / "slots").write_text(json.dumps(ads))
+    waits = {} if drains else {"PreemptingRank": 0.0, "PreemptingOwner": "batch@lab"}
+    (node.base / "slots").write_text(json.dumps([{**ad, **waits} for ad in ads]))
 
 
 @pytest.mark.parametrize("owner", ["vac_lab@example.org", "vac@lab"])
@@ -68,6 +69,19 @@ def test_a_vm_that_is_in_nobodys_way_any_more_stays(backfill: Node, clock: Time)
     look(backfill)
     assert feature(lease, "shutdowntime_job") == limit
     assert actions(backfill) == []
+
+
+def test_a_node_that_drains_or_restarts_takes_no_slot_from_its_vms(backfill: Node, clock: Time) -> None:
+    lease = running(backfill, clock, max_wallclock_seconds=0)
+    for _look in range(2):
+        retires(backfill, ("vac@lab", "7.0"), drains=True)
+        look(backfill)
+        clock.now += 10000
+    assert feature(lease, "shutdowntime_job") is None
+    assert actions(backfill) == []
+    retires(backfill, ("vac@lab", "7.0"))
+    look(backfill)
+    assert feature(lease, "shutdowntime_job") is not None
 
 
 def test_a_startd_that_does_not_answer_changes_nothing(backfill: Node, clock: Time) -> None:
