@@ -40,6 +40,7 @@ def test_one(number, group):
 """
 
 
+@pytest.mark.slow
 def test_a_group_of_tests_runs_on_one_worker(tmp_path: Path) -> None:
     """What the marks are for: otherwise each worker would start a pool of each version."""
     (tmp_path / "test_groups.py").write_text(GROUPS)

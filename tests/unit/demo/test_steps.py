@@ -105,6 +105,7 @@ def test_a_command_that_fails_shows_the_end_of_its_output_and_ends_the_others(be
     assert bench.recorded.running == set()
 
 
+@pytest.mark.slow
 def test_a_command_of_which_nothing_comes_is_ended(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Patience", type("Never", (), {"take": lambda self, seen: False}))
     with pytest.raises(StepError, match="no news for too long"):
@@ -112,6 +113,7 @@ def test_a_command_of_which_nothing_comes_is_ended(bench: Bench, monkeypatch: py
     assert bench.recorded.running == set()
 
 
+@pytest.mark.slow
 def test_what_a_command_leaves_running_is_not_waited_for(bench: Bench, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     leaves = (
@@ -127,6 +129,7 @@ def test_what_a_command_leaves_running_is_not_waited_for(bench: Bench, tmp_path:
         os.kill(int(pid.read_text()), 9)
 
 
+@pytest.mark.slow
 def test_progress_is_what_the_command_reports(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks: list[list[str]] = []
     monkeypatch.setattr(bench.steps._screen, "show", lambda block, brief: blocks.append(list(block)))

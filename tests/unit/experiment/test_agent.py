@@ -219,6 +219,7 @@ def test_misbehaviour(vm: Vm, queue: str, mode: str, message: str | None) -> Non
         assert taskqueue.status(queue)["done"] == 1
 
 
+@pytest.mark.slow
 def test_hang_is_deaf_but_its_heart_beats(vm: Vm) -> None:
     process = vm.start(option_mode="hang")
     try:

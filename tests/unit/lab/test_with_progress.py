@@ -11,6 +11,7 @@ import pytest
 PROGRAM = Path(__file__).resolve().parents[3] / "tests" / "with_progress"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 3])
 def test_output_and_exit_code_are_the_commands(status: int) -> None:
     done = subprocess.run(

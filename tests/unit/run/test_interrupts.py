@@ -23,6 +23,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return interrupts.main()
 
 
+@pytest.mark.slow
 def test_both_signals_reach_the_command_and_its_children(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

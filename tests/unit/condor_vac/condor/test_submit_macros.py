@@ -41,6 +41,7 @@ def test_macros_are_expanded_as_far_as_the_file_defines_them(text: str, key: str
     assert submit_macros.read("x.sub", f"{text}queue\n").values[key] == value
 
 
+@pytest.mark.slow
 def test_a_macro_that_names_itself_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     # HTCondor's parser does not end; then the macros are expanded without it.
     monkeypatch.setattr(submit_macros, "_TIMEOUT_SECONDS", 2)

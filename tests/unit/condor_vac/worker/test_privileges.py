@@ -51,6 +51,7 @@ def test_errors_come_back_as_what_they_were() -> None:
         assert type(caught.value) is kind
 
 
+@pytest.mark.slow
 @as_root
 def test_work_that_takes_too_long_is_ended() -> None:
     reader, writer = os.pipe()

@@ -67,6 +67,7 @@ def test_what_comes_first_takes_from_what_comes_later(tmp_path: Path, guest: Pat
     assert (guest / "shutdown_message").read_text() == "200"
 
 
+@pytest.mark.slow
 def test_of_a_flood_200_files_go_back_the_message_and_logs_first(tmp_path: Path, guest: Path) -> None:
     for number in range(6000):
         (guest / f"{number}").touch()
