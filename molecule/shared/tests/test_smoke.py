@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from tests.lab import plays
 
 SMOKE = "vacuum.htcondor.smoke"
+SETTINGS = "/etc/condor_vac/worker.json"
 REFUSES = "/etc/condor/config.d/99-smoke-test.config"
 
 
@@ -25,7 +28,7 @@ def rows(play: plays.Play) -> dict[str, list[str]]:
 @pytest.fixture
 def checks(worker: Any) -> list[str]:
     """The columns of the table: each way that the node offers, with each code."""
-    offered = json.loads(worker.check_output("cat /etc/condor_vac/worker.json"))["sharing"]
+    offered = json.loads(worker.check_output(f"cat {SETTINGS}"))["sharing"]
     return [f"{way} {code}" for way in ("http", "nfs") if way in offered for code in (200, 300)]
 
 
@@ -43,6 +46,23 @@ def test_check_mode_says_what_it_would_do(worker: Any, access_point: Any, checks
     assert f"run {len(checks)} VMs from head: node1.lab by " in " ".join(play.output.split()), play.output
     assert not play.changed()
     nothing_is_left(worker, access_point)
+
+
+@pytest.fixture(params=["{", "[]", '{"subnet": "192.168.86.0/24"}'])
+def damaged(request: pytest.FixtureRequest, access_point: Any, tmp_path: Path) -> Iterator[Path]:
+    """An inventory in which the access point is a worker node too, whose settings are damaged."""
+    access_point.check_output(f"mkdir -p /etc/condor_vac && echo {shlex.quote(request.param)} > {SETTINGS}")
+    inventory = tmp_path / "more.yml"
+    inventory.write_text("worker_node: {hosts: {head: {}}}\n")
+    yield inventory
+    access_point.check_output(f"rm {SETTINGS}")
+
+
+def test_a_node_with_damaged_settings_is_named_and_the_others_are_served(damaged: Path, checks: list[str]) -> None:
+    play = plays.run_in_scenario(SMOKE, None, "--check", "-i", str(damaged))
+    assert play.status != 0, play.output
+    assert play.failures()[-1].startswith(f"{SETTINGS}: is no JSON, or lacks subnet or sharing"), play.output
+    assert f"run {len(checks)} VMs from head: node1.lab by " in " ".join(play.output.split()), play.output
 
 
 def test_a_vm_runs_by_each_way_and_ends_with_each_code(worker: Any, access_point: Any, checks: list[str]) -> None:
