@@ -91,8 +91,9 @@ TEST = (*MOLECULE, *NATIVE, *ALL)
 
 # Without root and without a network. Beside the unit tests there is room for one of the small ones.
 _PLAYED = "no_cap_is_exceeded and (cold_start or hosts_lost or multi_processor)"
+_FEWER = ("--hypothesis-profile", "check")
 CHECK = (
-    Stage("unit", (*PYTEST, "-n", "2", "-m", "not slow", "tests/unit"), weight=1.5, limit=1800),
+    Stage("unit", (*PYTEST, "-n", "2", "-m", "not slow", *_FEWER, "tests/unit"), weight=1.5, limit=1800),
     Stage("mypy", ("mypy", "src/condor_vac", "plugins", "tests"), limit=1800),
     Stage("scenarios", (*PYTEST, "tests/scenarios", "-k", _PLAYED)),
     Stage("syntax", ("tests/syntax",)),

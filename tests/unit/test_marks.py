@@ -68,6 +68,7 @@ def foreign(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uid", [0, 1000])
 def test_only_the_hostile_tests_are_skipped_for_who_is_not_root(uid: int, foreign: str) -> None:
     found = marks(uid, HOSTILE, foreign, "tests/unit/condor_vac/model/test_outcome.py")

@@ -66,8 +66,12 @@ STOPPED_AS_PLANNED = {
         ANSWERS, "shutdowntime", 100, BY_GUEST, "host_request", False, UNKNOWN, ready="mode ok"
     ),
 }  # fmt: skip
+SILENT = Ending({"mode": "silent", "idle_seconds": "1"}, "fizzle", None, "", "fizzle", True, DRY)
+# Its domain is destroyed while libvirt waits for the end of its QEMU.
+DESTROYED_AT_ITS_END = "no message, its domain destroyed at its end"
 BY_THEMSELVES = {
-    "no message": Ending({"mode": "silent", "idle_seconds": "1"}, "fizzle", None, "", "fizzle", True, DRY),
+    "no message": SILENT,
+    DESTROYED_AT_ITS_END: SILENT,
     # Too old for a fizzle.
     "kernel panic": Ending(
         {"mode": "crash"}, "crashed", None, "", "none", False, None, machinetype={**NO_HEARTBEAT, "fizzle_seconds": 1}

@@ -6,11 +6,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import pytest
 from boxes import COMPLETED, PLACE, Box, leaks, nothing_leaked, of_clusters
-from endings import BY_THEMSELVES, ENDINGS, STOPPED_AS_PLANNED, STOPPED_FOR_A_LIMIT, Ending
+from endings import (
+    BY_THEMSELVES,
+    DESTROYED_AT_ITS_END,
+    ENDINGS,
+    STOPPED_AS_PLANNED,
+    STOPPED_FOR_A_LIMIT,
+    Ending,
+)
 
 from condor_vac.factory import vm_jobs
 from condor_vac.model.machinetype import Machinetype
@@ -19,6 +27,8 @@ from condor_vac.policy.observation import Limits, Observation
 
 # A limit of what never takes so long.
 SECONDS = 1800
+DESTROYER = "/usr/local/lib/destroyer.py"
+DESTROYER_SAYS = "/run/destroyer"
 
 
 def word(name: str) -> str:
@@ -36,6 +46,9 @@ def clusters(box: Box) -> dict[str, str]:
         )
         for name, ending in ENDINGS.items()
     }
+    box.put(DESTROYER, Path(__file__).with_name("destroyer.py").read_bytes())
+    job = f"{found[DESTROYED_AT_ITS_END]}.0"
+    box.run(f"systemd-run --collect python3 {DESTROYER} {job} {DESTROYER_SAYS}")
     waiting = {found[name]: ending for name, ending in ENDINGS.items() if ending.ready}
     box.until(
         "those that the watch will stop run",
@@ -122,6 +135,14 @@ def test_what_the_factory_makes_of_it(box: Box, ads: dict[str, dict[str, Any]], 
     judgement.take_in(Observation(now, (), seen.ended))
     if ending.verdict is not None:
         assert judgement.verdict() == ending.verdict
+
+
+def test_a_domain_was_destroyed_while_it_shut_down(box: Box, ads: dict[str, dict[str, Any]]) -> None:
+    assert DESTROYED_AT_ITS_END in ads
+    assert box.run(f"cat {DESTROYER_SAYS}") == "destroyed"
+    job = ads[DESTROYED_AT_ITS_END]
+    log = box.run(f"cat /var/log/libvirt/qemu/*_{job['ClusterId']}.{job['ProcId']}.log")
+    assert "reason=destroyed" in log
 
 
 def test_a_panic_is_on_the_console_that_came_back(box: Box, ads: dict[str, dict[str, Any]]) -> None:

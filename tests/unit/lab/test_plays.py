@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bench.converge.__main__ import Figure, missed, round_trips
 from tests.lab.plays import Play, run
 
@@ -79,6 +81,7 @@ def test_a_goal_that_is_missed_is_named() -> None:
     assert len(missed(bad)) == 2
 
 
+@pytest.mark.slow
 def test_a_playbook_runs(tmp_path: Path) -> None:
     place = {"path": str(tmp_path / "made"), "state": "directory", "mode": "0700"}
     tasks = [

@@ -102,6 +102,7 @@ def test_what_there_is_room_for_runs_at_the_same_time(site: Site) -> None:
     assert site.words(stage("a", meet(one, other)), stage("b", meet(other, one))) == {"a": PASSED, "b": PASSED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("processors", "weights"), [(1, [1, 1, 1]), (2, [1.5, 1, 1.5]), (2.5, [2, 1, 2]), (1, [0.7, 0.7, 0.7])]
 )
@@ -121,6 +122,7 @@ def test_small_weights_share_a_processor(site: Site) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_larger_than_the_machine_runs_alone(site: Site) -> None:
     site.of(processors=2)
     busy = site.mark("busy")

@@ -10,6 +10,8 @@ import pytest
 from tests import skips
 
 pytest_plugins = ("pytester",)
+# Each test is a pytest run.
+pytestmark = pytest.mark.slow
 
 # Loaded by the workers of xdist as well, which are processes of their own.
 CONFTEST = """

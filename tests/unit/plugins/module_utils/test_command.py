@@ -53,6 +53,7 @@ def test_a_failure_carries_the_tools_words_and_the_remedy(command: Command) -> N
     assert result["rc"] == 7
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_is_ended(command: Command) -> None:
     with pytest.raises(CommandError, match="did not end within 1 s"):
         command.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=1)

@@ -137,6 +137,7 @@ def _race(node: Node, number: int, results: Any) -> None:
     results.put(node.acquire(sandbox=str(node.execute / f"dir_{number}"), domain=f"v_{number}.0").address)
 
 
+@pytest.mark.slow
 def test_twenty_at_once_get_twenty_addresses(node: Node) -> None:
     context = multiprocessing.get_context("fork")
     results = context.Queue()

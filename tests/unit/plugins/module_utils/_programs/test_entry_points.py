@@ -33,7 +33,7 @@ def hook(tmp_path: Path) -> Path:
         ("prepare", "begin", False),
         ("start", "begin", False),
         ("started", "begin", True),
-        ("stopped", "end", False),
+        ("stopped", "end", True),
         ("release", "end", True),
         ("release", "begin", False),
     ],
