@@ -3,12 +3,12 @@
 """An experiment's task queue, for VMs of the test guest to ask. One file, standard library only.
 
 taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS[:light] ...] [--series ...]
-taskqueue.py add URL N SECONDS
+taskqueue.py add URL N SECONDS [--light]
 taskqueue.py end URL
 taskqueue.py status URL
 
 URL is http://HOST:PORT (the queue `default`) or http://HOST:PORT/QUEUE; a queue exists from its first use.
-POST URL/add?n=N&seconds=S        N more tasks of S seconds
+POST URL/add?n=N&seconds=S        N more tasks of S seconds; light ones with &light=yes
 POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS` or `ID SECONDS light`, or `none`
                                   (with &format=json: {"id", "seconds", "light"}, or {})
 POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has taken it since
@@ -255,7 +255,7 @@ class Server(ThreadingHTTPServer):
         return self._queues.setdefault(name, Queue(self._lease))
 
     def _add(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
-        added = queue.add(int(_number(query, "n")), _number(query, "seconds"))
+        added = queue.add(int(_number(query, "n")), _number(query, "seconds"), query.get("light") == "yes")
         return _json({"added": len(added), "ids": added})
 
     def _task(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
@@ -333,8 +333,8 @@ def request(url: str, method: str, timeout: float = 10) -> Any:
         return json.load(answer)
 
 
-def add(url: str, count: int, seconds: float) -> None:
-    request(f"{url.rstrip('/')}/add?n={count}&seconds={seconds:g}", "POST")
+def add(url: str, count: int, seconds: float, light: bool = False) -> None:
+    request(f"{url.rstrip('/')}/add?n={count}&seconds={seconds:g}{'&light=yes' if light else ''}", "POST")
 
 
 def end_series(url: str) -> None:
@@ -361,6 +361,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("url")
     command.add_argument("count", type=int)
     command.add_argument("seconds", type=float)
+    command.add_argument("--light", action="store_true", help="light tasks")
     command = commands.add_parser("end", help="let no task of a series be followed by another")
     command.add_argument("url")
     command = commands.add_parser("status", help="print the counters as JSON")
@@ -374,7 +375,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "serve":
             serve(options.host, options.port, options.lease, options.tasks, options.series)
         elif options.command == "add":
-            add(options.url, options.count, options.seconds)
+            add(options.url, options.count, options.seconds, options.light)
         elif options.command == "end":
             end_series(options.url)
         else:

@@ -34,7 +34,7 @@ def test_the_unit_tests_pass(version: Version) -> None:
     python = interpreters.environment(
         f"pythons/{dotted(version)}", FOUND[version], REQUIREMENTS, "-c", str(CONSTRAINTS)
     )
-    chosen = () if version == min(FOUND) else ("-m", "not slow")
+    chosen = () if version == min(FOUND) else ("-m", "not slow", "--hypothesis-profile", "check")
     options = ("-q", "--tb=short", "-p", "no:cacheprovider", "--deselect", LEFT_OUT)
     done = subprocess.run(
         (python, "-m", "pytest", *options, *chosen, *TESTS),

@@ -43,15 +43,18 @@ def molecule(
 
 
 # Stages on lab nodes: HTCondor 23.9.6 is on the image "prepared", 25.14.1 on "sid". Those whose VMs and faults wait for
-# HTCondor's timers keep half a processor busy.
+# HTCondor's timers keep half a processor busy or less.
+_WAITING = {"faults": 0.5, "hostile": 0.5, "endings": 0.3, "two_experiments": 0.7, "examples": 0.5}
 MOLECULE = (
     Stage("images", ("tests/images",), limit=5400),
     molecule("box", weight=0.7),
     molecule("box", "sid", weight=0.7),
+    molecule("site", weight=0.3),
+    molecule("site", "sid", weight=0.3),
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
     *(
-        molecule(scenario, image, weight=0.5)
-        for scenario in ("faults", "hostile", "endings", "site", "two_experiments")
+        molecule(scenario, image, weight=weight)
+        for scenario, weight in _WAITING.items()
         for image in ("prepared", "sid")
     ),
     *(

@@ -144,7 +144,8 @@ def blocked_watch(box: Box) -> int:
 
 
 def test_vac_watch_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
-    box.run("systemctl stop vac_watch.timer; systemctl start vac_watch")
+    box.run("systemctl stop vac_watch.timer")
+    box.watch()
     box.run(f"nohup flock {LOCK} sleep 600 > /dev/null 2>&1 & echo $! > /run/holds_lock")
     try:
         box.run("systemctl start --no-block vac_watch")
@@ -156,7 +157,8 @@ def test_vac_watch_is_killed(box: Box, four: list[dict[str, Any]]) -> None:
     finally:
         box.run("pkill -P $(cat /run/holds_lock); rm /run/holds_lock")
     assert box.run("systemctl show --property Result --value vac_watch") == "signal"
-    box.run("systemctl start vac_watch vac_watch.timer")
+    box.watch()
+    box.run("systemctl start vac_watch.timer")
     assert box.run("systemctl show --property Result --value vac_watch") == "success"
     all_live_on(box, four)
 

@@ -69,7 +69,7 @@ def test_the_clock_steps_by_an_hour(box: Box, cluster: str, step: int) -> None:
     jumps = "grep -c 'system clock.* jumped' /var/log/condor/MasterLog || true"
     before, seen = started(box, cluster, 1), int(box.run(jumps))
     box.run(f"date -s @$(($(date +%s) + {step}))")
-    box.until("vac_watch has looked", lambda _: box.host.run("systemctl start vac_watch").rc == 0, SETTLE_SECONDS)
+    box.watch()
     stopping = {lease["uuid"]: lease["stopping"] for lease in box.state()["leases"]}
     assert stopping.get(before[0]["uuid"]) is None
     box.until("HTCondor notices the jump", lambda _: int(box.run(jumps)) > seen, SETTLE_SECONDS)

@@ -31,8 +31,9 @@ IDLE = 1
 RUNNING = 2
 COMPLETED = 4
 HELD = 5
-# A look takes a container half a second and an emulated machine several: then it works for that long between two.
-LOOK_SECONDS = 1.0
+# A look keeps a container busy for half a second and an emulated machine for several: between two of them it works for
+# twice as long at least.
+LOOK_SECONDS = 2.0
 # Every part of the node answers within this time, unless a test keeps it from doing so.
 ANSWER_SECONDS = 300
 
@@ -114,7 +115,11 @@ class Box:
             if time.monotonic() > deadline:
                 log = self.host.run("journalctl -n 40 -o cat -t condor_vac -u vac_watch -u libvirtd -u condor").stdout
                 pytest.fail(f"{what}: not within {seconds:g} s: {json.dumps(found, indent=1)}\n{log}")
-            time.sleep(max(LOOK_SECONDS, time.monotonic() - began))
+            time.sleep(max(LOOK_SECONDS, 2 * (time.monotonic() - began)))
+
+    def watch(self, seconds: float = 1200) -> None:
+        """Have vac_watch run until everything has answered it: on a busy host a starter may be late."""
+        self.until("a whole run of vac_watch", lambda _: self.host.run("systemctl start vac_watch").rc == 0, seconds)
 
     def condor_version(self) -> tuple[int, ...]:
         """HTCondor's version, such as (25, 14, 1)."""

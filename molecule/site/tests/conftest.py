@@ -19,4 +19,7 @@ __all__ = ["box"]
 @pytest.fixture(scope="session")
 def desk(box: Box, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """The administrator's directory; the tests are steps, and change its inventory."""
-    return Desk(tmp_path_factory.mktemp("desk"), box.queue("lab"))
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    (keys,) = desk.machinetypes.values()
+    desk.run_in_the_lab(keys, "images/guest.iso", box.queue("lab"))
+    return desk

@@ -52,6 +52,12 @@ def post(url: str) -> str:
     return text
 
 
+def test_a_light_task_says_so(url: str) -> None:
+    taskqueue.add(url, 1, 2)
+    assert taskqueue.main(["add", url, "1", "3", "--light"]) == 0
+    assert [post(f"{url}/task?vm=a&host=node1") for _ in range(2)] == ["t1 2\n", "t2 3 light\n"]
+
+
 def test_tasks_go_out_in_order_once_and_are_counted(url: str) -> None:
     taskqueue.add(url, 2, 30)
     taskqueue.add(url, 1, 7.5)

@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-from boxes import Box
+from boxes import LOOK_SECONDS, Box
 
 # For what hangs.
 PATIENCE_SECONDS = 1200
@@ -42,7 +42,7 @@ def until(what: str, wanted: Any) -> Any:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not (found := wanted()):
         assert time.monotonic() < deadline, what
-        time.sleep(1)
+        time.sleep(LOOK_SECONDS)
     return found
 
 

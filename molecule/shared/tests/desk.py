@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An administrator's directory: the README's inventory with the lab's host in it, and the README's commands."""
+"""An administrator's directory outside the checkout: an inventory of the lab's box, and the README's commands."""
 
 from __future__ import annotations
 
@@ -35,31 +35,44 @@ def readme_inventory() -> dict[str, Any]:
 
 
 class Desk:
-    """A directory outside the checkout. ``queue`` is the address of the experiment's task queue, for VMs."""
+    """The directory, for one box. Tests change ``inventory`` (``vars`` is a part of it) and play it."""
 
-    def __init__(self, place: Path, queue: str) -> None:
+    def __init__(self, place: Path) -> None:
         self.place = place
-        lab = yaml.safe_load((LAB / "inventory.yml").read_text("utf-8"))["all"]["hosts"]["box"]
         self.inventory = readme_inventory()
+        lab = yaml.safe_load((LAB / "inventory.yml").read_text("utf-8"))["all"]["hosts"]["box"]
         groups = self.inventory["all"]["children"]
         for group in groups:
             groups[group] = {"hosts": {"box": None}}
         self.inventory["all"]["hosts"] = {"box": {"ansible_host": lab["ansible_host"], "ansible_user": "root"}}
-        self.vars = self.inventory["all"]["vars"]
+        self.vars: dict[str, Any] = self.inventory["all"]["vars"]
         self.vars.update(LAB_VARIABLES)
         (place / "files").mkdir(parents=True)
-        (place / "images").mkdir()
-        (name,) = self.vars["vacuum_machinetypes"]
-        self.machinetype = self.vars["vacuum_machinetypes"][name]
-        # This host cannot reach the server of the README's image; the path of its user data stays, a relative one.
-        agent = (ROOT / "tests/experiment/guest/agent.user_data").read_bytes()
-        (place / self.machinetype["user_data"]).write_bytes(agent)
-        (place / "images/guest.iso").symlink_to(ROOT / ".cache/lab/guest.iso")
-        del self.machinetype["image_checksum"]
-        self.machinetype.update(LAB_MACHINETYPE, image="images/guest.iso")
-        self.machinetype["user_data_options"] = {"queue_url": queue, "tasks_per_vm": "1", "idle_seconds": "10"}
         common = f"-F {LAB}/ssh_config"
         (place / "ansible.cfg").write_text(f"[ssh_connection]\nssh_common_args = {common}\npipelining = true\n")
+
+    @property
+    def machinetypes(self) -> dict[str, dict[str, Any]]:
+        """The inventory's machinetypes."""
+        found: dict[str, dict[str, Any]] = self.vars["vacuum_machinetypes"]
+        return found
+
+    def run_in_the_lab(self, keys: dict[str, Any], image: str, queue: str) -> None:
+        """Change a machinetype so that it runs here: the test guest from ``image``, its agent, and small VMs.
+
+        This host cannot reach the servers of images and user data. ``queue`` is the address of the experiment's task
+        queue, for VMs. Its paths stay relative ones.
+        """
+        if "://" in keys["user_data"]:
+            keys["user_data"] = "files/agent.user_data"
+        (self.place / keys["user_data"]).write_bytes((ROOT / "tests/experiment/guest/agent.user_data").read_bytes())
+        (self.place / image).parent.mkdir(exist_ok=True)
+        (self.place / image).symlink_to(ROOT / ".cache/lab/guest.iso")
+        for key in ("image_checksum", "image_signing_dn"):
+            keys.pop(key, None)
+        keys.update(LAB_MACHINETYPE, image=image)
+        options = {"queue_url": queue, "tasks_per_vm": "1", "idle_seconds": "10"}
+        keys["user_data_options"] = {**keys.get("user_data_options", {}), **options}
 
     def play(self, playbook: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Type an ansible-playbook command of the README, with the inventory as it is now."""
