@@ -66,12 +66,10 @@ STOPPED_AS_PLANNED = {
         ANSWERS, "shutdowntime", 100, BY_GUEST, "host_request", False, UNKNOWN, ready="mode ok"
     ),
 }  # fmt: skip
-SILENT = Ending({"mode": "silent", "idle_seconds": "1"}, "fizzle", None, "", "fizzle", True, DRY)
-# Its domain is destroyed while libvirt waits for the end of its QEMU.
-DESTROYED_AT_ITS_END = "no message, its domain destroyed at its end"
+TAKEN_AWAY = Ending(WAITS, "removed", None, "", "none", False, None, ready="mode ok")
+DESTROYED = {"destroyed by an administrator": TAKEN_AWAY}
 BY_THEMSELVES = {
-    "no message": SILENT,
-    DESTROYED_AT_ITS_END: SILENT,
+    "no message": Ending({"mode": "silent", "idle_seconds": "1"}, "fizzle", None, "", "fizzle", True, DRY),
     # Too old for a fizzle.
     "kernel panic": Ending(
         {"mode": "crash"}, "crashed", None, "", "none", False, None, machinetype={**NO_HEARTBEAT, "fizzle_seconds": 1}
@@ -81,4 +79,4 @@ BY_THEMSELVES = {
     ),
     "no work": Ending({"idle_seconds": "1"}, "message", 300, "No more work in the queue", "no_work", True, DRY),
 }
-ENDINGS = {**STOPPED_FOR_A_LIMIT, **STOPPED_AS_PLANNED, **BY_THEMSELVES}
+ENDINGS = {**STOPPED_FOR_A_LIMIT, **STOPPED_AS_PLANNED, **DESTROYED, **BY_THEMSELVES}

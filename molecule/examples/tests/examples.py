@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/examples on the lab's box: what has to be another here than at a site, and nothing else."""
+"""docs/examples on the lab's box: what has to be another here than at a site."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ OFFERED = {
 
 
 def at_a_desk(desk: Desk, box: Box) -> None:
-    """Have the machinetypes and pipes of all examples in the desk's inventory, and the files that they name."""
+    """Have the machinetypes and pipes of all examples in the desk's inventory, the files that they name, and a task for each."""
     desk.vars.update(vacuum_machinetypes={}, vacuum_pipes={}, vacuum_remove_machinetypes=["all"])
     for path in sorted(EXAMPLES.glob("*.yml")):
         for name, found in yaml.safe_load(path.read_text("utf-8")).items():
+            assert not set(found) & set(desk.vars[name]), f"{path.name}: a name of another example"
             desk.vars[name].update(found)
     files = desk.place / "files"
     shutil.copytree(EXAMPLES / "files", files, dirs_exist_ok=True)
@@ -54,7 +55,7 @@ def at_a_desk(desk: Desk, box: Box) -> None:
             write(files / path, f"{name} {path}\n")
         if "root_public_key" in keys:
             write(files / keys["root_public_key"], KEY)
-        in_the_lab(desk, name, keys, box.queue(name))
+        in_the_lab(desk, name, keys, box.add_task(name, 3))
 
 
 def in_the_lab(desk: Desk, name: str, keys: dict[str, Any], queue: str) -> None:

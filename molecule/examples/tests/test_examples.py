@@ -29,13 +29,11 @@ def test_each_machinetype_has_a_factory(box: Box, played: dict[str, dict[str, An
 
 
 def test_a_vm_of_each_runs_to_its_code(box: Box, played: dict[str, dict[str, Any]]) -> None:
-    for name, keys in played.items():
-        if keys.get("kind") != "cloud-init":
-            box.run(f"taskqueue add http://127.0.0.1:8080/{name} 1 3")
     codes = {}
     for name in played:
         ended = f'JobStatus == {COMPLETED} && VacMachinetype == "{name}" && ShutdownCode =!= undefined'
-        (ad, *_) = until(f"a VM of {name} ends", lambda ended=ended: vms(box, ended))
+        ads = until(f"a VM of {name} ends", lambda ended=ended: vms(box, ended))
+        ad = min(ads, key=lambda ad: ad["ClusterId"])
         codes[name] = (ad["ShutdownCode"], ad["ShutdownMessage"])
     # Debian's user data asks a queue of another kind than the lab's, which refuses.
     assert codes == {

@@ -60,10 +60,10 @@ from {module} import main  # noqa: E402
 sys.exit(main({arguments}))
 """
 
-# libvirt calls its hook five times for each VM and holds the VM meanwhile; three of the calls matter.
+# libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls matter.
 GUARDS = {
     "condor_vac.worker.programs.libvirt_hook": """
-if sys.argv[2:4] not in (["started", "begin"], ["stopped", "end"], ["release", "end"]):
+if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
     sys.exit()
 """
 }

@@ -42,8 +42,7 @@ class Lease(NamedTuple):
 
     ``images`` are the versions of the node's images that the VM runs on (image.store.version_of).
     ``stopping`` is null or {"cause", "message", "boottime"}: why vac_watch is ending the VM. ``saved`` is
-    true while HTCondor keeps the VM suspended on disk; ``powered_off``, when its guest had done so before somebody
-    destroyed its domain. ``leaves`` is when the VM has to be gone because another job
+    true while HTCondor keeps the VM suspended on disk. ``leaves`` is when the VM has to be gone because another job
     gets its slot; null as long as none does.
     """
 
@@ -79,7 +78,6 @@ class Lease(NamedTuple):
     ended: int | None = None
     ended_boottime: float | None = None
     saved: bool = False
-    powered_off: bool = False
     stopping: Mapping[str, Any] | None = None
     leaves: int | None = None
     leaves_boottime: float | None = None
@@ -133,10 +131,6 @@ class Lease(NamedTuple):
     def with_saved(self) -> Lease:
         """The lease while HTCondor keeps the VM on disk."""
         return self._replace(saved=True)
-
-    def with_power_off(self) -> Lease:
-        """The lease of a VM whose guest had powered off when its domain was destroyed."""
-        return self._replace(powered_off=True)
 
     def with_end(self) -> Lease:
         """The lease now that its VM is gone; the first end that is seen counts."""

@@ -9,22 +9,16 @@ A VM's end is reported to its starter, and the starter may be waiting for libvir
 and does nothing else until the answer is there (BLOCKING requests, src/condor_starter.V6.1/vm_gahp_request.cpp).
 So libvirt is held for HELD_SECONDS at most; then a process of its own goes on, whose request is by then the first
 that the starter reads.
-
-A guest that has powered off is "in shutdown" until its QEMU has ended, which takes seconds on a node without a free
-processor. vm-gahp calls that stopped (``VirshType::Status``, src/condor_vm-gahp/xen_type.linux.cpp), and its starter
-then has the domain destroyed (``VMGahpServer::killVM``): libvirt's reason says so, though nobody took the VM away.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import select
 import sys
 import syslog
 from collections.abc import Callable
 
-from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.lease import console
@@ -37,13 +31,7 @@ SAVED = "saved"
 GOES_ON = frozenset({"migrated", "from snapshot"})
 # The events that matter: operation and sub-operation.
 STARTED = ("started", "begin")
-STOPPED = ("stopped", "end")
 GONE = ("release", "end")
-# libvirt's record of each domain that runs; its QEMU driver writes it at each change of the domain's state, and removes
-# it between the two events of an end (``qemuProcessHandleShutdown`` and ``qemuProcessStop``, src/qemu/qemu_process.c).
-STATES = "/run/libvirt/qemu"
-STATE_LIMIT = 1 << 20
-DESTROYED = "destroyed"
 # In most cases all is done in a fraction of it, so that HTCondor learns of a VM's end after its ad was changed. On a
 # node whose processors are all busy three seconds may be too few.
 HELD_SECONDS = 10.0
@@ -97,25 +85,17 @@ def detached(work: Callable[[], None], seconds: float) -> None:
     os.close(reader)
 
 
-def handle(domain: str, operation: str, part: str, extra: str, *, store: Store, states: str = STATES) -> None:
+def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) -> None:
     """Act on one event of one domain; domains without a lease are ignored. Raises VacError."""
-    event = (operation, part)
-    if event not in {STARTED, STOPPED, GONE}:
+    if (operation, part) not in {STARTED, GONE}:
         return
     found = store.by_domain(domain)
     if found is None:
         return
-    if event == STARTED:
+    if (operation, part) == STARTED:
         store.update(found.uuid, Lease.with_start)
-    elif event == GONE:
+    else:
         ended(found, extra, store)
-    elif in_shutdown(f"{states}/{domain}.xml"):
-        store.update(found.uuid, Lease.with_power_off)
-
-
-def in_shutdown(state: str) -> bool:
-    """Whether libvirt's record of a domain says that its guest has powered off. Raises VacError."""
-    return re.search(rb"<domstatus state='shutdown'", atomic.read(state, STATE_LIMIT)) is not None
 
 
 def ended(found: Lease, reason: str, store: Store) -> None:
@@ -125,8 +105,6 @@ def ended(found: Lease, reason: str, store: Store) -> None:
     now = store.update(found.uuid, Lease.with_saved if reason == SAVED else Lease.with_end)
     if now is None or reason == SAVED:
         return
-    if reason == DESTROYED and now.powered_off:
-        reason = "shutdown"
     settings = settings_module.of_this_node()
     # First: if the ad cannot be changed, the job's files may be sent back before the next try.
     try:

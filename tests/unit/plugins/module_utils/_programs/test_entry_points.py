@@ -33,7 +33,7 @@ def hook(tmp_path: Path) -> Path:
         ("prepare", "begin", False),
         ("start", "begin", False),
         ("started", "begin", True),
-        ("stopped", "end", True),
+        ("stopped", "end", False),
         ("release", "end", True),
         ("release", "begin", False),
     ],
