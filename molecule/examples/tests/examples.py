@@ -32,7 +32,7 @@ OFFERED = {
 
 
 def at_a_desk(desk: Desk, box: Box) -> None:
-    """Have the machinetypes and pipes of all examples in the desk's inventory, the files that they name, and a task for each."""
+    """Have all examples in the desk's inventory, with the files that they name and a task for each machinetype."""
     desk.vars.update(vacuum_machinetypes={}, vacuum_pipes={}, vacuum_remove_machinetypes=["all"])
     for path in sorted(EXAMPLES.glob("*.yml")):
         for name, found in yaml.safe_load(path.read_text("utf-8")).items():
