@@ -12,11 +12,14 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 FILE_LIMIT = 4 << 20
+UNLOCK = "give ansible-playbook the vault's password (--vault-id, --ask-vault-pass)"
 _VAULT = b"$ANSIBLE_VAULT"
 
 
 class ControllerFileError(AnsibleError):  # type: ignore[misc]
     """A file that is not there (the message names every place that was searched), or that cannot be read."""
+
+    remedy = "correct the path, or the file"
 
 
 def find(source: str, variables: Mapping[str, Any]) -> str:
@@ -45,6 +48,7 @@ def read(source: str, variables: Mapping[str, Any], loader: Any) -> tuple[bytes,
     *loader* is Ansible's, which has the vaults' passwords.
     """
     path = find(source, variables)
+    encrypted = False
     try:
         if Path(path).stat().st_size > FILE_LIMIT:
             raise ControllerFileError(f"{source} is larger than {FILE_LIMIT} bytes; is it the right file?")
@@ -53,7 +57,10 @@ def read(source: str, variables: Mapping[str, Any], loader: Any) -> tuple[bytes,
     except ControllerFileError:
         raise
     except (AnsibleError, OSError) as error:
-        raise ControllerFileError(f"cannot read {source} on the controller: {error}") from error
+        unread = ControllerFileError(f"cannot read {source} on the controller: {error}")
+        if encrypted:
+            unread.remedy = UNLOCK
+        raise unread from error
     finally:
         loader.cleanup_all_tmp_files()
 

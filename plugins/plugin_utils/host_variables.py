@@ -10,11 +10,11 @@ from typing import Any
 
 from ansible.errors import AnsibleError, AnsibleUndefinedVariable
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import one_line
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import faults, site_variables
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import controller_files, faults, site_variables
 
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _VAULT = ("decrypt", "vault secret", "vault password")
-_LOCKED = "cannot be decrypted: give ansible-playbook the vault's password (--vault-id, --ask-vault-pass)"
+_LOCKED = f"cannot be decrypted: {controller_files.UNLOCK}"
 _MESSAGE = 240
 
 

@@ -118,13 +118,14 @@ def _of_files(name: str, data: Mapping[str, Any], site: Site) -> Iterator[str]:
         try:
             controller_files.read(source, site.variables, site.loader)
         except controller_files.ControllerFileError as error:
-            yield faults.line(f"{site.variable}.{name}.{key}", error.message, "correct the path, or the file")
+            yield faults.line(f"{site.variable}.{name}.{key}", error.message, error.remedy)
     if not machinetypes.URL.match(data["image"]):
         try:
             with open(controller_files.find(data["image"], site.variables), "rb"):
                 pass
         except (controller_files.ControllerFileError, OSError) as error:
-            yield faults.line(f"{site.variable}.{name}.image", str(error), "correct the path, or the file")
+            remedy = controller_files.ControllerFileError.remedy
+            yield faults.line(f"{site.variable}.{name}.image", str(error), remedy)
 
 
 def _of_programs(good: Mapping[str, Mapping[str, Any]], site: Site) -> Iterator[str]:

@@ -51,6 +51,7 @@ class Site:
 
     def __init__(self, place: Path) -> None:
         self.place = place
+        self.playbook = "site"
         (place / "files").mkdir()
         for name, text in {
             "files/gridpp.user_data": "#!/bin/sh\n",
@@ -81,14 +82,8 @@ class Site:
         self.groups = inventory["children"]
         self.vars = {**inventory.get("vars", {}), **NOBODY}
 
-    def play(
-        self,
-        *words: str,
-        playbook: str = "site",
-        python: Path = Path(sys.executable),
-        collections: Path | None = None,
-    ) -> Run:
-        """A playbook with the inventory as it is now."""
+    def play(self, *words: str, python: Path = Path(sys.executable), collections: Path | None = None) -> Run:
+        """The playbook, that of the site unless a test says otherwise, with the inventory as it is now."""
         text = yaml.safe_dump({"all": {"children": self.groups, "vars": self.vars}}, sort_keys=False)
         # What a test wrote as a vault's value.
         text = re.sub(r"VAULT (\w+)", r'!vault "$ANSIBLE_VAULT;1.1;AES256\\n\1\\n"', text)
@@ -105,7 +100,13 @@ class Site:
             "WITNESS": str(witness),
         }
         done = subprocess.run(
-            [str(python.with_name("ansible-playbook")), "-i", "inventory.yml", f"vacuum.htcondor.{playbook}", *words],
+            [
+                str(python.with_name("ansible-playbook")),
+                "-i",
+                "inventory.yml",
+                f"vacuum.htcondor.{self.playbook}",
+                *words,
+            ],
             cwd=self.place,
             env={**kept, **own},
             stdin=subprocess.DEVNULL,

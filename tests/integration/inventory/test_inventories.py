@@ -100,7 +100,8 @@ WRONG: dict[str, tuple[Callable[[Site], object], str]] = {
     ),
     "secret file of a vault": (
         of_gridpp(user_data_files={"hostkey": "locked.pem"}),
-        "vacuum_machinetypes.gridpp.user_data_files.hostkey: cannot read locked.pem on the controller: .*vault.*",
+        "vacuum_machinetypes.gridpp.user_data_files.hostkey: cannot read locked.pem on the controller: .*: "
+        "give ansible-playbook the vault's password .*",
     ),
     "secret value of a vault": (
         of_gridpp(user_data_options={"token": "VAULT 6530"}),

@@ -35,7 +35,7 @@ def test_every_variable_of_playbooks_and_roles_is_one_that_a_site_may_set_or_is_
     paths = [*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").rglob("*.yml"), *(ROOT / "roles").rglob("*.j2")]
     used = {name for path in paths for name in re.findall(r"\bvacuum_[a-z_]+\b", path.read_text("utf-8"))}
     plays = [play for path in (ROOT / "playbooks").glob("*.yml") for play in yaml.safe_load(path.read_text("utf-8"))]
-    local = {name for play in plays for part in (play, *play["tasks"]) for name in part.get("vars", {})}
+    local = {name for play in plays for part in (play, *play.get("tasks", ())) for name in part.get("vars", {})}
     assert used - local - site_variables.internal() <= set(site_variables.options())
     unused = set(site_variables.PLAYBOOKS) - used
     assert unused == {"vacuum_ignore_groups", "vacuum_ignore_variables"}
