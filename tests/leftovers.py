@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``python -m tests.leftovers``: what labs of this checkout have on the host now; exits 1 if there is anything.
+"""``python -m tests.leftovers``: what is on the host of labs and builds of this checkout; exits 1 if there is anything.
 
 Looked for: processes that name the labs' directories or run in a namespace that one of those holds, mounts and loop
 devices of files there, links named after the lab's bridge, and cgroups. Needs root, to see other users' processes and
@@ -23,7 +23,9 @@ _CGROUPS = "mount -t cgroup2 none /sys/fs/cgroup && find /sys/fs/cgroup -type d 
 def found(place: Path | None = None) -> list[str]:
     """A line for each thing that belongs to a lab below ``place`` (default: the labs of this checkout)."""
     labs = str(place or cache_dir() / "labs")
-    return [*_processes(labs), *_mounts(labs), *_loops(labs), *_links(), *_cgroups()]
+    # Builds of every kind mount below the cache.
+    mounts = _mounts(str(place or cache_dir().parent))
+    return [*_processes(labs), *mounts, *_loops(labs), *_links(), *_cgroups()]
 
 
 def _processes(labs: str) -> Iterator[str]:
@@ -48,9 +50,9 @@ def _processes(labs: str) -> Iterator[str]:
             yield f"process {number} in a lab's namespace: {words[:150]}"
 
 
-def _mounts(labs: str) -> Iterator[str]:
+def _mounts(place: str) -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines():
-        if labs in line:
+        if place in line:
             yield f"mount {line.split()[4]}"
 
 

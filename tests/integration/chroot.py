@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from tests.lab import images
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 CACHE = CHECKOUT / ".cache" / "chroot"
 MIRROR = "http://deb.debian.org/debian"
@@ -151,10 +153,10 @@ def root(suite: str) -> Path:
 
 def _build(suite: str, path: Path) -> None:
     partial = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    images.remove_tree(partial)
     print(f"building {path.name} (once, half a minute to two minutes)", file=sys.stderr)
     done = subprocess.run(
-        ["nice", "mmdebstrap", *RECIPE, suite, str(partial), MIRROR],
+        [*images.ALONE, "nice", "mmdebstrap", *RECIPE, suite, str(partial), MIRROR],
         capture_output=True,
         text=True,
         check=False,

@@ -44,8 +44,12 @@ _MMDEBSTRAP = (
 )  # fmt: skip
 # A mirror's copy of sid may be older than its Release file allows; the signature still counts.
 _SID = ('--aptopt=Acquire::Check-Valid-Until "false"',)
-_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-_KILLABLE = '"$@" & child=$!; trap "kill -KILL $child" TERM INT HUP; wait $child'
+# What runs a build in a mount and process namespace of its own: when it ends, however it ends, the kernel takes every
+# process and mount of it along. unshare itself ignores SIGTERM, and sudo passes no SIGKILL on: hence the shell.
+ALONE = (
+    "sh", "-c", '"$@" & child=$!; trap "kill -KILL $child" TERM INT HUP; wait $child', "sh",
+    "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+)  # fmt: skip
 # Few inodes and none reserved: the disk holds a small system and large sparse files.
 _MKFS = ("-q", "-F", "-L", "lab", "-m", "0", "-i", "65536")
 
@@ -234,10 +238,7 @@ def disk_script(image: Image) -> str:
 
 def run_build(what: str, script: str, log: Path) -> None:
     """Run a shell script as root that builds `what`, showing mmdebstrap's progress; raises LabError if it fails."""
-    # In a mount and process namespace of its own: when it ends, however it ends, the kernel takes
-    # every process and mount of the build with it.
-    # unshare itself ignores SIGTERM, and sudo passes no SIGKILL on: hence the shell around it.
-    command = ["sh", "-c", _KILLABLE, "sh", *_NAMESPACE, "sh", "-c", script]
+    command = [*ALONE, "sh", "-c", script]
     if os.geteuid() != 0:
         subprocess.run(["sudo", "--validate"], check=True)
     command = as_root(*command)
