@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.integration.modules.conftest import Node
 
@@ -42,6 +43,24 @@ def test_a_change_for_which_a_reconfig_is_enough(node: Node) -> None:
     assert "RequiresVac" in node.pool.run("condor_config_val", "-startd", "START").stdout
     node.four_calls("condor_config", {"fragments": {"30-policy.config": None}, "apply": "reconfig", "timeout": 60})
     assert "RequiresVac" not in node.pool.run("condor_config_val", "-startd", "START").stdout
+
+
+def test_what_a_site_writes_and_htcondor_takes_is_right(node: Node) -> None:
+    """Expressions, functions and prefixes of daemons in values and names; the value is what HTCondor makes of it."""
+    site = """MEMORY = 1.2 * quantize( $(DETECTED_MEMORY), 1000 )
+MAXJOBRETIREMENTTIME = $(HOUR) * 24 * 3
+UPDATE_INTERVAL = $RANDOM_INTEGER(230, 370)
+STARTD.SETTABLE_ATTRS_ADMINISTRATOR = StartJobs
+STARTD_CRON_NODE_CHECK_MODE = periodic
+GROUP_QUOTA_DYNAMIC_group_a.prod = 0.5
+VM_NETWORKING_TYPE = nat, bridge
+"""
+    node.four_calls("condor_config", {"fragments": {"25-site.config": site}})
+    names = ("VM_NETWORKING_TYPE", "GROUP_QUOTA_DYNAMIC_group_a.prod", "MAXJOBRETIREMENTTIME")
+    found = [node.pool.run("condor_config_val", name).stdout.strip() for name in names]
+    assert found[:2] == ["nat, bridge", "0.5"]
+    assert re.fullmatch(r".*60.* \* 24 \* 3", found[2]), found
+    node.four_calls("condor_config", {"fragments": {"25-site.config": None}})
 
 
 def test_what_htcondor_refuses_changes_nothing(node: Node) -> None:
