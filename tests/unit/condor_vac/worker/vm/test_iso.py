@@ -94,3 +94,45 @@ def test_a_missing_tool_or_directory_is_named(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(VacError, match=r"^none of xorriso, genisoimage, mkisofs .*; install xorriso"):
         iso.make(str(tmp_path / "x.iso"), FILES, "CONTEXT")
     assert os.listdir(tmp_path) == []
+
+
+# xorriso with a part of the image written, as it dies; the real one from the second start, or from the third, on.
+CRASHES = """#!/bin/sh
+for word; do [ "$last" = -o ] && image=$word; last=$word; done
+[ -e "$image" ] && { echo "the image is there already" >&2; exit 1; }
+echo start >> "$0.starts"
+[ "$(wc -l < "$0.starts")" -gt CRASHES ] && exec REAL "$@"
+echo half > "$image"
+echo "libburn : FATAL : xorriso : UNIX-SIGNAL:  SIGSEGV  errno= 0" >&2
+exit 1
+"""
+
+
+def crashing(times: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A xorriso that crashes so many times."""
+    real = shutil.which("xorriso", path=tools.SYSTEM_PATH)
+    assert real, "xorriso is not installed; tests/install_packages installs it"
+    tool = directory / "xorriso"
+    tool.write_text(CRASHES.replace("CRASHES", str(times)).replace("REAL", real))
+    tool.chmod(0o755)
+    monkeypatch.setattr(tools, "SYSTEM_PATH", f"{directory}:{tools.SYSTEM_PATH}")
+    return directory / "xorriso.starts"
+
+
+def test_a_tool_that_crashes_is_started_once_more(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = crashing(1, tmp_path_factory.mktemp("bin"), monkeypatch)
+    iso.make(str(tmp_path / "a.iso"), FILES, "CONTEXT")
+    assert volume(tmp_path / "a.iso") == ("CONTEXT", FILES)
+    assert starts.read_text() == "start\n" * 2
+
+
+def test_one_that_crashes_again_is_an_error(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = crashing(2, tmp_path_factory.mktemp("bin"), monkeypatch)
+    with pytest.raises(VacError, match="SIGSEGV"):
+        iso.make(str(tmp_path / "a.iso"), FILES, "CONTEXT")
+    assert list(tmp_path.iterdir()) == []
+    assert starts.read_text() == "start\n" * 2
