@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 LAB = ROOT / ".cache/lab/labs" / os.environ["VAC_LAB"]
-# What a lab needs that a site does not: it has no KVM, no NFS, and little time.
+# What a lab needs that a site does not: it has no KVM, no NFS, and little time; a VM may take long to boot.
 LAB_VARIABLES = {
     "worker_emulation": True,
     "worker_sharing": ["http"],
@@ -22,7 +22,7 @@ LAB_VARIABLES = {
 }
 LAB_MACHINETYPE = {
     "sharing": "http", "memory_mb": 256, "cvmfs_cache_gb": 1, "scratch_gb": 1, "max_machines": 1, "cycle_seconds": 10,
-    "fizzle_seconds": 300, "heartbeat_file": "heartbeat", "heartbeat_seconds": 600,
+    "fizzle_seconds": 3600, "heartbeat_file": "heartbeat", "heartbeat_seconds": 600,
 }  # fmt: skip
 
 
