@@ -25,7 +25,7 @@ from tests.run.stages import CHECK, TEST, Stage
 
 CACHE = ROOT / ".cache"
 # Stages wait for disks, HTCondor and virtual machines now and then.
-MORE_THAN_PROCESSORS = 1.0
+MORE_THAN_PROCESSORS = 0.5
 INTERRUPTED = 130
 
 
