@@ -43,7 +43,7 @@ def molecule(
 
 
 # Stages on lab nodes: HTCondor 23.9.6 is on the image "prepared", 25.14.1 on "sid". Those whose VMs and faults wait for
-# HTCondor's timers keep half a processor busy or less; of the longest both begin as soon as they can.
+# HTCondor's timers keep half a processor busy or less; the longest come first.
 _WAITING = {"site": 0.3, "endings": 0.3, "faults": 0.5, "hostile": 0.5, "examples": 0.5, "two_experiments": 0.7}
 MOLECULE = (
     Stage("images", ("tests/images",), limit=5400),

@@ -14,7 +14,7 @@ from condor_vac.base.errors import VacError
 _TIMEOUT_SECONDS = 60.0
 # All take mkisofs's options; xorriso is what current distributions ship.
 _TOOLS = (("xorriso", "-as", "mkisofs"), ("genisoimage",), ("mkisofs",))
-# What xorriso prints when it has caught a signal: 1.5.4 died by SIGSEGV in two of some ten thousand starts.
+# What xorriso prints when it has caught a signal: 1.5.4 died by SIGSEGV twice in these tests, on busy hosts.
 _CRASHED = "UNIX-SIGNAL"
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,60}"
 _LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}"
