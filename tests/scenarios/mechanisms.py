@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
@@ -18,9 +18,11 @@ from condor_vac.policy import (
     credit,
     durations,
     early_ends,
+    ends,
     episodes,
     failures,
     host_trust,
+    judgement,
     laws,
     submissions,
 )
@@ -61,12 +63,16 @@ def _answer(value: Any) -> Callable[..., Any]:
 _first = laws.Opening.first
 
 
-def _first_as_measured(limits: Limits, counts: Counts) -> int:
-    return _first(limits, replace(counts, unmeasured=False))
+def _one_batch(limits: Limits, counts: Counts, _quiet: bool) -> int:
+    return _first(limits, counts, False)
 
 
-def _fewest_first(limits: Limits, _counts: Counts) -> int:
+def _fewest_first(limits: Limits, _counts: Counts, _quiet: bool) -> int:
     return limits.probe_machines
+
+
+def _only_unmeasured(learned: durations.Durations, measured: bool, _others_show: bool) -> float:
+    return math.inf if measured else learned.proof_seconds
 
 
 def _no_scout(law: laws.Scouts) -> laws.Allowance:
@@ -81,8 +87,8 @@ def _as_it_is(known: submissions.Submissions, _seen: Observation) -> None:
     known.times = known.times[-known.kept :]
 
 
-def _died_by_life(judgement: Judgement, end: Ended) -> bool:
-    return judgement.durations.too_short(end.life)
+def _died_by_life(end: Ended, learned: durations.Durations, _says_no_work: bool) -> bool:
+    return learned.too_short(end.life)
 
 
 def _own_fizzle(learned: durations.Durations) -> float:
@@ -94,13 +100,13 @@ MECHANISMS = {
     for mechanism in (
         Mechanism(
             "opening",
-            "before the first result only `probe_machines` start, not three batches",
+            "before the first result only `probe_machines` start",
             ((laws.Opening, "first", staticmethod(_fewest_first)),),
         ),
         Mechanism(
-            "opening_unmeasured",
-            "where work cannot be seen, the opening is as small as elsewhere",
-            ((laws.Opening, "first", staticmethod(_first_as_measured)),),
+            "opening_survived",
+            "before the first result one batch starts, though none of it has ended after minutes",
+            ((laws.Opening, "first", staticmethod(_one_batch)),),
         ),
         Mechanism(
             "opening_failed",
@@ -170,6 +176,36 @@ MECHANISMS = {
             ((durations.Durations, "proof_seconds", property(_own_fizzle)),),
         ),
         Mechanism(
+            "assumed",
+            "a VM that could show work and shows none is never taken to work",
+            ((durations.Durations, "assumed_seconds", _only_unmeasured),),
+        ),
+        Mechanism(
+            "taken_back",
+            "what was assumed of VMs stands though others of their age found nothing",
+            ((Judgement, "_take_back", _answer(None)),),
+        ),
+        Mechanism(
+            "doubtful",
+            "a VM that ends well, or silently, after `fizzle_seconds` did work though it never showed it",
+            ((ends, "_worked_unseen", _answer(True)),),
+        ),
+        Mechanism(
+            "lives_of_failures",
+            "a VM need not outlive those that failed to be taken to work",
+            ((judgement, "PATIENCE_FACTOR", 0),),
+        ),
+        Mechanism(
+            "episodes_end_by_failures",
+            "failures never end an episode of finds",
+            ((episodes.Episodes, "end", _answer(None)),),
+        ),
+        Mechanism(
+            "growth_in_trickles",
+            "each find is followed by a question at once, though there never was work for more than two",
+            ((laws.Growth, "_is_trickle", _answer(False)),),
+        ),
+        Mechanism(
             "question_by_evidence",
             "a VM is taken to have asked half-way through its life, not half-way to the usual evidence",
             ((durations.Durations, "asked", _half_life),),
@@ -197,7 +233,7 @@ MECHANISMS = {
         Mechanism(
             "death_by_silence",
             "a silent early end counts as no work although VMs say when there is none",
-            ((Judgement, "died", _died_by_life),),
+            ((ends, "died", _died_by_life),),
         ),
         Mechanism("avoided_hosts", "no host is avoided", ((host_trust.HostTrust, "avoided", _answer(())),)),
         Mechanism(

@@ -41,6 +41,7 @@ def document(results: Mapping[str, Mapping[str, Any]]) -> str:
     for title, figure in (
         ("Net: (work - wasted) / work of the oracle", _net),
         ("Minutes to 90 % of the oracle's peak", _minutes),
+        ("Seconds that a task waited on average while a slot that could have taken it did no work", _wait),
         ("VMs that started and did no task", lambda found: str(found["wasted_starts"])),
     ):
         parts.append(f"\n## {title}\n\n| scenario | {' | '.join(POLICIES)} |\n|---{'|--:' * len(POLICIES)}|\n")
@@ -59,6 +60,11 @@ def _net(found: Mapping[str, Any]) -> str:
 def _minutes(found: Mapping[str, Any]) -> str:
     seconds = found["seconds_to_90_percent"]
     return "never" if seconds is None else f"{seconds / 60:.0f}"
+
+
+def _wait(found: Mapping[str, Any]) -> str:
+    seconds = found["mean_wait_seconds"]
+    return "no work" if seconds is None else f"{seconds:.0f}"
 
 
 def _best(cells: Mapping[str, str], result: Mapping[str, Any]) -> dict[str, str]:

@@ -12,22 +12,26 @@ from typing import Any
 import pytest
 
 from condor_vac.policy.control_law import PROBE_WINDOW_SECONDS
+from condor_vac.simulate.faults import Fault
 from condor_vac.simulate.play import OURS, POLICIES, compare, play
-from condor_vac.simulate.scenario import Fault, Scenario, load
-from condor_vac.simulate.world import Kind, World
+from condor_vac.simulate.scenario import Scenario, load
+from condor_vac.simulate.vm import Kind
+from condor_vac.simulate.world import World
 from tests.scenarios.generator import KINDS, scenario
 from tests.scenarios.table import SCENARIOS
 
 FILES = {path.stem: path for path in SCENARIOS}
 PEERS = [name for name in POLICIES if name not in {OURS, "oracle"}]
 ROUNDING = 1e-6
-# By how much the best peer may be ahead, and in which scenarios: docs/factory.md says why.
-BEHIND = {"thin_trickle": 0.25, "broad_trickle": 0.005, "experiment_down": 0.005}
+# Of the oracle's work, in random scenarios: docs/simulator.md says why.
+BY_CHANCE = 0.002
+# By how much the best peer may be ahead, and in one scenario by more: docs/factory.md says why.
+BEHIND, BEHIND_IN = 0.005, {"thin_trickle": 0.04}
 BEHIND_RANDOM = 0.02
 QUIET = ("no_work", "invisible_no_work")
-# Never enough work for half of the pool.
-TRICKLES = ("thin_trickle", "trickle")
-SUSTAINED = tuple(name for name in FILES if name not in {*QUIET, *TRICKLES})
+# Never enough work for half of the pool, or not for six hours.
+LITTLE = ("thin_trickle", "trickle", "patient_agents", "says_200")
+SUSTAINED = tuple(name for name in FILES if name not in {*QUIET, *LITTLE})
 KILLED = ("bursts", "errors_and_restarts", "flapping", "trickle", "black_holes", "three_experiments")
 
 
@@ -45,9 +49,22 @@ def best_peer(found: dict[str, Any]) -> float:
 def check_waste(found: dict[str, Any]) -> None:
     """No work at all: what counts is how few VMs find none. HTCondorVMs is no measure, as it never grows either."""
     assert {policy["net"] for policy in found.values()} == {None}
-    assert (
-        0 < found[OURS]["wasted_starts"] < min(found[name]["wasted_starts"] for name in PEERS if name != "htcondorvms")
-    )
+    others = set(PEERS) - {"htcondorvms"}
+    assert 0 < found[OURS]["wasted_starts"] < min(found[name]["wasted_starts"] for name in others)
+
+
+def check_bound(found: dict[str, Any], chance: float = ROUNDING) -> None:
+    """The oracle loses nothing, and what it gets bounds what any policy gets, but for ``chance``."""
+    assert found["oracle"]["wasted_slot_seconds"] == 0
+    for policy in found.values():
+        if policy["efficiency"] is not None:
+            assert policy["efficiency"] <= 1 + chance
+            assert policy["net"] <= found["oracle"]["net"] + chance
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_policy_gets_more_than_the_oracle(name: str) -> None:
+    check_bound(figures(name))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -56,12 +73,12 @@ def test_no_cap_is_exceeded_and_no_working_vm_is_removed(name: str) -> None:
     assert set(found) == {OURS, "oracle", *PEERS}
     for policy in found.values():
         assert (policy["cap_violations"], policy["killed_working"]) == (0, 0)
-    assert found[OURS]["vm_starts"] > 60
+    assert found[OURS]["vm_starts"] > 40
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in QUIET])
 def test_no_peer_does_better(name: str) -> None:
-    assert figures(name)[OURS]["net"] >= best_peer(figures(name)) - BEHIND.get(name, ROUNDING)
+    assert figures(name)[OURS]["net"] >= best_peer(figures(name)) - BEHIND_IN.get(name, BEHIND)
 
 
 @pytest.mark.parametrize("name", QUIET)
@@ -72,13 +89,13 @@ def test_without_work_no_peer_wastes_less(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_where_most_of_the_pool_has_work_for_six_hours_nine_tenths_are_done(name: str) -> None:
     pool = load(str(FILES[name]))
-    minutes = sum(row["working"] > pool.hosts * pool.slots / 2 for row in figures(name)["oracle"]["timeline"])
+    minutes = sum(row["working"] > pool.nodes.total / 2 for row in figures(name)["oracle"]["timeline"])
     assert (minutes >= 6 * 60) is (name in SUSTAINED), f"{minutes} minutes"
     if name in SUSTAINED:
         assert figures(name)[OURS]["net"] >= 0.90
 
 
-@pytest.mark.parametrize("name", ["cold_start", "five_thousand", "invisible"])
+@pytest.mark.parametrize("name", ["cold_start", "defaults", "five_thousand", "invisible"])
 def test_from_cold_nine_tenths_of_the_slots_work_within_half_an_hour(name: str) -> None:
     assert figures(name)[OURS]["seconds_to_90_percent"] <= 1800
 
@@ -133,6 +150,7 @@ def test_a_kill_at_any_moment_changes_nothing_material(name: str) -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_random_scenarios(kind: str, seed: int) -> None:
     found = compare(scenario(kind, seed), POLICIES, timeline=False)["policies"]
+    check_bound(found, BY_CHANCE)
     for policy in found.values():
         assert (policy["cap_violations"], policy["killed_working"]) == (0, 0)
     if kind == "nothing":

@@ -28,18 +28,19 @@ import logging.handlers
 import os
 import pwd
 import re
-import shutil
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from condor_vac import __version__
 from condor_vac.base import atomic
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import one_line
 from condor_vac.condor.pool import Pool
-from condor_vac.factory import proxy, user_data_copy
-from condor_vac.factory.cycle import Cycle, old_directories, outdated_proxies
+from condor_vac.factory import leftovers, proxy, user_data_copy, vm_directories
+from condor_vac.factory.cycle import Cycle
 from condor_vac.model import machinetype
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.policy.words import count
@@ -48,6 +49,7 @@ EXIT_LEAVE_QUEUE = 42
 EXIT_STANDBY = 75
 OWN_JOB = "VAC_FACTORY_JOB"
 KEEP_DIRECTORIES_SECONDS = 7 * 86400
+CLEAN_UP_SECONDS = 3600.0
 RESTART_SECONDS = 60.0
 LOG_BYTES, LOG_FILES = 1 << 20, 5
 
@@ -79,7 +81,7 @@ def plan(path: str, state: str | None = None, bindings: str | None = None) -> di
     m = machinetype.load(path)
     _check_user(m)
     directory = os.path.abspath(state or m.state_directory)
-    cycle = Cycle(Pool(bindings), directory)
+    cycle = Cycle(Pool(bindings), directory, log=lambda line: print(line, file=sys.stderr))
     if os.path.isdir(directory):
         cycle.load()
     planned = cycle.plan(m, time.time())
@@ -103,7 +105,7 @@ def _run(path: str, state: str | None, once: bool, bindings: str | None) -> int:
     log = _log(directory)
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(atomic.locked(os.path.join(directory, "lock"), "check its owner", wait=False))
+            held.enter_context(atomic.locked(os.path.join(directory, "lock"), "check its owner", patience=0.0))
         except atomic.LockedError:
             log.warning("another factory of %s holds %s/lock: waiting a minute, then exiting", m.name, directory)
             _sleep(0.0 if once else RESTART_SECONDS)
@@ -122,6 +124,7 @@ class Factory:
         self._parent = os.getppid()
         self._cleaned = 0.0
         self._logged: tuple[str, ...] | None = None
+        self._stuck: set[str] = set()
 
     def run(self, once: bool) -> int:
         """Cycles until a signal ends them (or one, with ``once``); returns the exit code."""
@@ -150,23 +153,31 @@ class Factory:
         reasons = tuple(_FIGURES.sub(r"#\1", reason) for reason in last["reasons"])
         if last["submit"] or reasons != self._logged:
             level = logging.ERROR if last["error"] else logging.INFO
-            self._log.log(level, "submit %d: %s", last["submit"], " · ".join(last["reasons"]) or "no reason")
+            text = one_line(" · ".join(last["reasons"]))
+            self._log.log(level, "submit %d: %s", last["submit"], text or "no reason")
         self._logged = reasons
 
     def _clean_up(self) -> None:
         """Once an hour, remove the directories of VMs that left the queue a week ago."""
-        now = time.time()
-        if now - self._cleaned < 3600:
+        now, in_queue = time.time(), self._cycle.batches
+        # Until the schedd has answered nobody knows which VMs are there.
+        if in_queue is None or now - self._cleaned < CLEAN_UP_SECONDS:
             return
         self._cleaned = now
-        for path in outdated_proxies(self._directory, now - proxy.lifetime(self._source.machinetype)):
-            proxy.remove(path)
-        for path in old_directories(self._directory, self._cycle.batches, now - KEEP_DIRECTORIES_SECONDS):
-            shutil.rmtree(path, onerror=self._not_removed)
+        vm_directories.still_in_use(self._directory, in_queue, now)
+        for path in vm_directories.outdated_proxies(self._directory, now - proxy.lifetime(self._source.machinetype)):
+            self._attempt(proxy.remove, path)
+        for path in vm_directories.old_directories(self._directory, in_queue, now - KEEP_DIRECTORIES_SECONDS):
+            self._attempt(leftovers.remove, path)
 
-    def _not_removed(self, *what: Any) -> None:
-        """What shutil.rmtree calls with (function, path, exc_info)."""
-        self._log.warning("%s: cannot remove: %s", what[1], what[2][1])
+    def _attempt(self, removal: Callable[[str], None], path: str) -> None:
+        """Remove something; where that fails it is logged once, and tried again an hour later."""
+        try:
+            removal(path)
+        except VacError as error:
+            if path not in self._stuck:
+                self._log.warning("%s", error)
+            self._stuck.add(path)
 
     def _stop(self, received: int, m: Machinetype) -> int:
         self._log.info("%s: stopping", signal.Signals(received).name)
@@ -220,9 +231,18 @@ def publish(m: Machinetype, directory: str) -> None:
     """The copy of the machinetype that VM jobs transfer; written if it differs. Raises VacError."""
     path = os.path.join(directory, f"{m.name}.json")
     data = json.dumps(m.to_mapping(), indent=1, sort_keys=True).encode() + b"\n"
-    if not os.path.exists(path) or atomic.read(path, len(data) + 1) != data:
+    if not _has(path, data):
         # Its options may hold secrets of the experiment's.
         atomic.write(path, data, mode=0o640)
+
+
+def _has(path: str, data: bytes) -> bool:
+    """Whether the file is there with these contents."""
+    try:
+        return atomic.read(path, len(data)) == data
+    except VacError:
+        # It is written anew, and what prevents that is reported.
+        return False
 
 
 def _check_user(m: Machinetype) -> None:
@@ -248,4 +268,5 @@ def _log(directory: str) -> logging.Logger:
 def _sleep(seconds: float, signals: Sequence[int] = tuple(_SIGNALS)) -> int | None:
     """Wait; returns the signal that ended the wait, or None."""
     received = signal.sigtimedwait(set(signals), seconds)
-    return None if received is None else received.si_signo
+    # Where the process was stopped (SIGSTOP) beyond the time, CPython returns a number that is no signal's.
+    return received.si_signo if received is not None and received.si_signo in signals else None

@@ -17,6 +17,7 @@ from typing import Any
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
 from condor_vac.base.x509 import distinguished_name, library, moment_of, pem_blocks, utc
+from condor_vac.factory import leftovers
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 
 KEY_BITS = 2048
@@ -29,6 +30,10 @@ _PROXY_CERT_INFO = "1.3.6.1.5.5.7.1.14"
 # ProxyCertInfo in DER: no path length, policy language 1.3.6.1.4.1.3536.1.1.1.9 (limited), no policy.
 _LIMITED = bytes.fromhex("300f300d060b2b060104019b5001010109")
 _DER_INTEGER = 0x02
+
+
+class DirectoryError(VacError):
+    """A proxy cannot be put into one VM's directory."""
 
 
 @dataclass(frozen=True)
@@ -138,31 +143,33 @@ def lifetime(m: Machinetype) -> int:
 def renew(credential: Credential, directory: str, m: Machinetype, now: float) -> bool:
     """Have a proxy in a waiting VM's directory that outlasts a VM which starts soon; whether it was made now.
 
-    The file is the caller's alone (0600). Raises VacError.
+    The file is the caller's alone (0600). What else is in its place is removed. Raises DirectoryError, and VacError if
+    no proxy can be made.
     """
     path = os.path.join(directory, PROXY_NAME)
     try:
-        # What is made holds for a known time, so that its end follows from its age.
-        age = now - os.stat(path).st_mtime
+        found = os.lstat(path)
     except FileNotFoundError:
-        age = float("inf")
+        found = None
     except OSError as error:
-        raise VacError(f"{path}: {error.strerror}") from error
-    if 0 <= age < SPARE_SECONDS / 2:
+        raise DirectoryError(f"{path}: {error.strerror}") from error
+    # What is made holds for a known time, so that its end follows from its age.
+    is_file = found is not None and stat.S_ISREG(found.st_mode)
+    if found is not None and is_file and 0 <= now - found.st_mtime < SPARE_SECONDS / 2:
         return False
-    atomic.write(path, make(credential, now, now + lifetime(m)).pem, mode=0o600)
+    made = make(credential, now, now + lifetime(m))
+    try:
+        if not is_file:
+            leftovers.remove(path)
+        atomic.write(path, made.pem, mode=0o600)
+    except VacError as error:
+        raise DirectoryError(str(error)) from error
     return True
 
 
 def remove(directory: str) -> None:
-    """Take the proxy of a VM that has ended away. Raises VacError."""
-    path = os.path.join(directory, PROXY_NAME)
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise VacError(f"{path}: cannot remove: {error.strerror}") from error
+    """Take the proxy of a VM that has ended away, or what its host sent back under that name. Raises VacError."""
+    leftovers.remove(os.path.join(directory, PROXY_NAME))
 
 
 def _check(credential: Credential, key_path: str) -> None:

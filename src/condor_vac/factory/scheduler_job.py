@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import CURRENT_TREE, FACTORY_PROGRAM, STATUS_WORDS, TREES, Universe
-from condor_vac.condor.pool import DEFAULT_CONFIG, Pool
+from condor_vac.condor.pool import DEFAULT_CONFIG, Pool, owned
 from condor_vac.factory import process
 from condor_vac.factory.submit_description import classad_string
 from condor_vac.model import machinetype as machinetypes
@@ -28,7 +28,7 @@ PROJECTION = ("ClusterId", "ProcId", "JobStatus", "VacFactory", "VacFactoryDiges
 
 @dataclass(frozen=True)
 class FactoryJob:
-    """A factory's job in the queue: ``status`` is one of STATUS_WORDS."""
+    """A factory's job in the queue: ``status`` is one of STATUS_WORDS, or "unknown"."""
 
     id: str
     name: str
@@ -77,10 +77,10 @@ def describe(
     return commands
 
 
-def jobs(pool: Pool, name: str | None = None) -> list[FactoryJob]:
-    """The factory jobs in the queue (of one machinetype, or all). Raises PoolError."""
+def jobs(pool: Pool, owners: Collection[str], name: str | None = None) -> list[FactoryJob]:
+    """The factory jobs of these users in the queue (of one machinetype, or all). Raises PoolError."""
     which = "isString(VacFactory)" if name is None else f'VacFactory =?= "{name}"'
-    ads = pool.jobs(f"{which} && JobUniverse == {Universe.SCHEDULER}", PROJECTION)
+    ads = pool.jobs(f"JobUniverse == {Universe.SCHEDULER} && {owned(owners)} && {which}", PROJECTION)
     return [_job(ad) for ad in ads]
 
 
@@ -90,12 +90,18 @@ def _job(ad: Mapping[str, Any]) -> FactoryJob:
             id=f"{int(ad['ClusterId'])}.{int(ad['ProcId'])}",
             name=str(ad["VacFactory"]),
             owner=str(ad["Owner"]),
-            status=STATUS_WORDS[ad["JobStatus"]],
+            status=_status(ad.get("JobStatus")),
             digest=ad.get("VacFactoryDigest"),
             hold_reason=ad.get("HoldReason"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise VacError(f"a factory's job has no usable {error}; see condor_q -long") from error
+
+
+def _status(number: object) -> str:
+    if not isinstance(number, int) or isinstance(number, bool):
+        return "unknown"
+    return STATUS_WORDS.get(number, "unknown")
 
 
 def _digest(commands: Mapping[str, str], owner: str) -> str:

@@ -16,8 +16,10 @@ from typing import Any
 
 from condor_vac.base import atomic
 from condor_vac.base.errors import VacError
+from condor_vac.factory import leftovers
+from condor_vac.factory.job_ad import BATCH, CLOCK_TOLERANCE
 from condor_vac.policy import state as policy_state
-from condor_vac.policy.schema import anything_by_name, exactly, many, natural, number, optional, record, text
+from condor_vac.policy.schema import anything_by_name, exactly, many, matching, natural, number, optional, record, text
 
 VERSION = 1
 NAME = "state.json"
@@ -48,7 +50,7 @@ class State:
     """
 
     policy: Mapping[str, Any] | None = None
-    worked: tuple[str, ...] = ()
+    worked: frozenset[str] = frozenset()
     pending: Pending | None = None
     avoid: tuple[str, ...] = ()
     last: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +91,7 @@ SCHEMA = record(
     policy=optional(_policy),
     worked=many(text),
     pending=optional(
-        record(batch=text, count=natural, time=number, cluster=optional(natural), policy=optional(_policy))
+        record(batch=matching(BATCH), count=natural, time=number, cluster=optional(natural), policy=optional(_policy))
     ),
     avoid=many(text),
     last=_last,
@@ -103,12 +105,15 @@ def path(directory: str) -> str:
 
 def save(directory: str, state: State) -> None:
     """Replace the state file. Raises VacError."""
-    data = json.dumps({"version": VERSION, **asdict(state)}, indent=1, sort_keys=True)
+    data = json.dumps({"version": VERSION, **asdict(state), "worked": sorted(state.worked)}, indent=1, sort_keys=True)
     atomic.write(path(directory), data.encode() + b"\n")
 
 
-def load(directory: str) -> State:
-    """The state in the file, or the empty state if there is none. Raises VacError if it is damaged."""
+def load(directory: str, now: float | None = None) -> State:
+    """The state in the file, or the empty state if there is none.
+
+    Raises VacError if it is damaged, or of later than ``now``.
+    """
     where = path(directory)
     if not os.path.lexists(where):
         return State()
@@ -118,17 +123,43 @@ def load(directory: str) -> State:
     except (ValueError, RecursionError) as error:
         raise VacError(f"{where}: not a state file of this version ({error}); remove it") from error
     pending = data["pending"]
+    if now is not None:
+        _check_times(where, data["policy"], pending, now)
     return State(
         policy=data["policy"],
-        worked=tuple(data["worked"]),
+        worked=frozenset(data["worked"]),
         pending=None if pending is None else Pending(**pending),
         avoid=tuple(data["avoid"]),
         last=data["last"],
     )
 
 
-def set_aside(directory: str) -> str:
-    """Rename a damaged state file so that the next cycle starts without it; returns its new name."""
-    aside = f"{path(directory)}.damaged"
-    os.replace(path(directory), aside)
+def shown(last: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What reports have of a factory's last cycle; None before the first."""
+    return {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None
+
+
+def set_aside(directory: str, name: str = NAME) -> str:
+    """Rename a damaged file so that the next cycle starts without it; returns its new name. Raises VacError."""
+    where, aside = os.path.join(directory, name), damaged_path(directory, name)
+    try:
+        if os.path.lexists(aside):
+            leftovers.remove(aside)
+        os.replace(where, aside)
+    except OSError as error:
+        raise VacError(f"{where}: cannot be renamed to {aside}: {error.strerror}; remove both") from error
     return aside
+
+
+def damaged_path(directory: str, name: str = NAME) -> str:
+    """Where the last damaged file of that name is, if there was one."""
+    return f"{os.path.join(directory, name)}.damaged"
+
+
+def _check_times(where: str, policy: Mapping[str, Any] | None, pending: Mapping[str, Any] | None, now: float) -> None:
+    """What is to come decides nothing now: a factory would wait for it."""
+    states = [policy, *([pending["policy"]] if pending else [])]
+    times = [policy_state.latest(state) for state in states if state is not None]
+    latest = max([*times, pending["time"] if pending else 0.0], default=0.0)
+    if latest > now + CLOCK_TOLERANCE:
+        raise VacError(f"{where}: has a time {latest - now:.0f} s ahead; check this machine's clock, or remove it")

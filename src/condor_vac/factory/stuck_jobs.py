@@ -30,8 +30,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from condor_vac.base.shared import JobStatus
-from condor_vac.factory import vm_jobs as ob
+from condor_vac.factory.job_ad import Job
 from condor_vac.factory.submit_description import keep_seconds
+from condor_vac.factory.vm_jobs import had_no_space
 from condor_vac.model.machinetype import Machinetype
 
 HELD_SECONDS = 3600
@@ -59,7 +60,7 @@ def stale_after(machinetype: Machinetype) -> int:
     return keep_seconds(machinetype) + STALE_SECONDS
 
 
-def verdicts(jobs: Sequence[ob.Job], machinetype: Machinetype, now: float, digest: str) -> list[Verdict]:
+def verdicts(jobs: Sequence[Job], machinetype: Machinetype, now: float, digest: str) -> list[Verdict]:
     """The jobs to which a rule applies; ``digest`` is the present description's (``+VacDigest``)."""
     rules = _Rules(machinetype, now, digest)
     by_state = {
@@ -88,18 +89,18 @@ class _Rules:
     now: float
     digest: str
 
-    def held(self, job: ob.Job) -> tuple[str, str] | None:
+    def held(self, job: Job) -> tuple[str, str] | None:
         if job.ended is not None:
             return REMOVE, "its VM has ended, and the job was held afterwards"
         if job.hold_code == HELD_BY_PERSON:
             return None
-        if ob.had_no_space(job):
+        if had_no_space(job):
             return REMOVE, f"its host {job.host} has no space left for the job's files"
         if self.now - job.entered >= HELD_SECONDS:
             return REMOVE, f"held for {HELD_SECONDS} s (hold code {job.hold_code}, {job.hold_subcode})"
         return None
 
-    def running(self, job: ob.Job) -> tuple[str, str] | None:
+    def running(self, job: Job) -> tuple[str, str] | None:
         limit = self.machinetype.max_wallclock_seconds + OVERTIME_SECONDS
         if job.started is not None and self.now - job.started >= limit:
             return (
@@ -114,20 +115,20 @@ class _Rules:
             )
         return None
 
-    def removed(self, job: ob.Job) -> tuple[str, str] | None:
+    def removed(self, job: Job) -> tuple[str, str] | None:
         limit = self.machinetype.job_lease_duration + LEASE_SLACK_SECONDS
         if self.now - job.entered >= limit:
             return FORGET, f"removed {int(self.now - job.entered)} s ago, but its host does not answer"
         return None
 
-    def idle(self, job: ob.Job) -> tuple[str, str] | None:
+    def idle(self, job: Job) -> tuple[str, str] | None:
         if job.starts >= MAX_STARTS:
             return REMOVE, f"started {job.starts} times and returned to idle each time"
         if job.digest is not None and job.digest != self.digest:
             return REMOVE, "idle with an outdated submit description"
         return None
 
-    def completed(self, job: ob.Job) -> tuple[str, str] | None:
+    def completed(self, job: Job) -> tuple[str, str] | None:
         if self.now - job.entered >= stale_after(self.machinetype):
             return RELEASE, f"completed {int(self.now - job.entered)} s ago, but still in the queue"
         return None

@@ -19,9 +19,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from condor_vac.base.errors import UsageError
-from condor_vac.base.shared import JobStatus
+from condor_vac.base.shared import SHUTDOWN_ATTRIBUTE, JobStatus
 from condor_vac.condor import submit_parser
-from condor_vac.model import outcome_record
+from condor_vac.factory.job_ad import HOST_NAME
+from condor_vac.model import accounting, outcome_record
 from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 
 AVOID = "VacAvoidHosts"
@@ -70,12 +71,13 @@ def describe(machinetype: Machinetype, machinetype_file: str | None = None) -> d
     commands = {key: value for key, value in commands.items() if key.lower() not in taken}
     commands.update(marks)
     _group(machinetype, commands)
+    _account(machinetype, commands)
     if machinetype.user_data_proxy:
         # From the VM's own directory (initialdir), and never in the clear, whatever the pool's settings are.
         files = [commands.get("transfer_input_files", "").strip('"'), PROXY_NAME]
         commands["transfer_input_files"] = ",".join(name for name in files if name)
         commands["encrypt_input_files"] = PROXY_NAME
-    commands["requirements"] = _requirements(commands.get("requirements"))
+    commands["requirements"] = _requirements(commands.get("requirements"), machinetype)
     commands["+VacDigest"] = classad_string(digest(commands))
     return commands
 
@@ -100,8 +102,11 @@ def for_batch(commands: Mapping[str, str], batch: str, directory: str, avoid_hos
 
 
 def avoided(hosts: Sequence[str]) -> list[str]:
-    """Hosts as they go into VacAvoidHosts, which stringListIMember splits at commas: each once, in order."""
-    return sorted(set(hosts))
+    """Hosts as they go into VacAvoidHosts, which stringListIMember splits at commas and blanks: each once, in order.
+
+    Nodes name themselves, so what is no single host's name is left out.
+    """
+    return sorted({host for host in hosts if re.fullmatch(HOST_NAME, host)})
 
 
 def _generated(m: Machinetype, machinetype_file: str) -> dict[str, str]:
@@ -115,7 +120,7 @@ def _generated(m: Machinetype, machinetype_file: str) -> dict[str, str]:
         "vm_vcpus": str(m.processors),
         "request_cpus": str(m.processors),
         "request_memory": str(m.memory_mb),
-        "request_disk": str(_disk_kb(m)),
+        "request_disk": str(disk_kb(m)),
         "vm_networking": "true",
         "vm_networking_type": "nat",
         "vm_disk": _disk(m),
@@ -148,7 +153,7 @@ def _disk(m: Machinetype) -> str:
     return f"{m.image}:vda:r:{m.image_format}"
 
 
-def _disk_kb(m: Machinetype) -> int:
+def disk_kb(m: Machinetype) -> int:
     """What the VM can fill: its cache and scratch disks (they are sparse), and a GiB of files beside them."""
     return (m.cvmfs_cache_gb + m.scratch_gb) * (1 << 20) + _QEMU_OVERHEAD_KB
 
@@ -173,9 +178,34 @@ def _group(m: Machinetype, commands: dict[str, str]) -> None:
         commands.setdefault("accounting_group_user", m.owner)
 
 
-def _requirements(own: str | None) -> str:
+def _account(m: Machinetype, commands: dict[str, str]) -> None:
+    """What accounting reads of the job in HTCondor's history, besides what HTCondor writes there (model/accounting.py).
+
+    A machinetype's own benchmark counts; else that of the node, which the schedd copies from the slot at the match.
+    """
+    if m.accounting_fqan is not None:
+        commands["+VacFqan"] = classad_string(m.accounting_fqan)
+        commands["+VacVO"] = classad_string(accounting.vo(m.accounting_fqan))
+    if m.gocdb_sitename is not None:
+        commands["+VacSite"] = classad_string(m.gocdb_sitename)
+    if m.hepscore23_per_processor is not None:
+        commands["+VacHepscore23"] = repr(float(m.hepscore23_per_processor))
+    if m.hs06 is not None:
+        commands["+VacHs06"] = f"{m.hs06 / m.processors:.6f}"
+    own = commands.get("job_machine_attrs", "")
+    names = [own, accounting.NODE_HEPSCORE23, accounting.NODE_HS06]
+    commands["job_machine_attrs"] = ",".join(name for name in names if name)
+
+
+def _requirements(own: str | None, m: Machinetype) -> str:
+    """The job's own requirements, the hosts to avoid, and time enough on a node whose shutdown is planned.
+
+    Nodes publish their plan (worker/watch/node_ad.py); what is not a time there keeps no VM away.
+    """
     avoid = f"stringListIMember(TARGET.Machine, MY.{AVOID}) =!= True"
-    return avoid if own is None else f"({own}) && {avoid}"
+    left = f"TARGET.{SHUTDOWN_ATTRIBUTE} - time() >= {m.min_wallclock_seconds}"
+    enough = f"ifThenElse(isInteger(TARGET.{SHUTDOWN_ATTRIBUTE}), {left}, True)"
+    return " && ".join([*([] if own is None else [f"({own})"]), avoid, enough])
 
 
 def _expression(key: str, text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from condor_vac.base import cached_fetch, http_proxy_file, urls
+from condor_vac.base import cached_fetch, http_proxy_file, public_hosts, urls
 from condor_vac.base.errors import VacError
 from condor_vac.base.fetch import Access, Limits
 from condor_vac.base.x509 import grid_ca
@@ -35,7 +35,9 @@ def refresh(m: Machinetype, directory: str, proxy_file: str | None = None) -> li
     keep = m.user_data_last_good_seconds
     try:
         proxy = http_proxy_file.load_if_there(proxy_file) if proxy_file else None
-        access, check = Access(grid_ca(), proxy), user_data.check_template
+        of_pipe = m.pipe_urls.get("user_data")
+        private_hosts = None if of_pipe is None else public_hosts.named(of_pipe)
+        access, check = Access(grid_ca(), proxy, private_hosts), user_data.check_template
         copy = cached_fetch.latest(m.user_data, path, LIMITS, keep_seconds=keep, check=check, access=access)
     except VacError as error:
         raise VacError(f"user_data: {error}") from error

@@ -1,44 +1,44 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Job ads → Observation: what the queue shows of a machinetype's VMs, checked before a policy sees it.
 
-An ad that is not what it should be (a state that HTCondor does not have, a running job without a start,
-text where a number belongs) raises ObservationError, and the factory then submits nothing. An attribute
-that is merely absent is taken as not published.
-
-Attributes of a run are believed only if they are younger than that run's start: HTCondor keeps them when a
-job is requeued, so a VM would otherwise inherit the outcome or the CPU use of the one before it.
+Each ad is read for itself (`job_ad`): one that is not what it should be hides no other, and its job is still there for
+the caps. Only an answer that the schedd cannot have given (a job twice) raises ObservationError, and the factory then
+submits nothing.
 """
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from condor_vac.base.errors import VacError
-from condor_vac.base.shared import JobStatus, Universe
+from condor_vac.base.shared import JobStatus, Universe, one_line
+from condor_vac.condor.pool import JOB_ID
+from condor_vac.factory import job_ad
+from condor_vac.factory.job_ad import STATES, Ending, Job
 from condor_vac.model import outcome, outcome_record
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.policy import observation as o
 
-# The worker's clock and the schedd's may differ by this much before a fresh attribute looks like an old one.
-CLOCK_TOLERANCE = 120.0
-
 # HoldReasonCode of input files that could not be transferred, and ENOSPC.
 NO_SPACE = (13, 28)
-
-_STATES = {
-    JobStatus.IDLE: o.IDLE,
-    JobStatus.RUNNING: o.RUNNING,
-    JobStatus.REMOVED: o.REMOVED,
-    JobStatus.HELD: o.HELD,
-    JobStatus.TRANSFERRING: o.RUNNING,
-    JobStatus.SUSPENDED: o.RUNNING,
-}
-# Those in which a job has a host.
-ON_HOST = frozenset(state for state, seen in _STATES.items() if seen == o.RUNNING)
+# HoldReasonCode of a prepare hook that failed (CONDOR_HOLD_CODE::HookPrepareJobFailure).
+HOOK_FAILED = 19
+# VacateReasonCode of a run whose slot was taken back, which is no fault of the host (HTCondor's condor_holdcodes.h):
+# by a user or the schedd (1004, 1022, 1023); by a startd that vacates, preempts, shuts down, drains, coalesces slots,
+# hibernates, releases the claim or moves to another schedd (1010, 1011, 1013 to 1019, 1037); because the claim's time
+# is over or the claim is gone (1029, 1030, 1033 to 1035). Seen: 1013 on 25.14.1, where a schedd uses claims again whose
+# startd is restarting. Before 25.6 all refused starts have one code, 1006 (HTCONDOR-3388), which a broken host has too.
+_TAKEN_BACK = frozenset({1004, 1010, 1011, *range(1013, 1020), 1022, 1023, 1029, 1030, 1033, 1034, 1035, 1037})
+# No VM runs for so many seconds more than its machinetype lets it, whatever the times in its job's ad are.
+_LONGER_SECONDS = 86400.0
+_NAMED_FAULTS = 3
+# No factory's job has them, and before HTCondor 25 a VM job's host may change its JobUniverse.
+_VM_MARKS = ("VacMachinetype", "VacBatch")
+_FAULT_LIMIT = 200
 
 PROJECTION = (
     "ClusterId",
@@ -57,65 +57,29 @@ PROJECTION = (
     "Iwd",
     "JobDisconnectedDate",
     "JobVMCpuUtilization",
+    "LastVacateTime",
     "ShutdownCode",
+    "ShutdownMessage",
     "VacAbort",
     "VacBatch",
     "VacCause",
     "VacCpuFraction",
-    "VacCpuSeconds",
     "VacDigest",
     "VacEnded",
     "VacEvidenceTime",
     "VacFactory",
+    "VacHeartbeat",
     "VacKind",
+    "VacMachinetype",
     "VacOutcome",
     "VacRuntime",
     "VacStarted",
+    "VacateReasonCode",
 )
 
 
 class ObservationError(VacError):
-    """A job ad is not what it should be."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One VM job as the queue shows it, checked. Times are Unix seconds; None: not published, or of an
-    older run.
-
-    ``state`` is HTCondor's JobStatus. ``fraction`` is CPU use per processor over the last interval (about 0
-    to 1). ``executed`` is whether the present (or last) run came as far as its VM's start.
-    """
-
-    id: str
-    state: int
-    submitted: float
-    entered: float
-    started: float | None
-    host: str | None
-    starts: int
-    executed: bool
-    fraction: float | None
-    cpu_seconds: float | None
-    vm_started: float | None
-    ended: Ending | None
-    batch: str | None
-    digest: str | None
-    hold_code: int | None
-    hold_subcode: int | None
-    disconnected: float | None
-
-
-@dataclass(frozen=True)
-class Ending:
-    """The outcome that a run left in its job's ad; ``code`` None: the VM left no message. ``cause``: ending.py's."""
-
-    code: int | None
-    kind: str
-    abort: bool
-    time: float
-    runtime: float | None
-    cause: str | None = None
+    """The schedd's answer is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -127,61 +91,123 @@ class Queue:
 
 
 def constraint(name: str, owner: str) -> str:
-    """The one query of a cycle: the machinetype's VM jobs and its factory jobs.
+    """The one query of a cycle: the machinetype's VM jobs and its factory jobs, of its owner alone.
 
     The schedd evaluates it on every job (schedd.cpp, QueryJobAdsContinuation: there is no index), so the one
-    comparison that excludes nearly all other jobs comes first.
+    comparison that excludes nearly all other jobs comes first, and of other users' jobs no attribute that they chose.
     """
-    vms = f'VacMachinetype =?= "{name}" && JobUniverse == {Universe.VM} && Owner == "{owner}"'
+    vms = f'VacMachinetype =?= "{name}" && JobUniverse == {Universe.VM}'
     factories = f'VacFactory =?= "{name}" && JobUniverse == {Universe.SCHEDULER}'
-    return f"JobUniverse != {Universe.VANILLA} && (({vms}) || ({factories}))"
+    return f'JobUniverse != {Universe.VANILLA} && Owner == "{owner}" && (({vms}) || ({factories}))'
 
 
-def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype) -> Queue:
-    """The ads of one query, checked. Raises ObservationError naming the job and the attribute."""
+def queue(ads: Sequence[Mapping[str, Any]], machinetype: Machinetype, now: float) -> Queue:
+    """The ads of one query at ``now``, in their order. Raises ObservationError for a job that is twice among them."""
     jobs = []
     factories: dict[str, int] = {}
     seen: set[str] = set()
-    for ad in ads:
-        name = _job_id(ad)
+    for place, ad in enumerate(ads):
+        name = _job_id(ad, place)
         if name in seen:
             raise ObservationError(f"job {name}: twice in one answer of the schedd")
         seen.add(name)
-        if _integer(ad, name, "JobUniverse") == Universe.SCHEDULER:
-            factories[name] = _integer(ad, name, "JobStatus")
-        else:
-            jobs.append(_job(ad, name, machinetype))
+        if ad.get("JobUniverse") == Universe.SCHEDULER and not any(mark in ad for mark in _VM_MARKS):
+            status = ad.get("JobStatus")
+            factories[name] = _whole(status, job_ad.UNKNOWN)
+            continue
+        job = job_ad.read(ad, name, machinetype, now)
+        if not JOB_ID.fullmatch(name):
+            faults = {"ClusterId": "ClusterId and ProcId are not a job's", **job.faults}
+            job = replace(job, state=job_ad.UNKNOWN, batch=None, faults=faults)
+        jobs.append(job)
     return Queue(tuple(jobs), factories)
+
+
+def damage(jobs: Sequence[Job]) -> dict[str, str]:
+    """What is wrong with jobs' ads, and what to do: a sentence by what it is about, which stays while that does."""
+    return {f"{job.id} {' '.join(job.faults)}": _damage(job) for job in jobs if job.faults}
+
+
+def _damage(job: Job) -> str:
+    faults = "; ".join(one_line(fault, _FAULT_LIMIT) for fault in itertools.islice(job.faults.values(), _NAMED_FAULTS))
+    where = f"its host {job.host}" if job.host else "who changed it"
+    return f"job {job.id}: {faults}: counted as not known; check {where}, or condor_rm {job.id}"
 
 
 def observation(jobs: Sequence[Job], machinetype: Machinetype, now: float, worked: Collection[str]) -> o.Observation:
     """What the policy may know; ``worked`` are the ids of runs (``run_id``) that have shown work before."""
     machines = tuple(machine(job, machinetype, now, worked) for job in jobs if not _is_over(job))
     ended = [_ended(job, machinetype, worked) for job in jobs if _is_over(job)]
-    ended += [_lost(job, worked) for job in jobs if _came_back(job) or had_no_space(job)]
+    ended += [_lost(job, worked) for job in jobs if _came_back(job) or _was_refused(job)]
     return o.Observation(now=now, machines=machines, ended=tuple(ended))
+
+
+def endings(jobs: Iterable[Job], ended: Iterable[o.Ended]) -> Iterator[tuple[o.Ended, Job, Ending | None]]:
+    """Each end of an observation with its job, of the ``jobs`` that it was made of, and what the job's ad has of it.
+
+    That is None for a run that the job went on without: the ad may still have an earlier run's end.
+    """
+    by_id = {job.id: job for job in jobs}
+    for end in ended:
+        # The name of a run that was lost is its job's with a number.
+        job = by_id[end.id.partition(":")[0]]
+        yield end, job, job.ended if end.id == job.id else None
+
+
+def tally(jobs: Iterable[Job], seen: o.Observation) -> dict[str, Any]:
+    """How many VMs of the ``jobs`` there are of each state, how many show work, and how those in the queue ended.
+
+    ``oldest_idle`` is since when the first of the idle ones waits (Unix s): its submission, or its return from its last
+    host; None without any.
+    """
+    states = Counter(machine.state for machine in seen.machines)
+    waits = (job.entered if _came_back(job) else job.submitted for job in jobs if job.state == JobStatus.IDLE)
+    return {
+        **{state: states.get(state, 0) for state in ("idle", "running", "held", "removed")},
+        "oldest_idle": min(waits, default=None),
+        "works": sum(machine.works for machine in seen.machines),
+        "ended": dict(Counter(ended.kind for ended in seen.ended)),
+    }
 
 
 def machine(job: Job, machinetype: Machinetype, now: float, worked: Collection[str]) -> o.Machine:
     """One VM job that has not ended, as the policy sees it."""
     return o.Machine(
         id=job.id,
-        state=_STATES[job.state],
+        # Of an unknown state: it is there, and neither waits nor runs.
+        state=STATES.get(job.state, o.HELD),
         submitted=job.submitted,
         # An idle job that was started before keeps that date.
-        started=None if job.state == JobStatus.IDLE else job.started,
+        started=None if job.state == JobStatus.IDLE else _begun(job, now, machinetype),
         host=job.host,
-        works=run_id(job) in worked or works(job, machinetype, now),
+        works=has_worked(job, machinetype, now, worked),
         measured=job.fraction is not None,
     )
 
 
+def has_worked(job: Job, machinetype: Machinetype, now: float, worked: Collection[str]) -> bool:
+    """Whether a VM that has not completed shows work, or its run is among ``worked``."""
+    return job.state != JobStatus.COMPLETED and (run_id(job) in worked or works(job, machinetype, now))
+
+
 def works(job: Job, machinetype: Machinetype, now: float) -> bool:
-    """Whether the VM shows work now: old enough to be past its boot, and its processors busy enough."""
+    """Whether the VM shows work now."""
     start = job.vm_started or job.started
-    if start is None or job.fraction is None or job.state not in {JobStatus.RUNNING, JobStatus.TRANSFERRING}:
+    if start is None or job.state not in {JobStatus.RUNNING, JobStatus.TRANSFERRING}:
         return False
-    return now - start >= machinetype.evidence_seconds and job.fraction >= machinetype.evidence_cpu_fraction
+    return _shows_work(job, machinetype, start, now)
+
+
+def _shows_work(job: Job, m: Machinetype, start: float, until: float) -> bool:
+    """Whether the VM was past its boot by ``until``, and then its processors were busy enough or its heartbeat fresh.
+
+    A heartbeat counts only if the file was updated after the VM's boot: VMs create it at their start, work or not.
+    """
+    if until - start < m.evidence_seconds:
+        return False
+    if job.fraction is not None and job.fraction >= m.evidence_cpu_fraction:
+        return True
+    return job.heartbeat is not None and job.heartbeat - start >= m.evidence_seconds
 
 
 def _came_back(job: Job) -> bool:
@@ -192,6 +218,16 @@ def _came_back(job: Job) -> bool:
 def had_no_space(job: Job) -> bool:
     """Whether HTCondor holds the job because its host's disk was full before its VM could start."""
     return job.state == JobStatus.HELD and not job.executed and (job.hold_code, job.hold_subcode) == NO_SPACE
+
+
+def _was_refused(job: Job) -> bool:
+    """Whether HTCondor holds the job because its VM could not be started where it was.
+
+    A prepare hook that fails may be the host's fault or the machinetype's. The second is the same on all hosts, and
+    then the policy blames none.
+    """
+    failed = job.state == JobStatus.HELD and job.starts > 0 and job.hold_code == HOOK_FAILED
+    return failed or had_no_space(job)
 
 
 def run_id(job: Job) -> str:
@@ -206,9 +242,8 @@ def _is_over(job: Job) -> bool:
 
 def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
     ending = job.ended or _unsaid(job, m)
-    busy = job.fraction is not None and job.fraction >= m.evidence_cpu_fraction
-    life = ending.time - (job.started or ending.time)
-    works = run_id(job) in worked or (busy and life >= m.evidence_seconds)
+    started = _begun(job, ending.time, m)
+    works = run_id(job) in worked or _shows_work(job, m, started or ending.time, ending.time)
     # Its time was over before its work was: the code 700 of an agent that is deaf to the power button is the watch's.
     all_its_time = works and ending.cause == outcome_record.WALLCLOCK
     return o.Ended(
@@ -218,26 +253,36 @@ def _ended(job: Job, m: Machinetype, worked: Collection[str]) -> o.Ended:
         kind=o.NONE if all_its_time else ending.kind,
         abort=ending.abort and not all_its_time,
         host=job.host,
-        started=job.started,
+        started=started,
         works=works,
         measured=job.fraction is not None,
     )
 
 
+def _begun(job: Job, end: float, m: Machinetype) -> float | None:
+    """The start of a run until ``end``: not after it, nor longer before it than a VM can run."""
+    if job.started is None:
+        return None
+    return min(max(job.started, end - m.max_wallclock_seconds - _LONGER_SECONDS), end)
+
+
 def _unsaid(job: Job, m: Machinetype) -> Ending:
     """A VM without a published outcome: judged by its runtime, as Vac does."""
-    life = job.entered - (job.started or job.entered)
+    life = max(0.0, job.entered - (job.started or job.entered))
     result = outcome.parse(None, life, m.fizzle_seconds)
     return Ending(None, result.kind, result.abort, job.entered, life)
 
 
 def _lost(job: Job, worked: Collection[str]) -> o.Ended:
-    """The last run of a job that has no VM again: its host vanished, or gave it back before the VM could start."""
+    """The last run of a job that has no VM again: its host vanished or was taken back, or gave it back by itself before
+    the VM could start, for which the host is to blame.
+    """
+    blameless = job.executed or job.vacate_code in _TAKEN_BACK
     return o.Ended(
         id=run_id(job),
         submitted=job.submitted,
         ended=job.entered,
-        kind=o.LOST if job.executed else o.REFUSED,
+        kind=o.LOST if blameless else o.REFUSED,
         abort=False,
         host=job.host,
         started=job.started,
@@ -245,151 +290,13 @@ def _lost(job: Job, worked: Collection[str]) -> o.Ended:
     )
 
 
-def _job(given: Mapping[str, Any], name: str, m: Machinetype) -> Job:
-    try:
-        ad = with_message(outcome_record.completed(given), m.fizzle_seconds)
-    except VacError as error:
-        raise ObservationError(f"job {name}: {error}") from error
-    state = _integer(ad, name, "JobStatus")
-    if state not in _STATES and state != JobStatus.COMPLETED:
-        raise ObservationError(f"job {name}: JobStatus {state} is not one that HTCondor documents for a VM job")
-    started = _optional(ad, name, "JobCurrentStartDate")
-    if state in ON_HOST and started is None:
-        # The schedd sets this a moment before its time (seen on 23.9.6).
-        started = _number(ad, name, "EnteredCurrentStatus")
-    starts = int(_optional(ad, name, "NumShadowStarts") or 0)
-    return Job(
-        id=name,
-        state=state,
-        submitted=_number(ad, name, "QDate"),
-        entered=_number(ad, name, "EnteredCurrentStatus"),
-        started=started,
-        host=_host(ad, name),
-        starts=starts,
-        executed=(_optional(ad, name, "JobCurrentStartExecutingDate") or 0.0) >= (started or 0.0) > 0.0,
-        fraction=_fraction(ad, name, started, starts),
-        cpu_seconds=_optional(ad, name, "VacCpuSeconds") if _fresh(ad.get("VacEvidenceTime"), started) else None,
-        vm_started=_optional(ad, name, "VacStarted") if _fresh(ad.get("VacStarted"), started) else None,
-        ended=_ending(ad, name, started, m) if state in {JobStatus.COMPLETED, JobStatus.HELD} else None,
-        batch=_text(ad, name, "VacBatch"),
-        digest=_text(ad, name, "VacDigest"),
-        hold_code=_code(ad, name, "HoldReasonCode") if state == JobStatus.HELD else None,
-        hold_subcode=_code(ad, name, "HoldReasonSubCode") if state == JobStatus.HELD else None,
-        disconnected=_optional(ad, name, "JobDisconnectedDate") if state == JobStatus.RUNNING else None,
-    )
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
 
 
-def with_message(ad: Mapping[str, Any], fizzle_seconds: float) -> Mapping[str, Any]:
-    """The ad of a completed job, with the end that its VM's message tells where the ad has none of this run.
-
-    On a node that is very slow the starter may end before it has read the hook's request; the outputs, with the message
-    among them, go to the job's directory all the same. Raises VacError where they cannot be read.
-    """
-    started, entered, directory = ad.get("JobCurrentStartDate"), ad.get("EnteredCurrentStatus"), ad.get("Iwd")
-    has_end = _fresh(ad.get("VacEnded"), started) or ("ShutdownCode" in ad and "VacEnded" not in ad)
-    if ad.get("JobStatus") != JobStatus.COMPLETED or has_end:
-        return ad
-    if not (isinstance(started, (int, float)) and isinstance(entered, (int, float))):
-        return ad
-    # HTCondor's Iwd is absolute.
-    if not isinstance(directory, str) or not directory.startswith("/") or "\0" in directory:
-        return ad
-    message = outcome.read_message(os.path.join(directory, "joboutputs"))
-    result = outcome.parse(message, entered - started, fizzle_seconds)
-    if result.code is None:
-        return ad
-    told = {"ShutdownCode": result.code, "ShutdownMessage": result.text, "VacKind": result.kind}
-    ends = {"VacAbort": result.abort, "VacCause": "message", "VacEnded": entered, "VacRuntime": int(entered - started)}
-    return {**ad, **told, **ends}
-
-
-def _fresh(time: object, started: float | None) -> bool:
-    """Whether a published time belongs to the run that started then (None: there has been none)."""
-    if started is None or isinstance(time, bool) or not isinstance(time, (int, float)):
-        return False
-    return time >= started - CLOCK_TOLERANCE
-
-
-def _fraction(ad: Mapping[str, Any], name: str, started: float | None, starts: int) -> float | None:
-    """CPU use as vac_watch publishes it, with a time; else as HTCondor does, without: first run only."""
-    if _fresh(ad.get("VacEvidenceTime"), started):
-        return _optional(ad, name, "VacCpuFraction")
-    own = ad.get("JobVMCpuUtilization")
-    # -1 until vm-gahp has measured it (seen on 23.9.6).
-    if starts > 1 or (isinstance(own, (int, float)) and own == -1):
-        return None
-    return _optional(ad, name, "JobVMCpuUtilization")
-
-
-def _ending(ad: Mapping[str, Any], name: str, started: float | None, m: Machinetype) -> Ending | None:
-    """The outcome in the ad, if it is this run's; HTCondorVMs' hooks set only ShutdownCode, no time."""
-    time = _optional(ad, name, "VacEnded")
-    if time is None and "ShutdownCode" in ad:
-        time = _number(ad, name, "EnteredCurrentStatus")
-    if time is None or not (started is None or _fresh(time, started)):
-        return None
-    code = _code(ad, name, "ShutdownCode")
-    runtime = _optional(ad, name, "VacRuntime")
-    life = runtime if runtime is not None else time - (started or time)
-    derived = outcome.parse(None if code is None else str(code).encode(), life, m.fizzle_seconds)
-    kind, abort = _text(ad, name, "VacKind"), ad.get("VacAbort")
-    if kind is not None and kind not in o.KINDS:
-        raise ObservationError(f"job {name}: VacKind {kind[:40]!r} is not one of {', '.join(o.KINDS)}")
-    if abort is not None and not isinstance(abort, bool):
-        raise ObservationError(f"job {name}: VacAbort is {abort!r}, not true or false")
-    return Ending(
-        code,
-        derived.kind if kind is None else kind,
-        derived.abort if abort is None else abort,
-        time,
-        runtime,
-        _text(ad, name, "VacCause"),
-    )
-
-
-def _job_id(ad: Mapping[str, Any]) -> str:
-    cluster = _integer(ad, "?", "ClusterId")
-    return f"{cluster}.{_integer(ad, str(cluster), 'ProcId')}"
-
-
-def _host(ad: Mapping[str, Any], name: str) -> str | None:
-    """The machine of RemoteHost (``slot1_2@host``), else of the last one."""
-    where = _text(ad, name, "RemoteHost") or _text(ad, name, "LastRemoteHost")
-    return None if where is None else where.rsplit("@", 1)[-1]
-
-
-def _text(ad: Mapping[str, Any], name: str, key: str) -> str | None:
-    value = ad.get(key)
-    if value is not None and (not isinstance(value, str) or len(value) > 1024 or not value.isprintable()):
-        raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a line of text")
-    return value or None
-
-
-def _integer(ad: Mapping[str, Any], name: str, key: str) -> int:
-    value = ad.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 53:
-        raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a whole number")
-    return value
-
-
-def _code(ad: Mapping[str, Any], name: str, key: str) -> int | None:
-    return _integer(ad, name, key) if ad.get(key) is not None else None
-
-
-def _number(ad: Mapping[str, Any], name: str, key: str) -> float:
-    value = _optional(ad, name, key)
-    if value is None:
-        raise ObservationError(f"job {name}: {key} is missing")
-    return value
-
-
-def _optional(ad: Mapping[str, Any], name: str, key: str) -> float | None:
-    """A number from 0 up; HTCondor writes 0 for dates that have not happened, so 0 of a date is absence."""
-    value = ad.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ObservationError(f"job {name}: {key} is {repr(value)[:60]}, not a number from 0 up")
-    if value == 0 and key.endswith(("Date", "Started", "Ended")):
-        return None
-    return float(value)
+def _job_id(ad: Mapping[str, Any], place: int) -> str:
+    """CLUSTER.PROC; for an ad without, a name that is no job's, so that nothing is done with it."""
+    numbers = [ad.get(key) for key in ("ClusterId", "ProcId")]
+    if all(_whole(number, -1) >= 0 for number in numbers):
+        return f"{numbers[0]}.{numbers[1]}"
+    return f"without-id-{place}"

@@ -44,6 +44,7 @@ class Machinetype(NamedTuple):
     image: str
     image_format: str
     user_data: str
+    pipe_urls: Mapping[str, str]
     user_data_last_good_seconds: int
     user_data_options: Mapping[str, str]
     user_data_files: Mapping[str, str]
@@ -61,17 +62,22 @@ class Machinetype(NamedTuple):
     max_machines: int
     max_idle: int
     max_starting: int | None
+    max_starts_per_minute: int | None
     probe_machines: int
     first_machines: int | None
     fizzle_seconds: int
     backoff_seconds: int
     max_wallclock_seconds: int
+    min_wallclock_seconds: int
     heartbeat_file: str | None
     heartbeat_seconds: int
+    heartbeat_is_evidence: bool
     cycle_seconds: int
     evidence_seconds: int
     evidence_cpu_fraction: float
     accounting_group: str | None
+    accounting_fqan: str | None
+    gocdb_sitename: str | None
     owner: str
     space: str | None
     requirements: str | None
@@ -80,7 +86,9 @@ class Machinetype(NamedTuple):
     jobfeatures: Mapping[str, str]
     hs06: float | None
     hs06_per_processor: float | None
+    hepscore23_per_processor: float | None
     job_lease_duration: int
+    keep_failed: int
     vnc: bool
     submit_file: str | None
     # end
@@ -164,6 +172,15 @@ def _check_together(machinetype: Machinetype, source: str) -> None:
             m.fizzle_seconds < m.max_wallclock_seconds,
             f"fizzle_seconds: {m.fizzle_seconds} is not below max_wallclock_seconds "
             f"{m.max_wallclock_seconds}; lower it",
+        ),
+        (
+            m.min_wallclock_seconds <= m.max_wallclock_seconds,
+            f"min_wallclock_seconds: {m.min_wallclock_seconds} is above max_wallclock_seconds "
+            f"{m.max_wallclock_seconds}; lower it",
+        ),
+        (
+            not m.heartbeat_is_evidence or m.heartbeat_seconds > 0,
+            "heartbeat_is_evidence: needs heartbeat_seconds, the age up to which a heartbeat counts; add that",
         ),
         (
             m.heartbeat_file is not None or m.heartbeat_seconds == 0,

@@ -16,6 +16,7 @@ from condor_vac.base import fields as f
 from condor_vac.base import urls
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import ACCOUNTING_GROUP, ACCOUNTING_GROUP_REMEDY, MEMORY_MB_PER_PROCESSOR
+from condor_vac.model import accounting
 
 # In the place of a default: the key must be given.
 REQUIRED = object()
@@ -26,6 +27,8 @@ _VMS = f.integer(0, 1_000_000)
 _OPTION_NAME = f.matching(r"[A-Za-z0-9_]{1,128}", "the name must be letters, digits and _")
 _FEATURES = f.mapping_of(f.matching(r"[A-Za-z0-9_]{1,64}", "the name must be letters, digits and _"), f.line())
 _GROUP = f.matching(ACCOUNTING_GROUP, ACCOUNTING_GROUP_REMEDY)
+_FQAN = f.matching(accounting.FQAN, accounting.FQAN_REMEDY)
+_SITENAME = f.matching(accounting.SITENAME, accounting.SITENAME_REMEDY)
 
 # What a CernVM's cache needs at least.
 _LEAST_CACHE_GB = 20
@@ -47,7 +50,8 @@ class Key(NamedTuple):
     """One key of a machinetype.
 
     ``text`` is what a site reads of it, in Markdown; files are then on the controller. ``policy`` is whether the
-    factory's policy uses the key. A default that is ``capped`` is lowered to ``max_machines`` where that is less.
+    factory's policy uses the key. A default that is ``capped`` is lowered to ``max_machines`` where that is less, and
+    one that has a ``part`` raised to one VM for so many of ``max_machines`` where that is more.
     ``sizes`` has the defaults that follow ``processors``.
     """
 
@@ -58,6 +62,7 @@ class Key(NamedTuple):
     unit: str = ""
     policy: bool = False
     capped: bool = False
+    part: int = 0
 
 
 KEYS = (
@@ -80,6 +85,12 @@ KEYS = (
         "user_data", f.Rule(_path_or_url, {"type": "string"}), REQUIRED,
         "The template of the user data, a file on the controller or an https URL. The factory reads a URL again before"
         " VMs start; none starts while its server does not answer.",
+    ),
+    Key(
+        "pipe_urls", f.mapping_of(f.one_of("image", "user_data"), f.text(4096)), _NOTHING,
+        "Which of `image` and `user_data` are URLs that a vacuum pipe wrote; `vacuum_pipes` sets it. Such a URL, and"
+        " what it redirects to, may lead to public addresses and to the pipe's `private_hosts` alone, which are the"
+        " value.",
     ),
     Key(
         "user_data_last_good_seconds", f.integer(0, _YEAR), 0,
@@ -141,12 +152,24 @@ KEYS = (
         " `cvmfs_cache_gb` of a `cernvm` (20 or more) and `scratch_gb` of a `cloud-init`, rounded up to GiB, and the"
         " other is 0. What those two set themselves wins.", "GB",
     ),
-    Key("max_machines", _VMS, 10, "The most VMs in the queue, idle ones included; 0 makes none.", "VMs", policy=True),
-    Key("max_idle", _VMS, 10, "The most VMs that are idle in the queue.", "VMs", policy=True, capped=True),
+    Key(
+        "max_machines", _VMS, 1000, "The most VMs in the queue, idle ones included; 0 makes none. HTCondor's slots and"
+        " shares limit them as well.", "VMs", policy=True,
+    ),
+    Key(
+        "max_idle", _VMS, 10, "The most VMs that are idle in the queue, so the most that start in a cycle.", "VMs",
+        policy=True, capped=True, part=20,
+    ),
     Key(
         "max_starting", f.optional(_VMS), None,
-        "The most VMs that are idle or run and have not shown work yet. Unset, there is no such limit: what VMs report"
-        " and `max_idle` decide.", "VMs", policy=True,
+        "The most VMs that are idle, or run and have neither shown work nor outlived those without it. Unset, there is"
+        " no such limit: what VMs report and `max_idle` decide.", "VMs", policy=True,
+    ),
+    Key(
+        "max_starts_per_minute", f.optional(f.integer(1, 1_000_000)), None,
+        "The most VMs that are submitted in any 60 seconds, for a task queue or a web proxy that cannot bear more."
+        " Unset, there is no such limit. VMs that are idle already start when HTCondor finds slots: with a small"
+        " `max_idle` these are few.", "VMs", policy=True,
     ),
     Key(
         "probe_machines", f.integer(1, 10_000), 2,
@@ -155,8 +178,9 @@ KEYS = (
     ),
     Key(
         "first_machines", f.optional(_VMS), None,
-        "The most VMs that start before the first of them has reported. Unset: three times `max_idle`, at most 40 % of"
-        " `max_machines` and at least `probe_machines`.", "VMs", policy=True,
+        "The most VMs that start before the first of them has reported. Unset: `max_idle`, at most 10 % of"
+        " `max_machines` and at least `probe_machines`, and as many as the caps allow if none has ended after five"
+        " minutes.", "VMs", policy=True,
     ),
     Key(
         "fizzle_seconds", f.integer(1, _YEAR), 600,
@@ -166,11 +190,16 @@ KEYS = (
     Key(
         "backoff_seconds", f.integer(1, _YEAR), 1800,
         "How long a host on which VMs fail is avoided at first (then twice as long, up to an hour). While there is no"
-        " work, probes are at most 1.5 times this apart.", "s", policy=True,
+        " work, probes are at most twice this apart.", "s", policy=True,
     ),
     Key(
         "max_wallclock_seconds", f.integer(60, _YEAR), 86400,
         "A VM that runs longer is stopped. It reads this in its job features.", "s", policy=True,
+    ),
+    Key(
+        "min_wallclock_seconds", f.integer(0, _YEAR), 0,
+        "The time that a VM needs at least. It does not start on a node whose planned shutdown is sooner than that."
+        " With 0, VMs start until the shutdown.", "s",
     ),
     Key(
         "heartbeat_file", f.optional(f.file_name), None,
@@ -180,19 +209,35 @@ KEYS = (
         "heartbeat_seconds", f.integer(0, _YEAR), 0,
         "The age at which `heartbeat_file` is too old; 0 checks only that it exists.", "s",
     ),
+    Key(
+        "heartbeat_is_evidence", f.boolean, False,
+        "Count a VM that has run for `evidence_seconds` and updates `heartbeat_file` as one that works, whatever its"
+        " use of processors is. Only for agents that update the file for a task: usual templates do it by cron in every"
+        " VM, with or without work. Needs `heartbeat_seconds`.",
+    ),
     Key("cycle_seconds", f.integer(1, 3600), 60, "Time between two decisions of the factory.", "s"),
     Key(
         "evidence_seconds", f.integer(0, _YEAR), 300,
-        "How long a VM must have run before its use of processors counts as a sign of work.", "s",
+        "How long a VM must have run before its use of processors, or its heartbeat, counts as a sign of work.", "s",
     ),
     Key(
         "evidence_cpu_fraction", f.number(0.0, 1.0), 0.3,
         "The use of its processors, 0 to 1, from which a VM that has run for `evidence_seconds` counts as one that"
-        " works. Lower it for work that mostly waits; with 0 its age alone counts.",
+        " works. It is the mean of all its processors: where 1 of 8 is busy it is 0.125, and with 0.1 such a VM counts."
+        " Lower it too for work that mostly waits; with 0 its age alone counts.",
     ),
     Key(
         "accounting_group", f.optional(_GROUP), None,
         "HTCondor's accounting group of the VMs, for fair shares (for example `group_atlas.prod`).",
+    ),
+    Key(
+        "accounting_fqan", f.optional(_FQAN), None,
+        "For whom the VMs' use is accounted, as VOMS names it (`/atlas/Role=production`): the part after the first / is"
+        " the VO. See docs/accounting.md.",
+    ),
+    Key(
+        "gocdb_sitename", f.optional(_SITENAME), None,
+        "The site's name in GOCDB, under which the VMs' use is accounted. The default is `factory_gocdb_sitename`.",
     ),
     Key(
         "owner", f.user_name, REQUIRED,
@@ -219,10 +264,20 @@ KEYS = (
         "HS06 of one processor of the VM, where `hs06` is not set.",
     ),
     Key(
+        "hepscore23_per_processor", f.optional(f.number(0.001, 1e6)), None,
+        "HEPScore23 of one processor of the VM, for accounting. It comes before HS06 where both are known.",
+    ),
+    Key(
         "job_lease_duration", f.integer(20, 7 * 86400), 1200,
         "How long a node keeps a VM running while it cannot reach the access point.", "s",
     ),
-    Key("vnc", f.boolean, False, "Give the VM a VNC console on its node."),
+    Key(
+        "keep_failed", f.integer(0, 1000), 0,
+        "Of how many failed VMs, the last ones, the access point keeps console, outputs and context, without secrets"
+        " and in at most 128 MiB. See docs/history.md.", "VMs",
+    ),
+    Key("vnc", f.boolean, False, "Give the VM a VNC console on its node, by a socket that root can open "
+        "(`virt-viewer -c qemu+ssh://root@NODE/system VM`)."),
     Key(
         "submit_file", f.optional(f.absolute_path), None,
         "A submit file of the site, on the controller, for the VMs' jobs instead of the generated description.",
@@ -273,4 +328,5 @@ def _default(key: Key, given: Mapping[str, Any]) -> Any:
     if not key.capped:
         return key.default
     most = given.get("max_machines", BY_NAME["max_machines"].default)
-    return min(key.default, max(most, key.rule.schema["minimum"]))
+    wanted = max(key.default, most // key.part) if key.part else key.default
+    return min(wanted, max(most, key.rule.schema["minimum"]))

@@ -21,9 +21,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-import stat
 from typing import NamedTuple
 
+from condor_vac.base import plain_file
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import one_line
 
@@ -100,13 +100,5 @@ def read_message(directory: str | int, name: str = MESSAGE_NAME) -> bytes | None
 
 
 def _read_plain_file(dir_fd: int, name: str) -> bytes | None:
-    # O_NONBLOCK: opening a FIFO must not wait for a writer. Not O_NOATIME: only the owner may ask for it.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    fd = os.open(name, flags, dir_fd=dir_fd)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            return None
-        return os.read(fd, READ_LIMIT)
-    finally:
-        os.close(fd)
+    with plain_file.opened(name, dir_fd) as found:
+        return None if found is None else os.read(found[0], READ_LIMIT)

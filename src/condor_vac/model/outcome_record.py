@@ -19,7 +19,8 @@ NAME = "VacOutcome"
 WALLCLOCK = "wallclock"
 # The cause of the end of a VM whose slot another job gets: its own job goes back to the queue.
 BACKFILL = "backfill"
-ENDED_FOR_ANOTHER_JOB = f'regexp(" VacCause={BACKFILL} ", {NAME})'
+# Only what stands before the message, which is the guest's, decides.
+ENDED_FOR_ANOTHER_JOB = f'regexp("^[^ ]+ VacCause={BACKFILL} ", {NAME})'
 _FORMS = {
     "ShutdownCode": "undefined|[1-9][0-9]{2}",
     "VacCause": "[a-z_]{1,32}",
@@ -29,21 +30,29 @@ _FORMS = {
     "VacEnded": "[0-9]{1,12}",
 }
 KEYS = tuple(_FORMS)
-_RECORD = " ".join(f"{key}=({form})" for key, form in _FORMS.items())
+# The message is the last, as it may hold anything; the programs of earlier releases leave it out.
+MESSAGE = "ShutdownMessage"
+_RECORD = " ".join(f"{key}=({form})" for key, form in _FORMS.items()) + f"(?: {MESSAGE}=(.*))?"
 _WORDS = {"true": True, "false": False, "undefined": None}
 
 
 def write(attributes: Mapping[str, Any]) -> str:
-    """The record of these attributes, of which every one of KEYS must be there."""
-    return " ".join(f"{key}={_word(attributes[key])}" for key in KEYS)
+    """The record of these attributes, of which every one of KEYS must be there, and the message if it is."""
+    message = [] if attributes.get(MESSAGE) is None else [f"{MESSAGE}={attributes[MESSAGE]}"]
+    return " ".join([*(f"{key}={_word(attributes[key])}" for key in KEYS), *message])
 
 
 def read(text: str) -> dict[str, Any]:
-    """The attributes in a record; None for what was undefined. Raises VacError for what is not a record."""
+    """The attributes in a record; None for what was undefined, and no message where the record has none.
+
+    Raises VacError for what is not a record.
+    """
     found = re.fullmatch(_RECORD, text)
     if found is None:
         raise VacError(f"{NAME}: {ascii(text)[:200]} is not of the form {KEYS[0]}=… {KEYS[1]}=…")
-    return {key: _value(word) for key, word in zip(KEYS, found.groups())}
+    *words, message = found.groups()
+    read_ones = {key: _value(word) for key, word in zip(KEYS, words)}
+    return read_ones if message is None else {**read_ones, MESSAGE: message}
 
 
 def completed(ad: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -25,8 +25,7 @@ __all__ = ["MEMORY_SECONDS", "PROBE_WINDOW_SECONDS", "Policy"]
 
 # Avoided hosts that a reason names; all of them are in the decision.
 NAMED_HOSTS = 5
-# One in so many known hosts may be avoided: if more fail it is not the hosts. Ablation (avoided_at_most_half off):
-# no scenario changes.
+# One in so many known hosts may be avoided: if more fail it is not the hosts. Ablation: avoided_at_most_half.
 AVOIDED_PART = 2
 
 
@@ -36,17 +35,17 @@ class Policy:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.judgement = Judgement(limits)
-        self.submissions = Submissions(limits.probe_machines)
+        self.submissions = Submissions(limits.probe_machines, limits.max_starts_per_minute or 0)
 
     def decide(self, seen: Observation) -> Decision:
         """What to do now. The same observation twice gives the same decision, or a smaller one."""
         self.judgement.take_in(seen)
         self.submissions.note(seen)
-        counts = count_machines(seen, self.judgement.found)
+        counts = count_machines(seen, self.judgement.found, self.judgement.late)
         situation = Situation(seen.now, self.limits, counts, self.judgement, self.submissions)
         verdict, law = law_in_force(situation)
         allowed, reason = law.allowed()
-        submit, limit = self._within_caps(allowed - counts.unproven, counts)
+        submit, limit = self._within_caps(allowed - counts.unproven, counts, seen.now)
         remove = () if verdict == FOUND else self.unwanted(counts, allowed)
         avoid = self._avoid(seen)
         self.submissions.add(seen.now, submit)
@@ -58,7 +57,7 @@ class Policy:
             numbers["next_probe"] = self.submissions.last + probe_interval(law)
         return Decision(submit, remove, avoid, tuple(reasons), numbers)
 
-    def _within_caps(self, wanted: int, counts: Counts) -> tuple[int, str]:
+    def _within_caps(self, wanted: int, counts: Counts, now: float) -> tuple[int, str]:
         """How many VMs may be submitted, and what limits them (empty: nothing does)."""
         limits = self.limits
         rooms = {
@@ -66,7 +65,9 @@ class Policy:
             "max_idle": limits.max_idle - len(counts.idle),
         }
         if limits.max_starting is not None:
-            rooms["max_starting"] = limits.max_starting - counts.unproven
+            rooms["max_starting"] = limits.max_starting - counts.unproven - counts.late
+        if limits.max_starts_per_minute is not None:
+            rooms["max_starts_per_minute"] = limits.max_starts_per_minute - self.submissions.last_minute(now)
         name, room = min(rooms.items(), key=lambda each: each[1])
         if wanted <= room:
             return max(0, wanted), ""
@@ -94,8 +95,9 @@ class Policy:
             "found_in_a_row": judgement.episodes.count,
             "credit": round(judgement.credit.balance, 1),
             "proof_seconds": judgement.durations.proof_seconds,
-            "late_seconds": judgement.durations.late_seconds,
         }
+        if judgement.durations.evidence_known:
+            numbers["late_seconds"] = judgement.durations.late_seconds
         if judgement.episodes.depth is not None:
             numbers["depth"] = judgement.episodes.depth
         return numbers

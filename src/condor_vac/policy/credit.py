@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-# Share of the slot time that works and may be spent on questions: one VM without work for 250 of its lives.
-# Ablation (credit_earned off): loses up to 0.0020 net (flapping), gains up to 0.0002 net (repeated_kills).
+# Share of the slot time that works and may be spent on questions: one VM without work for 250 of its lives. Ablation:
+# credit_earned.
 EARN_SHARE = 0.004
-# Share of max_machines: VMs that may find no work before any VM has worked. Ablation (credit_at_start off): loses
-# up to 0.0438 net (late_plenty), gains up to 0.0140 net (thin_trickle).
+# Share of max_machines: VMs that may find no work before any VM has worked. Ablation: credit_at_start.
 START_SHARE = 1 / 8
 # Share of max_machines: the most credit, so that a long good time does not pay for a flood of questions. It has no
 # switch: it bounds what is earned.
 MOST_SHARE = 1 / 4
-# VMs: the deepest debt, so that a long bad time is made good within hours. Ablation (credit_debt off): loses up to
-# 0.0005 net (broad_trickle).
+# VMs: the deepest debt, so that a long bad time is made good within hours. Ablation: credit_debt.
 DEEPEST_DEBT = 10.0
 
 

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from condor_vac.policy.host_trust import KEPT_HOSTS
 
 # How many hosts must fail to be "all over": this share of those in use, and within these bounds (hosts). A few bad
-# hosts are below it, an experiment that is down is above it within a batch or two. Ablation (failures_all_over off):
-# gains up to 0.0003 net (experiment_down).
+# hosts are below it, an experiment that is down is above it within a batch or two. Ablation: failures_all_over.
 HOSTS_SHARE = 1 / 5
 FEWEST_HOSTS = 3
 MOST_HOSTS = 10
+
+_Value = TypeVar("_Value")
 
 
 class Failure(NamedTuple):
@@ -34,9 +37,11 @@ class Failures:
         self.known_hosts.update((host, now) for host in hosts)
 
     def forget(self, before: float) -> None:
-        """Drop what is older."""
-        self.by_host = {host: last for host, last in self.by_host.items() if last.asked > before}
-        self.known_hosts = {host: at for host, at in self.known_hosts.items() if at > before}
+        """Drop what is older, and of more than `KEPT_HOSTS` hosts the oldest."""
+        by_host = {host: last for host, last in self.by_host.items() if last.asked > before}
+        known = {host: at for host, at in self.known_hosts.items() if at > before}
+        self.by_host = _newest(by_host, lambda host: by_host[host].asked)
+        self.known_hosts = _newest(known, known.__getitem__)
 
     def since(self, answer: float) -> dict[str, Failure]:
         """The failures that came after an answer of another sort, by host."""
@@ -60,3 +65,10 @@ class Failures:
         self.in_a_row = state["in_a_row"]
         self.by_host = {host: Failure(*last) for host, last in state["by_host"].items()}
         self.known_hosts = dict(state["known_hosts"])
+
+
+def _newest(of_hosts: dict[str, _Value], time: Callable[[str], float]) -> dict[str, _Value]:
+    """The `KEPT_HOSTS` of the latest time."""
+    if len(of_hosts) <= KEPT_HOSTS:
+        return of_hosts
+    return {host: of_hosts[host] for host in sorted(of_hosts, key=time)[-KEPT_HOSTS:]}

@@ -12,17 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# VMs in a row that fail on a host before it is avoided; a single failure is often the VM's own. Ablation
-# (avoided_hosts off): loses up to 0.0258 net (black_holes).
+# VMs in a row that fail on a host before it is avoided; a single failure is often the VM's own. Ablation:
+# avoided_hosts.
 FAILURES = 2
-# Factor by which the time grows each time that a host fails again. Ablation (avoided_longer off): gains up to
-# 0.0004 net (black_holes).
+# Factor by which the time grows each time that a host fails again. Ablation: avoided_longer.
 AGAIN_FACTOR = 2.0
 # Seconds: a host that was repaired is used again within this time.
 LONGEST_SECONDS = 3600.0
-# Times that a host may have been avoided and still be forgiven when VMs fail all over the site. Ablation
-# (forgiven_hosts off): no scenario changes.
+# Times that a host may have been avoided and still be forgiven when VMs fail all over the site. Ablation:
+# forgiven_hosts.
 FORGIVEN_LEVEL = 1
+# Hosts of which a record is kept, more than any pool has: nodes name themselves, and may do so anew for each VM.
+KEPT_HOSTS = 20_000
+# From this level on the time is the longest, however short it was at first; a number's powers have an end.
+_LAST_LEVEL = 64
 
 
 @dataclass
@@ -43,12 +46,18 @@ class HostTrust:
 
     def failed(self, host: str, started: float, ended: float) -> None:
         """A VM that started on ``host`` at ``started`` failed; VMs matched together count as one level."""
+        if host not in self.records and len(self.records) >= KEPT_HOSTS:
+            self._forget_one()
         record = self.records.setdefault(host, Record())
         record.failures += 1
         if record.failures >= FAILURES and started >= record.until:
-            seconds = min(self.first_seconds * AGAIN_FACTOR**record.level, LONGEST_SECONDS)
+            seconds = min(self.first_seconds * AGAIN_FACTOR ** min(record.level, _LAST_LEVEL), LONGEST_SECONDS)
             record.level += 1
             record.until = ended + seconds
+
+    def _forget_one(self) -> None:
+        """Forget the host that has been free of blame for longest; of those never avoided, the first that failed."""
+        del self.records[min(self.records, key=lambda host: self.records[host].until)]
 
     def worked(self, host: str) -> None:
         """A VM works, or did its work, on ``host``."""

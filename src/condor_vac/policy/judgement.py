@@ -6,39 +6,30 @@ answer: *found* (it works, or did), *dry* (it ended without work) or *error* (ba
 trouble, or its host failed it or could not start it). Of several answers the one to the latest question
 counts: that the queue was full when an older VM asked says nothing any more once a younger one found it empty.
 
+A VM that has shown no work, and is old enough, is *assumed* to have found some. An end that refutes this takes back
+what was assumed of the others of its age.
+
 What is learned from the answers stands in parts: `Durations`, `Episodes`, `EarlyEnds`, and for failures
-`Failures` and `HostTrust`.
+`Failures` and `HostTrust`; `ends` says which answer an end is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from condor_vac.policy.credit import Credit
-from condor_vac.policy.durations import Durations
+from condor_vac.policy.durations import Durations, Learned
 from condor_vac.policy.early_ends import EarlyEnds
+from condor_vac.policy.ends import DOUBTFUL, DRY, ERROR, FOUND, UNKNOWN, answer
 from condor_vac.policy.episodes import NEVER, Episodes
 from condor_vac.policy.failures import Failure, Failures
 from condor_vac.policy.host_trust import HostTrust
-from condor_vac.policy.observation import (
-    AGENT,
-    BANNED,
-    EXPERIMENT,
-    FIZZLE,
-    NO_WORK,
-    NONE,
-    REFUSED,
-    RUNNING,
-    SITE,
-    SUCCESS,
-    Ended,
-    Limits,
-    Machine,
-    Observation,
-)
+from condor_vac.policy.observation import NO_WORK, RUNNING, SUCCESS, Ended, Limits, Machine, Observation
 
-UNKNOWN, FOUND, DRY, ERROR = "unknown", "found", "dry", "error"
+__all__ = ["DRY", "ERROR", "FOUND", "MEMORY_SECONDS", "UNKNOWN", "Judgement"]
+
 # Seconds: how long hosts and their failures are remembered, and what the factory takes from the history. A day has
 # seen every shift.
 MEMORY_SECONDS = 86400.0
@@ -46,6 +37,8 @@ MEMORY_SECONDS = 86400.0
 REPEAT_SECONDS = 7200.0
 # The same in multiples of backoff_seconds, for machinetypes whose queue keeps jobs longer.
 REPEAT_BACKOFFS = 3
+# Multiple of fizzle_seconds: a VM that fails later without a sign of work may have worked before.
+PATIENCE_FACTOR = 3
 
 
 class Judgement:
@@ -62,10 +55,11 @@ class Judgement:
         self.counted: dict[str, float] = {}  # ids of ended VMs that were taken in, with the time of their end
         self.horizon = NEVER  # ends before it are old news, and no longer in `counted`
         self.found: set[str] = set()  # ids of running VMs that found work
+        self.assumed: dict[str, float] = {}  # those of them that have only outlived others, and when they started
         self.late: set[str] = set()  # ids of running VMs that should have shown work by now
         self.found_at = NEVER  # when it was last seen that a VM had found work
+        self.unshown = 0  # VMs that ended well without showing work, since one last showed some
         self.says_no_work = False  # whether VMs without work have ever said so
-        self.ever_success = False  # whether a VM has ever ended well
         self.working = 0  # VMs that worked at the last observation
         self.seen_at: float | None = None  # when that was
 
@@ -75,17 +69,18 @@ class Judgement:
         """Learn from ends and from evidence that are new in ``seen``."""
         self.credit.earn(self._worked_seconds(seen), self.durations.price_seconds)
         self.seen_at = seen.now
-        new = [end for end in seen.ended if end.started is not None and self._is_news(end)]
+        running = [vm for vm in seen.machines if vm.state == RUNNING and vm.started is not None]
+        self.failures.saw([vm.host for vm in running if vm.host is not None], seen.now)
+        new = [_past(end, seen.now) for end in seen.ended if end.started is not None and self._is_news(end)]
         for end in sorted(new, key=lambda each: (each.ended, each.id)):
             self.counted[end.id] = end.ended
             self._ended(end)
-        running = [vm for vm in seen.machines if vm.state == RUNNING and vm.started is not None]
         self._forget(seen.now, {vm.id for vm in running})
-        self.failures.saw([vm.host for vm in running if vm.host is not None], seen.now)
         self.working = len(self.found)
-        for vm in running:
-            if vm.id not in self.found and vm.started is not None:
-                self._running(vm, vm.started, seen.now)
+        news = [vm for vm in running if vm.id not in self.found or (vm.works and vm.id in self.assumed)]
+        # What is shown counts in the judgement of those that show nothing.
+        for vm in sorted(news, key=lambda each: not each.works):
+            self._running(vm, min(vm.started or seen.now, seen.now), seen.now)
 
     def _is_news(self, end: Ended) -> bool:
         return end.id not in self.counted and end.ended > self.horizon
@@ -99,6 +94,7 @@ class Judgement:
 
     def _forget(self, now: float, running: set[str]) -> None:
         self.found &= running
+        self.assumed = {name: started for name, started in self.assumed.items() if name in running}
         self.late &= running
         repeated = max(REPEAT_SECONDS, REPEAT_BACKOFFS * self.limits.backoff_seconds)
         self.horizon = max(self.horizon, now - repeated)
@@ -108,57 +104,72 @@ class Judgement:
     def _running(self, vm: Machine, started: float, now: float) -> None:
         age = now - started
         durations = self.durations
-        if vm.works or (not vm.measured and age > durations.proof_seconds):
-            if vm.works and vm.id not in self.late:
-                durations.evidence.add(age)
-            self.found.add(vm.id)
-            self._find(durations.asked(started, age), now)
-            if vm.host is not None:
-                self.hosts.worked(vm.host)
-        elif age > durations.late_seconds and vm.id not in self.late:
+        if vm.works:
+            durations.evidence.add(age)
+            self._found_running(vm, started, age, now)
+            return
+        others_show = self.episodes.last_shown > started
+        if age > durations.assumed_seconds(vm.measured, others_show):
+            self._found_running(vm, started, age, now)
+        elif vm.measured and not others_show and age > durations.late_seconds and vm.id not in self.late:
             self.late.add(vm.id)
             self._dry(started + durations.late_seconds / 2)
 
+    def _found_running(self, vm: Machine, started: float, age: float, now: float) -> None:
+        """A running VM shows work, or has lived as only those do that work."""
+        self.found.add(vm.id)
+        if vm.works:
+            self.assumed.pop(vm.id, None)
+        else:
+            self.assumed[vm.id] = started
+        self._find(self.durations.asked(started, age), now, shown=vm.works)
+        if vm.host is not None:
+            self.hosts.worked(vm.host)
+
     def _ended(self, end: Ended) -> None:
         started = end.started if end.started is not None else end.ended
-        was_found = end.id in self.found
-        if (end.works or end.kind == SUCCESS) and not was_found:
-            self._find(self.durations.asked(started, end.life), end.ended)
-        answer = self._answer(end, was_found)
+        shown = end.works or (end.id in self.found and end.id not in self.assumed)
+        what = answer(end, shown, self.durations, self.limits, self.says_no_work, self.unshown)
+        if end.kind == SUCCESS and not shown:
+            self.unshown += 1
+        if end.id not in self.found and (end.works or what == FOUND):
+            self._find(self.durations.asked(started, end.life), end.ended, shown=end.works)
         middle = started + end.life / 2
-        if answer == FOUND:
+        if what == FOUND:
             self._succeeded(end)
-        elif answer == DRY:
+        elif what in (DRY, DOUBTFUL):
             self.says_no_work = self.says_no_work or end.kind == NO_WORK
-            self.durations.no_work.add(end.life)
+            self._in_vain(end, self.durations.doubtful if what == DOUBTFUL else self.durations.no_work)
             self._dry(middle)
-        elif answer == ERROR:
+        elif what == ERROR:
+            if not shown and end.life < PATIENCE_FACTOR * self.limits.fizzle_seconds:
+                self._in_vain(end, self.durations.failed)
             self._failed(end, started, middle)
         elif not end.works:
             self.failures.in_a_row += 1
 
-    def _answer(self, end: Ended, was_found: bool) -> str:
-        """Which answer the end of a VM is; `UNKNOWN`: none."""
-        works = end.works or was_found
-        if end.kind == SUCCESS or (works and end.kind in (NONE, NO_WORK)):
-            return FOUND
-        if end.kind in (BANNED, EXPERIMENT, AGENT, SITE, REFUSED) or (end.kind == FIZZLE and self.died(end)):
-            return ERROR
-        if end.kind in (NO_WORK, FIZZLE):
-            return DRY
-        return DRY if end.kind == NONE and (end.measured or self.ever_success) else UNKNOWN
+    def _in_vain(self, end: Ended, lives: Learned) -> None:
+        """Learn how long VMs live that do no work, and take back what was assumed of those that are no older."""
+        lives.add(end.life)
+        if end.id in self.assumed:
+            self._take_back(end)
 
-    def died(self, end: Ended) -> bool:
-        """Whether it died, rather than found nothing: where VMs report that, or before an agent could have asked."""
-        return self.says_no_work or self.durations.too_short(end.life)
+    def _take_back(self, end: Ended) -> None:
+        young = end.ended - self.durations.proof_seconds
+        back = {name for name, started in self.assumed.items() if started > young} | {end.id}
+        self.found -= back
+        self.assumed = {name: started for name, started in self.assumed.items() if name not in back}
+        self.episodes.take_back(len(back))
 
     # -- the answers -----------------------------------------------------------------------------------
 
-    def _find(self, asked: float, now: float) -> None:
+    def _find(self, asked: float, now: float, shown: bool) -> None:
         self.failures.in_a_row = 0
         self.found_at = max(self.found_at, now)
         self.early_ends.found(asked)
-        self.episodes.found(asked, self.latest_no, self.working)
+        self.episodes.found(asked, self.latest_no, self.working, shown)
+        if shown:
+            self.unshown = 0
 
     def _dry(self, asked: float) -> None:
         self.failures.in_a_row = 0
@@ -168,7 +179,6 @@ class Judgement:
         self.episodes.dry(asked)
 
     def _succeeded(self, end: Ended) -> None:
-        self.ever_success = True
         if end.host is not None:
             self.hosts.worked(end.host)
         if end.kind == SUCCESS and end.life <= self.early_ends.early_seconds:
@@ -182,6 +192,8 @@ class Judgement:
         self.failures.in_a_row += 1
         self.failures.by_host[host] = Failure(asked, end.kind)
         if self.fails_all_over:
+            if self.failures.in_a_row > self.episodes.count:
+                self.episodes.end()
             for each in self.failures.by_host:
                 self.hosts.forgive(each)
         elif host:
@@ -226,10 +238,11 @@ class Judgement:
             "counted": dict(self.counted),
             "horizon": None if self.horizon == NEVER else self.horizon,
             "found": sorted(self.found),
+            "assumed": dict(self.assumed),
             "late": sorted(self.late),
             "found_at": None if self.found_at == NEVER else self.found_at,
+            "unshown": self.unshown,
             "says_no_work": self.says_no_work,
-            "ever_success": self.ever_success,
             "working": self.working,
             "seen_at": self.seen_at,
         }
@@ -244,7 +257,14 @@ class Judgement:
         self.credit.balance = state["credit"]
         self.counted = dict(state["counted"])
         self.horizon = NEVER if state["horizon"] is None else state["horizon"]
-        self.found, self.late = set(state["found"]), set(state["late"])
+        self.found, self.assumed, self.late = set(state["found"]), dict(state["assumed"]), set(state["late"])
         self.found_at = NEVER if state["found_at"] is None else state["found_at"]
-        self.says_no_work, self.ever_success = state["says_no_work"], state["ever_success"]
-        self.working, self.seen_at = state["working"], state["seen_at"]
+        self.unshown = state["unshown"]
+        self.says_no_work, self.working, self.seen_at = state["says_no_work"], state["working"], state["seen_at"]
+
+
+def _past(end: Ended, now: float) -> Ended:
+    """The end, none of whose times is to come: one that is would count as the latest answer until then."""
+    if end.ended <= now and (end.started is None or end.started <= now):
+        return end
+    return replace(end, ended=min(end.ended, now), started=None if end.started is None else min(end.started, now))

@@ -11,28 +11,29 @@ import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+from condor_vac.policy.ends import BELIEVED
+from condor_vac.policy.episodes import FEW_WORKING
 from condor_vac.policy.judgement import DRY, ERROR, FOUND, UNKNOWN
 from condor_vac.policy.observation import AGENT, BANNED, EXPERIMENT, FIZZLE, REFUSED, SITE, Limits
 from condor_vac.policy.situation import Counts, Situation
 from condor_vac.policy.words import count, duration
 
-# Batches of max_idle that start before the first result. A negotiation cycle takes about one batch; three bridge
-# the four minutes until a first VM has answered. Ablation (opening off): loses up to 0.0154 net (invisible), gains
-# up to 0.1328 net (thin_trickle), saves 25.9 slot hours without work.
-OPENING_BATCHES = 3
-# Share of max_machines that may start before the first result, so that in a small pool three batches are not the
-# whole of it. It belongs to the opening above.
-OPENING_SHARE = 0.4
+# Share of max_machines, and at most max_idle, that starts before anything is known. Where there is no work, these are
+# what it costs to find out.
+FIRST_SHARE = 0.1
+# Seconds: if no VM has ended when the oldest has run so long, more may start before the first result. Agents that find
+# nothing have begun to end by then: the first of `MANY` early, the first of fewer somewhat later.
+SURVIVED_SECONDS = 230.0
+FEW_SURVIVED_SECONDS = 280.0
+MANY = 20
 # VMs in a row that found work, from which on as many again may ask; below, the square of the run divided by this.
-# Alternatives are in docs/factory.md. Ablation (growth_by_streak off): loses up to 0.0088 net (late_plenty), gains
-# up to 0.0058 net (broad_trickle).
+# Alternatives are in docs/factory.md. Ablation: growth_by_streak.
 SURE_STREAK = 8
-# Multiple of the depth of last time. A run longer than that shows that the old depth is of no use any more.
-# Ablation (growth_beyond_record off): loses up to 0.0043 net (trickle), gains up to 0.0027 net (broad_trickle).
+# Multiple of the depth of last time. A run longer than that shows that the old depth is of no use any more. Ablation:
+# growth_beyond_record.
 RECORD_FACTOR = 2
 # Share of the slot time that works: what scouts may cost at most. The more VMs work, the sooner a refilled queue is
-# noticed. Ablation (scouts off): loses up to 0.8979 net (flapping), gains up to 0.0532 net (thin_trickle); ablation
-# (scouts_by_price off): gains up to 0.0029 net (flapping).
+# noticed. Ablation: scouts, scouts_by_price.
 SCOUT_SHARE = 0.003
 # Seconds: scouts come no faster than one in a usual cycle.
 SCOUT_SHORTEST_SECONDS = 60.0
@@ -40,11 +41,11 @@ SCOUT_SHORTEST_SECONDS = 60.0
 # trade-off, so there is no ablation.
 PROBE_WINDOW_SECONDS = 1800.0
 # VMs. Where fewer ever found work in one episode, a late probe loses little: probes are rarer in proportion.
-# Ablation (probes_by_worth off): loses up to 0.2530 net (thin_trickle).
-WORTHWHILE = 30
+# Ablation: probes_by_worth.
+WORTHWHILE = 60
 # Multiple of backoff_seconds: probes are not further apart than this, however little they are worth. It bounds the
 # mechanism above.
-PROBE_BACKOFFS = 1.5
+PROBE_BACKOFFS = 2
 
 # What the kinds of failure are called in reasons.
 FAILURE_WORDS = {
@@ -80,19 +81,19 @@ class Opening(Law):
     """Nothing is known: a few batches start before the first result, so that plenty of work is served at once."""
 
     @staticmethod
-    def first(limits: Limits, counts: Counts) -> int:
-        """How many VMs may ask before anything is known."""
+    def first(limits: Limits, counts: Counts, quiet: bool) -> int:
+        """How many VMs may ask before anything is known; ``quiet`` is whether none has ended yet."""
         if limits.first_machines is not None:
             return limits.first_machines
-        if counts.unmeasured:
+        enough = SURVIVED_SECONDS if counts.starting >= MANY else FEW_SURVIVED_SECONDS
+        if quiet and counts.oldest >= enough:
             return limits.max_machines
-        batches = min(OPENING_BATCHES * limits.max_idle, int(OPENING_SHARE * limits.max_machines))
-        return max(limits.probe_machines, batches)
+        return max(limits.probe_machines, min(limits.max_idle, int(FIRST_SHARE * limits.max_machines)))
 
     def allowed(self) -> Allowance:
         """Those that may ask first, less those that failed, were lost, or are held."""
         without_answer = self.judgement.failures.in_a_row + self.counts.held
-        first = self.first(self.limits, self.counts) - without_answer
+        first = self.first(self.limits, self.counts, not without_answer) - without_answer
         known = f" ({without_answer} failed, lost or held)" if without_answer else ""
         return Allowance(
             first, f"No VM has reported yet{known}: starting up to {max(0, first)} before the first result."
@@ -116,6 +117,8 @@ class Growth(Law):
                 self.limits.max_machines,
                 f"{count(found, 'VM')} found work ({self.counts.working} working now): growing up to the caps.",
             )
+        if self._is_trickle():
+            return scout(self, f"{count(found, 'VM')} found work, and there has not been work for more of late")
         row = "" if found == 1 else " in a row"
         bold = 1 + found**2
         stake = 1 + min(found**2 // SURE_STREAK, found) + max(0, int(credit))
@@ -131,23 +134,18 @@ class Growth(Law):
             f"allowing {count(allowed, 'VM')} without a result at a time.",
         )
 
+    def _is_trickle(self) -> bool:
+        """Whether as many have found work as ever did in the last episodes, and that is one or two."""
+        episodes = self.judgement.episodes
+        return episodes.deepest is not None and episodes.count == episodes.deepest <= FEW_WORKING
+
 
 class Scouts(Law):
     """A VM found no work while others still work: single VMs check whether there is more, at a bounded price."""
 
     def allowed(self) -> Allowance:
         """One more when the last is long enough ago and none is idle."""
-        counts = self.counts
-        life = self.judgement.durations.no_work.middle(self.limits.fizzle_seconds)
-        affordable = min(life / (SCOUT_SHARE * counts.working), probe_interval(self))
-        interval = max(SCOUT_SHORTEST_SECONDS, affordable)
-        due = self.now - self.submissions.last >= interval
-        may_start = due and not counts.idle
-        allowed = counts.unproven + 1 if may_start else min(counts.unproven, counts.starting + 1)
-        return Allowance(
-            allowed,
-            f"The last VM found no work ({counts.working} still working): starting 1 scout every {duration(interval)}.",
-        )
+        return scout(self, f"The last VM found no work ({self.counts.working} still working)")
 
 
 class Probes(Law):
@@ -163,7 +161,7 @@ class Probes(Law):
         idle = len(self.counts.idle)
         due = self._wait() <= 0 and not idle
         allowed = self.counts.starting + (1 if due else min(idle, 1))
-        what = self._failures() if self.failing else "No VM finds work"
+        what = self._failures() if self.failing else self._no_work()
         return Allowance(allowed, f"{what}: {self._plan(due)}.")
 
     def _wait(self) -> float:
@@ -186,6 +184,16 @@ class Probes(Law):
             return f"{pace}, next probe now"
         return f"{pace}, next probe " + ("is idle" if self.counts.idle else f"in {duration(self._wait())}")
 
+    def _no_work(self) -> str:
+        """That there is none; and where VMs say that they did some, why that does not count."""
+        unshown = self.judgement.unshown
+        if unshown <= BELIEVED:
+            return "No VM finds work"
+        return (
+            f"No VM finds work ({unshown} ended with 200 and showed no sign of any: "
+            "if their work is short, lower evidence_seconds)"
+        )
+
     def _failures(self) -> str:
         """The VMs that failed last. Lost ones have no kind: where no other failed, they only ended."""
         failed = self.judgement.failures
@@ -199,17 +207,33 @@ class Probes(Law):
         return f"{who} failed ({FAILURE_WORDS[max(since.values()).kind]}){where}"
 
 
+def scout(law: Law, why: str) -> Allowance:
+    """One VM more when the last is so long ago that scouts cost no more than `SCOUT_SHARE`, and none is idle."""
+    counts = law.counts
+    life = law.judgement.durations.usual_life(law.limits.fizzle_seconds)
+    affordable = min(life / (SCOUT_SHARE * max(1, counts.working)), probe_interval(law))
+    interval = max(SCOUT_SHORTEST_SECONDS, affordable)
+    due = law.now - law.submissions.last >= interval
+    allowed = counts.unproven + 1 if due and not counts.idle else min(counts.unproven, counts.starting + 1)
+    return Allowance(allowed, f"{why}: starting 1 scout every {duration(interval)}.")
+
+
 def probe_interval(law: Law) -> float:
-    """Seconds between probes: the shortest that the rule allows, but longer where only a few VMs ever found work."""
+    """Seconds between probes: the shortest that the rule allows.
+
+    Longer where only a few VMs ever found work, and where a VM without work lives long, and so costs more.
+    """
     limits = law.limits
     shortest = PROBE_WINDOW_SECONDS / max(1, limits.probe_machines)
     worth = law.judgement.episodes.deepest or limits.max_machines
-    return max(shortest, min(PROBE_BACKOFFS * limits.backoff_seconds, shortest * WORTHWHILE / max(1, worth)))
+    cost = max(1.0, law.judgement.durations.usual_life(0.0) / limits.fizzle_seconds)
+    return max(shortest, min(PROBE_BACKOFFS * limits.backoff_seconds, shortest * cost * WORTHWHILE / max(1, worth)))
 
 
 def opening_failed(situation: Situation) -> bool:
     """Whether as many VMs ended without an answer as may start before the first one."""
-    return situation.judgement.failures.in_a_row >= Opening.first(situation.limits, situation.counts)
+    failed = situation.judgement.failures.in_a_row
+    return bool(failed) and failed >= Opening.first(situation.limits, situation.counts, quiet=False)
 
 
 def work_is_over(situation: Situation) -> bool:

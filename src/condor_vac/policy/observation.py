@@ -19,7 +19,7 @@ IDLE, RUNNING, HELD, REMOVED = "idle", "running", "held", "removed"
 # How a VM can end. The first nine are condor_vac.model.outcome's kinds; the last three are ends without any outcome.
 SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE = "success", "host_request", "no_work", "banned", "site"
 EXPERIMENT, AGENT, FIZZLE, NONE = "experiment", "agent", "fizzle", "none"
-LOST = "lost"  # the host or the job vanished; nothing is known of the VM's end
+LOST = "lost"  # the host or the job vanished, or the slot was taken back; nothing is known of the VM's end
 REFUSED = "refused"  # the host took the job and released it before its VM could start
 WITHDRAWN = "withdrawn"  # removed from the queue by the factory or a person
 KINDS = (SUCCESS, HOST_REQUEST, NO_WORK, BANNED, SITE, EXPERIMENT, AGENT, FIZZLE, NONE, LOST, REFUSED, WITHDRAWN)
@@ -36,9 +36,10 @@ class Limits:
     """
 
     # made by python -m tests.machinetype_keys: begin
-    max_machines: int = 10
-    max_idle: int = 10
+    max_machines: int = 1000
+    max_idle: int = 50
     max_starting: int | None = None
+    max_starts_per_minute: int | None = None
     probe_machines: int = 2
     first_machines: int | None = None
     fizzle_seconds: float = 600.0

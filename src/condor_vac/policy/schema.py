@@ -3,23 +3,26 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 Check = Callable[[Any], None]
 
+# Either way: times in seconds, durations and counts are far below it, and sums and products of such numbers finite.
+MOST = 1e12
+
 
 def number(value: Any) -> None:
-    """A finite number; true and false are none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError("must be a number")
+    """A number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -MOST <= value <= MOST:
+        raise ValueError(f"must be a number from {-MOST:g} to {MOST:g}")
 
 
 def natural(value: Any) -> None:
     """A whole number from 0."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError("must be a whole number, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST:
+        raise ValueError(f"must be a whole number, 0 or more, at most {MOST:g}")
 
 
 def flag(value: Any) -> None:
@@ -32,6 +35,28 @@ def text(value: Any) -> None:
     """A text."""
     if not isinstance(value, str):
         raise ValueError("must be a text")
+
+
+def matching(pattern: str) -> Check:
+    """A text that the regular expression matches from end to end."""
+
+    def check(value: Any) -> None:
+        text(value)
+        if not re.fullmatch(pattern, value):
+            raise ValueError("must not have other characters than such a name has")
+
+    return check
+
+
+def one_of(*words: str) -> Check:
+    """One of these texts."""
+
+    def check(value: Any) -> None:
+        text(value)
+        if value not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+
+    return check
 
 
 def exactly(wanted: int) -> Check:

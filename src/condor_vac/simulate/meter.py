@@ -13,7 +13,10 @@ COLUMNS = ("seconds", "idle", "starting", "running", "working", "queued")
 
 @dataclass
 class Meter:
-    """Counts of one machinetype or of the whole pool; slot-seconds are processors times seconds."""
+    """Counts of one machinetype or of the whole pool; slot-seconds are processors times seconds.
+
+    ``waited`` is in seconds of tasks, ``tasks`` counts those that arrived.
+    """
 
     work: float = 0.0
     wasted: float = 0.0
@@ -21,6 +24,8 @@ class Meter:
     wasted_starts: int = 0
     cap_violations: int = 0
     killed_working: int = 0
+    tasks: int = 0
+    waited: float = 0.0
     peak_machines: int = 0
     peak_idle: int = 0
     timeline: list[list[float]] = field(default_factory=list)
@@ -49,6 +54,7 @@ class Meter:
             "vm_starts": self.vm_starts,
             "wasted_starts": self.wasted_starts,
             "net": round((self.work - self.wasted) / oracle.work, 6) if oracle.work else None,
+            "mean_wait_seconds": round(self.waited / self.tasks, 1) if self.tasks else None,
             "seconds_to_90_percent": self._seconds_to(0.9 * len(oracle.first_reached)),
             "peak_machines": self.peak_machines,
             "peak_idle": self.peak_idle,

@@ -1,28 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The published control laws that the policy is compared with, and an oracle that knows the task queues.
+"""The published control laws that the policy is compared with.
 
-Each is written anew from what its project publishes, not from its code. The machinetype's own caps
-(``max_machines``, ``max_idle``) bind every one of them, as an administrator of theirs would see to.
+Each is written anew from what its project's law is, not from its code. The machinetype's own caps (``max_machines``,
+``max_idle``, ``max_starting``) bind every one of them, as an administrator of theirs would see to.
 
 - htcondorvms: the factory of HTCondorVMs (github.com/alahiff/HTCondorVMs, condor-vac.py).
-- vac: Vac's rule (github.com/vacproject/vac, vac.conf(5), backoff_seconds and fizzle_seconds).
-- vcycle: the same rule for a whole space (github.com/vacproject/vcycle, vcycle.conf(5)).
+- vac: Vac (github.com/vacproject/vac, 4c3c4fc: vacd, ``pollFactories`` and ``vacOneCycle``; shared.py,
+  ``makeMachinetypeResponses``).
+- vcycle: Vcycle (github.com/vacproject/vcycle, 9b039d3: shared.py, ``makeMachines``).
 - cobald: LinearController (cobald.readthedocs.io, cobald.controller.linear) over a pool of VMs.
-- oracle: no factory could have it; what it does bounds what any could.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from condor_vac.policy.observation import (
+    AGENT,
+    BANNED,
+    EXPERIMENT,
     FIZZLE,
     IDLE,
     LOST,
+    NO_WORK,
     NONE,
+    REFUSED,
     RUNNING,
+    SITE,
     SUCCESS,
     WITHDRAWN,
     Decision,
@@ -30,7 +37,8 @@ from condor_vac.policy.observation import (
     Limits,
     Observation,
 )
-from condor_vac.simulate.world import STARTING, WAITING, Kind, World
+from condor_vac.simulate.vm import Kind
+from condor_vac.simulate.world import World
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,17 @@ class Player(Protocol):
 
 
 def room(seen: Observation, limits: Limits) -> int:
-    """How many VMs the caps allow to be submitted now."""
+    """How many VMs the caps allow to be submitted now.
+
+    To a peer a VM that has lived for ``fizzle_seconds`` has shown work, which is all that ``max_starting`` can mean.
+    """
     idle = sum(vm.state == IDLE for vm in seen.machines)
-    return max(0, min(limits.max_machines - len(seen.machines), limits.max_idle - idle))
+    rooms = [limits.max_machines - len(seen.machines), limits.max_idle - idle]
+    if limits.max_starting is not None:
+        young = seen.now - limits.fizzle_seconds
+        starting = [vm for vm in seen.machines if not vm.works and (vm.started is None or vm.started > young)]
+        rooms.append(limits.max_starting - len(starting))
+    return max(0, min(rooms))
 
 
 class HTCondorVMs:
@@ -99,36 +115,76 @@ class HTCondorVMs:
 class Vac:
     """Every host that has room makes one VM per cycle, unless a VM of the type aborted too recently.
 
-    Eligible when last abort < now - backoff - (fizzle if any VM is younger than fizzle).
+    Eligible when last abort < now - backoff - (fizzle if any VM is younger than fizzle). Hosts ask one after another:
+    between backoff and backoff + fizzle after an abort the first that asks makes a VM, and the others see that it is
+    young. Each host reports the end of its youngest VM that has ended: an abort if its message has a code from 300 up.
+    A silent end is none (the code that is to find a fizzle never can: it takes Python's ``dir`` for a path).
     """
+
+    ABORTS = frozenset({NO_WORK, BANNED, SITE, EXPERIMENT, AGENT})
 
     def __init__(self, seat: Seat) -> None:
         self.limits, self.kind, self.world = seat.limits, seat.kind, seat.world
-        self.last_abort = float("-inf")  # it is stored in a file, so that a restart does not lose it
+        # Of each host: the start and the end of its youngest VM that has ended, and whether that was an abort. They are
+        # in files, so that a restart does not lose them.
+        self.last: dict[str, tuple[float, float, bool]] = {}
 
     def decide(self, seen: Observation) -> Decision:
         """One cycle of every host's factory (each 60 s)."""
-        if not self._eligible(seen):
-            return Decision()
-        idle = sum(vm.state == IDLE for vm in seen.machines)
-        return Decision(submit=max(0, min(self._per_cycle() - idle, room(seen, self.limits))))
+        for end in seen.ended:
+            if end.host is not None and end.started is not None and end.kind not in (LOST, REFUSED, WITHDRAWN):
+                found = (end.started, end.ended, end.kind in self.ABORTS)
+                self.last[end.host] = max(self.last.get(end.host, found), found)
+        since = seen.now - max((ended for _started, ended, abort in self.last.values() if abort), default=-math.inf)
+        hosts = len(self.world.hosts.with_room(self.kind.processors))
+        hosts -= sum(vm.state == IDLE for vm in seen.machines)
+        return Decision(submit=max(0, min(hosts, _allowed(since, seen, self.limits), room(seen, self.limits))))
 
-    def _eligible(self, seen: Observation) -> bool:
-        aborts = [end.ended for end in seen.ended if end.abort]
+
+class Vcycle:
+    """A tenth of the limit per cycle, counted in processors, unless a VM aborted too recently.
+
+    Between backoff and backoff + fizzle after an abort exactly one VM: each attempt counts as a VM that has not passed
+    fizzle_seconds. An abort is a code from 300 to 699, or any other end before fizzle_seconds, 2xx included. VMs that
+    are idle are not subtracted.
+    """
+
+    ABORTS = frozenset({NO_WORK, BANNED, SITE, EXPERIMENT})
+    PART = 0.1
+
+    def __init__(self, seat: Seat) -> None:
+        self.limits, self.processors = seat.limits, seat.kind.processors
+        self.last_abort = -math.inf
+
+    def decide(self, seen: Observation) -> Decision:
+        """One cycle of the space (each 60 s)."""
+        aborts = [end.ended for end in seen.ended if self._is_abort(end)]
         self.last_abort = max([self.last_abort, *aborts])
-        fizzle = self.limits.fizzle_seconds
-        young = any(vm.started is None or seen.now - vm.started < fizzle for vm in seen.machines)
-        return self.last_abort < seen.now - self.limits.backoff_seconds - (fizzle if young else 0.0)
+        per_cycle = int(0.9999999 + self.limits.max_machines * self.processors * self.PART)
+        attempts = -(-per_cycle // self.processors)
+        allowed = _allowed(seen.now - self.last_abort, seen, self.limits)
+        return Decision(submit=min(attempts, allowed, room(seen, self.limits)))
 
-    def _per_cycle(self) -> int:
-        return len(self.world.hosts.with_room(self.kind.processors))
+    def _is_abort(self, end: Ended) -> bool:
+        if end.kind in self.ABORTS:
+            return True
+        # A VM that never started has no start to count from.
+        started = end.started is not None and end.kind not in (REFUSED, WITHDRAWN)
+        return started and end.life < self.limits.fizzle_seconds
 
 
-class Vcycle(Vac):
-    """The same rule for the space, and at most a tenth of its limit per cycle."""
-
-    def _per_cycle(self) -> int:
-        return max(1, -(-self.limits.max_machines // 10))
+def _allowed(since_abort: float, seen: Observation, limits: Limits) -> int:
+    """How many VMs Vac's and Vcycle's rule lets start so many seconds after the last abort."""
+    fizzle = limits.fizzle_seconds
+    if since_abort <= limits.backoff_seconds:
+        return 0
+    if since_abort > limits.backoff_seconds + fizzle:
+        return limits.max_machines
+    young = any(
+        vm.state == IDLE or (vm.state == RUNNING and seen.now - (vm.started or seen.now) < fizzle)
+        for vm in seen.machines
+    )
+    return 0 if young else 1
 
 
 class Cobald:
@@ -163,35 +219,9 @@ class Cobald:
         return Decision(remove=tuple(idle[missing:]))
 
 
-class Oracle:
-    """A VM for every task that is queued or will be by the time it is up, on no host that eats VMs."""
-
-    def __init__(self, seat: Seat) -> None:
-        self.limits, self.kind, self.world = seat.limits, seat.kind, seat.world
-
-    def decide(self, seen: Observation) -> Decision:
-        """Fill what the queue holds, no more."""
-        kind, now, soon = self.kind, seen.now, seen.now + self._ahead()
-        faults = self.world.scenario.faults
-        holes = [f for f in faults if f.kind == "black_hole" and f.start <= soon and now < f.end]
-        avoid = tuple(f"wn-{host}" for fault in holes for host in fault.hosts)
-        coming = sum(batch.tasks for batch in kind.spec.queue if now < batch.at <= soon)
-        ready = kind.phases[STARTING] + kind.phases[WAITING]
-        wanted = len(kind.tasks) + coming - ready - len(kind.idle)
-        if self.world.active("error", kind.spec.name):
-            wanted = -len(kind.idle)
-        if wanted >= 0:
-            return Decision(submit=min(wanted, room(seen, self.limits)), avoid_hosts=avoid)
-        return Decision(remove=tuple(kind.idle)[wanted:], avoid_hosts=avoid)
-
-    def _ahead(self) -> float:
-        return self.world.scenario.start_seconds[0] + self.world.scenario.negotiation_interval
-
-
 PEERS: dict[str, Callable[[Seat], Player]] = {
     "htcondorvms": HTCondorVMs,
     "vac": Vac,
     "vcycle": Vcycle,
     "cobald": Cobald,
-    "oracle": Oracle,
 }

@@ -70,9 +70,7 @@ def _panel(panel: Any, scenario: Scenario, policy: str, found: Mapping[str, Any]
     panel.stackplot(
         hours, bands, labels=[label for label, _colour in _BANDS], colors=[colour for _label, colour in _BANDS]
     )
-    panel.axhline(
-        scenario.hosts * scenario.slots, color="black", linewidth=0.8, linestyle=":", label="slots of the pool"
-    )
+    panel.axhline(scenario.nodes.total, color="black", linewidth=0.8, linestyle=":", label="slots of the pool")
     if not panel.get_subplotspec().is_first_row():
         panel.set_title(_headline(policy, {"policies": {policy: found}}), loc="left", fontsize="medium")
     panel.set_xlim(0, scenario.duration / 3600)

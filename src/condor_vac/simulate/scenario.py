@@ -7,19 +7,46 @@ an error names the file, the key and what to write instead.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from condor_vac.base.errors import UsageError
+from condor_vac.base import atomic, json_text
+from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import one_line
 from condor_vac.model.machinetype_keys import BY_NAME, CHECKS, POLICY, with_defaults
 from condor_vac.policy.observation import Limits
+from condor_vac.simulate import faults
+from condor_vac.simulate.faults import Fault
+from condor_vac.simulate.values import (
+    Pair,
+    Reader,
+    count,
+    items,
+    maybe,
+    name,
+    number,
+    pair,
+    part,
+    period,
+    positive,
+    some,
+    text,
+)
 
-Pair = tuple[float, float]
-FAULT_KINDS = ("error", "black_hole", "factory_killed", "factory_down", "schedd_unreachable", "hosts_lost")
+FILE_LIMIT = 1 << 20
+# Columns before a line's first value.
+INDENT_LIMIT = 100
+HOST_LIMIT = 100_000
+# Of all hosts: each slot has its place in the oracle's memory.
+SLOT_LIMIT = 10_000_000
+# Of all machinetypes: each task is in memory.
+TASK_LIMIT = 5_000_000
+# Each minute of the duration is a row of the result.
+LONGEST_SECONDS = 366 * 86400
+# What the worker role configures (worker_starts_per_cycle).
+STARTS_PER_CYCLE = 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +60,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class MachineType:
-    """One machinetype and the world its VMs live in (times in seconds)."""
+    """One machinetype and the world its VMs live in (times in seconds).
+
+    ``watched``: its VMs' work is seen as production sees it. Else ``evidence_seconds`` None: nothing can be seen.
+    ``unmeasured_share`` of the VMs publish no figure at all, and of the others only ``evidence_share`` ever show work.
+    ``tasks_per_vm`` None: an agent takes tasks until none is left. A message None: the VM is silent.
+    """
 
     name: str
     share: float
@@ -43,23 +75,28 @@ class MachineType:
     idle_seconds: Pair
     evidence_seconds: Pair | None
     no_work_message: str | None
+    success_message: str | None
+    evidence_share: float
+    unmeasured_share: float
+    tasks_per_vm: int | None
+    watched: bool
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing that goes wrong from ``start`` until ``end``; which fields count depends on ``kind``."""
+class Nodes:
+    """The worker nodes: slots of each, the most VMs that one starts in a negotiation cycle, and its slow first start.
 
-    kind: str
-    start: float
-    end: float
-    machinetype: str | None = None
-    hosts: tuple[int, ...] = ()
-    message: str | None = None
-    after: float = 0.0
+    ``starts_per_cycle`` 0 is no limit. The image of a machinetype takes ``first_start_seconds`` to reach a node.
+    """
 
-    def covers(self, now: float) -> bool:
-        """Whether the fault is on at ``now``; the end is no longer part of it."""
-        return self.start <= now < self.end
+    slots: tuple[int, ...]
+    starts_per_cycle: int
+    first_start_seconds: Pair
+
+    @property
+    def total(self) -> int:
+        """The slots of the pool."""
+        return sum(self.slots)
 
 
 @dataclass(frozen=True)
@@ -69,8 +106,7 @@ class Scenario:
     name: str
     seed: int
     duration: float
-    hosts: int
-    slots: int
+    nodes: Nodes
     negotiation_interval: float
     start_seconds: Pair
     machinetypes: tuple[MachineType, ...]
@@ -80,102 +116,6 @@ class Scenario:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {kind.name: kind for kind in self.machinetypes})
-
-
-class Reader:
-    """Takes keys out of one mapping of the file, checks them, and in the end refuses what is left."""
-
-    def __init__(self, data: Any, where: str) -> None:
-        if not isinstance(data, Mapping):
-            raise UsageError(f"{where}: expected keys and values, found {type(data).__name__}")
-        self.where = where
-        self.left = dict(data)
-
-    def fail(self, key: str, remedy: str) -> UsageError:
-        """The error to raise about ``key``."""
-        return UsageError(f"{self.where}: {key}: {remedy}")
-
-    def take(self, key: str, convert: Callable[[Any, str], Any], *default: Any) -> Any:
-        """The checked value of ``key``; without a default the key must be there."""
-        if key not in self.left:
-            if default:
-                return default[0]
-            raise self.fail(key, "is missing; add it")
-        value = self.left.pop(key)
-        try:
-            return convert(value, f"{self.where}: {key}")
-        except (TypeError, ValueError) as error:
-            raise self.fail(key, str(error)) from error
-
-    def done(self) -> None:
-        """Refuse unknown keys: a misspelt one would otherwise be a silent default."""
-        for key in self.left:
-            raise self.fail(str(key), "is not a key of this part; remove it or correct its spelling")
-
-
-def number(value: Any, where: str) -> float:  # noqa: ARG001 - every converter has the same signature
-    """A finite number of 0 or more."""
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not real or not math.isfinite(value) or value < 0:
-        raise ValueError(f"is {value!r}; give a number of 0 or more")
-    return float(value)
-
-
-def positive(value: Any, where: str) -> float:
-    """A finite number above 0."""
-    if number(value, where) <= 0:
-        raise ValueError(f"is {value!r}; give a number above 0")
-    return float(value)
-
-
-def count(value: Any, where: str) -> int:
-    """A whole number of 0 or more."""
-    if number(value, where) != int(value):
-        raise ValueError(f"is {value!r}; give a whole number")
-    return int(value)
-
-
-def some(value: Any, where: str) -> int:
-    """A whole number of 1 or more."""
-    if count(value, where) < 1:
-        raise ValueError(f"is {value!r}; give a whole number of 1 or more")
-    return int(value)
-
-
-def text(value: Any, where: str) -> str:  # noqa: ARG001
-    """Text that is not empty."""
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"is {value!r}; give text")
-    return value
-
-
-def optional_text(value: Any, where: str) -> str | None:
-    """Text, or null."""
-    return None if value is None else text(value, where)
-
-
-def pair(value: Any, where: str) -> Pair:
-    """``[low, high]`` with low not above high."""
-    if not isinstance(value, list) or len(value) != 2:
-        raise ValueError(f"is {value!r}; give two numbers, [low, high]")
-    low, high = number(value[0], where), number(value[1], where)
-    if low > high:
-        raise ValueError(f"is {value!r}; give the lower number first")
-    return low, high
-
-
-def optional_pair(value: Any, where: str) -> Pair | None:
-    """``[low, high]``, or null."""
-    return None if value is None else pair(value, where)
-
-
-def items(value: Any, where: str) -> list[Any]:  # noqa: ARG001
-    """A list; null stands for an empty one."""
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ValueError(f"is {value!r}; give a list")
-    return value
 
 
 def _batch(data: Any, where: str) -> Batch:
@@ -195,10 +135,11 @@ def _limits(reader: Reader) -> Limits:
     return Limits(**with_defaults(given, POLICY))
 
 
-def _machinetype(data: Any, where: str, slots: int) -> MachineType:
+def _machinetype(data: Any, where: str, nodes: Nodes) -> MachineType:
     reader = Reader(data, where)
+    watched = "evidence_seconds" not in reader.left
     found = MachineType(
-        name=reader.take("name", text),
+        name=reader.take("name", name),
         share=reader.take("share", positive, 1.0),
         processors=reader.take("processors", _key("processors"), BY_NAME["processors"].default),
         limits=_limits(reader),
@@ -206,86 +147,110 @@ def _machinetype(data: Any, where: str, slots: int) -> MachineType:
             _batch(batch, f"{where}: queue[{index}]") for index, batch in enumerate(reader.take("queue", items, []))
         ),
         idle_seconds=reader.take("idle_seconds", pair),
-        evidence_seconds=reader.take("evidence_seconds", optional_pair),
-        no_work_message=reader.take("no_work_message", optional_text),
+        evidence_seconds=reader.take("evidence_seconds", maybe(pair), None),
+        no_work_message=reader.take("no_work_message", maybe(text)),
+        success_message=reader.take("success_message", maybe(text), "200 Success"),
+        evidence_share=reader.take("evidence_share", part, 1.0),
+        unmeasured_share=reader.take("unmeasured_share", part, 0.0),
+        tasks_per_vm=reader.take("tasks_per_vm", maybe(some), None),
+        watched=watched,
     )
-    if found.processors > slots:
-        raise reader.fail("processors", f"is {found.processors}, but a host has {slots} slots; give less")
+    most = max(nodes.slots)
+    if found.processors > most:
+        raise reader.fail("processors", f"is {found.processors}, but a host has {most} slots; give less")
     reader.done()
     return found
 
 
-def _host_numbers(reader: Reader, kind: str, hosts: int) -> tuple[int, ...]:
-    if kind == "black_hole":
-        numbers = [reader.take("host", count)]
-    elif kind == "hosts_lost":
-        numbers = [count(value, reader.where) for value in reader.take("hosts", items)]
-    else:
-        return ()
-    for value in numbers:
-        if value >= hosts:
-            raise reader.fail("host", f"{value} does not exist; hosts are numbered 0 to {hosts - 1}")
-    return tuple(numbers)
-
-
-def _fault(data: Any, where: str, hosts: int, names: list[str], duration: float) -> Fault:
+def _nodes(data: Any, where: str) -> Nodes:
     reader = Reader(data, where)
-    kind = reader.take("kind", text)
-    if kind not in FAULT_KINDS:
-        raise reader.fail("kind", f"is {kind!r}; give one of {', '.join(FAULT_KINDS)}")
-    if kind == "factory_killed":
-        start = end = reader.take("at", number)
-    else:
-        start, end = reader.take("from", number, 0.0), reader.take("until", number, duration)
-    strikes = kind in ("error", "black_hole")
-    name = reader.take("machinetype", optional_text, None) if kind in ("error", "factory_killed") else None
-    if name is not None and name not in names:
-        raise reader.fail("machinetype", f"is {name!r}; give one of {', '.join(names)}")
-    fault = Fault(
-        kind=kind,
-        start=start,
-        end=end,
-        machinetype=name,
-        hosts=_host_numbers(reader, kind, hosts),
-        message=reader.take("message", optional_text, None) if strikes else None,
-        after=reader.take("after", number, 0.0) if strikes else 0.0,
+    mixed = "kinds" in reader.left
+    kinds = reader.take("kinds", items) if mixed else []
+    groups = [_alike(kind, f"{where}: kinds[{index}]") for index, kind in enumerate(kinds)]
+    groups += [] if mixed else [_slots(reader)]
+    hosts = sum(number for number, _slots_of in groups)
+    if not 0 < hosts <= HOST_LIMIT:
+        raise reader.fail("kinds" if mixed else "count", f"makes {hosts} hosts; give 1 to {HOST_LIMIT}")
+    if sum(number * slots for number, slots in groups) > SLOT_LIMIT:
+        raise reader.fail("kinds" if mixed else "slots", f"makes more than {SLOT_LIMIT} slots; give fewer")
+    found = Nodes(
+        tuple(slots for number, slots in groups for _host in range(number)),
+        reader.take("starts_per_cycle", count, STARTS_PER_CYCLE),
+        reader.take("first_start_seconds", pair, (0.0, 0.0)),
     )
     reader.done()
-    return fault
+    return found
+
+
+def _alike(data: Any, where: str) -> tuple[int, int]:
+    reader = Reader(data, where)
+    found = _slots(reader)
+    reader.done()
+    return found
+
+
+def _slots(reader: Reader) -> tuple[int, int]:
+    """How many equal hosts, and the slots of each."""
+    return reader.take("count", some), reader.take("slots", some)
 
 
 def from_mapping(data: Any, where: str) -> Scenario:
     """The scenario in ``data``; ``where`` names its source in errors. Raises UsageError."""
     reader = Reader(data, where)
-    pool = Reader(reader.take("hosts", lambda value, _: value), f"{where}: hosts")
-    hosts, slots = pool.take("count", some), pool.take("slots", some)
-    pool.done()
+    nodes = _nodes(reader.take("hosts", lambda value, _: value), f"{where}: hosts")
     duration = reader.take("duration", positive)
+    if duration > LONGEST_SECONDS:
+        raise reader.fail("duration", f"is longer than a year; give at most {LONGEST_SECONDS} s")
     kinds = tuple(
-        _machinetype(entry, f"{where}: machinetypes[{index}]", slots)
+        _machinetype(entry, f"{where}: machinetypes[{index}]", nodes)
         for index, entry in enumerate(reader.take("machinetypes", items))
     )
     names = [kind.name for kind in kinds]
     if not names or len(set(names)) != len(names):
         raise reader.fail("machinetypes", "give at least one, each with a name of its own")
-    faults = tuple(
-        _fault(entry, f"{where}: faults[{index}]", hosts, names, duration)
+    tasks = sum(batch.tasks for kind in kinds for batch in kind.queue)
+    if tasks > TASK_LIMIT:
+        raise reader.fail("machinetypes", f"have more than {TASK_LIMIT} tasks; give fewer")
+    wrong = tuple(
+        faults.read(entry, f"{where}: faults[{index}]", len(nodes.slots), names, duration)
         for index, entry in enumerate(reader.take("faults", items, []))
     )
     scenario = Scenario(
-        name=reader.take("name", text),
+        name=reader.take("name", name),
         seed=reader.take("seed", count, 0),
         duration=duration,
-        hosts=hosts,
-        slots=slots,
-        negotiation_interval=reader.take("negotiation_interval", positive, 60.0),
+        nodes=nodes,
+        negotiation_interval=reader.take("negotiation_interval", period, 60.0),
         start_seconds=reader.take("start_seconds", pair),
         machinetypes=kinds,
-        faults=faults,
+        faults=wrong,
         cycle_seconds=float(reader.take("cycle_seconds", _key("cycle_seconds"), BY_NAME["cycle_seconds"].default)),
     )
     reader.done()
     return scenario
+
+
+def _check_depth(text: str) -> None:
+    """Raises ValueError for YAML that nests deeper than any scenario: PyYAML's time grows with the square of it."""
+    json_text.check_depth(text)
+    for line in text.splitlines():
+        beginning = re.match(r"[ \t]*(?:[-?:] +)*", line)
+        if beginning is not None and len(beginning[0]) > INDENT_LIMIT:
+            raise ValueError(f"nests deeper than {INDENT_LIMIT} columns")
+
+
+def _without_merges(safe: Any) -> Any:
+    """PyYAML's safe loader without merge keys (<<): a few lines of them make more keys than memory holds."""
+
+    class Loader(safe):  # type: ignore[misc]
+        """Refuses merge keys."""
+
+        def flatten_mapping(self, node: Any) -> None:
+            """PyYAML calls it for each mapping. Raises ValueError."""
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _value in node.value):
+                raise ValueError("has a merge key (<<); write its keys out")
+
+    return Loader
 
 
 def load(path: str) -> Scenario:
@@ -295,9 +260,12 @@ def load(path: str) -> Scenario:
     except ImportError as error:
         raise UsageError(f"{path}: PyYAML is missing; install python3-yaml (Debian) or python3-pyyaml (EL)") from error
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot read: {error}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: is not YAML: {one_line(str(error))}") from error
+        text = atomic.read(path, FILE_LIMIT).decode("utf-8")
+        _check_depth(text)
+        data = yaml.load(text, _without_merges(yaml.SafeLoader))  # noqa: S506 - a safe loader
+    except (VacError, ValueError) as error:
+        raise UsageError(f"{path}: cannot read: {one_line(str(error))}") from error
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        # PyYAML has errors of other kinds for values that are not as their tag says (!!bool x).
+        raise UsageError(f"{path}: is not YAML: {one_line(str(error) or type(error).__name__)}") from error
     return from_mapping(data, path)

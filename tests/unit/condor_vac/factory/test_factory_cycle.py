@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import pytest
 
 from condor_vac.base.errors import VacError
 from condor_vac.condor.pool import PoolError
-from condor_vac.factory import cycle as factory_cycle
 from condor_vac.factory import state as factory_state
-from condor_vac.factory import submit_description
+from condor_vac.factory import submit_description, vm_directories
 from condor_vac.policy.observation import Decision
 from tests.integration.factory.greedy import Policy as Greedy
 from tests.unit.condor_vac.factory.factory_cycles import M, cycle, with_factory
@@ -29,6 +28,7 @@ from tests.unit.condor_vac.standins import (
     StandInPool,
     ad,
     factory_ad,
+    machinetype,
 )
 
 
@@ -46,7 +46,15 @@ def test_it_fills_to_the_caps_in_one_submission_and_then_rests(tmp_path: Path) -
     assert sorted(os.listdir(os.path.dirname(commands["initialdir"]))) == ["0", "1", "2", "3"]
     assert first["error"] is None
     assert json.loads((tmp_path / "state.json").read_text())["last"]["observed"]["idle"] == 4
-    assert second["observed"]["idle"] == 4
+    assert (second["observed"]["idle"], second["observed"]["oldest_idle"]) == (4, int(NOW))
+
+
+def test_a_vm_whose_slot_another_job_got_waits_since_then(tmp_path: Path) -> None:
+    returned = ad("50.0", NumShadowStarts=1, JobCurrentStartDate=int(NOW) - 4900, EnteredCurrentStatus=int(NOW) - 60)
+    pool = with_factory(returned)
+    assert cycle(pool, tmp_path).run(M)["observed"]["oldest_idle"] == NOW - 60
+    pool.ads.append(ad("51.0", EnteredCurrentStatus=int(NOW) - 60))
+    assert cycle(pool, tmp_path).run(M)["observed"]["oldest_idle"] == NOW - 5000
 
 
 @pytest.mark.parametrize("call", ["jobs", "submit"])
@@ -60,15 +68,42 @@ def test_a_schedd_that_does_not_answer(tmp_path: Path, call: str) -> None:
     assert pool.submitted() == 0
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [ad("50.0", JobStatus=77), ad("50.0", QDate="x"), ad("50.0", RUNNING, JobCurrentStartDate="then")],
-)
-def test_one_wrong_ad_among_many_stops_submission(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    pool = with_factory(*(ad(f"49.{number}") for number in range(3)), wrong)
-    last = cycle(pool, tmp_path).run(M)
-    assert "50.0" in last["error"]
-    assert not pool.done
+WRONG: list[dict[str, Any]] = [
+    {"JobStatus": 77}, {"QDate": "x"}, {"JobCurrentStartDate": "then"}, {"VacCpuFraction": -1.0}, {"VacBatch": "a\nb"},
+    {"JobVMCpuUtilization": -7}, {"VacStarted": -5}, {"VacBatch": 7}, {"NumShadowStarts": -1}, {"ClusterId": "x"},
+    {"RemoteHost": "slot1@$(X)"}, {"VacDigest": 5}, {"JobDisconnectedDate": "then"}, {"EnteredCurrentStatus": -5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_one_wrong_ad_stops_neither_submission_nor_the_rules(
+    tmp_path: Path, wrong: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its job counts, it is named once, and once more when it was right meanwhile."""
+    overtime = ad("51.0", RUNNING, JobCurrentStartDate=int(NOW) - 10 * 86400)
+    evidence = {"VacEvidenceTime": int(NOW)} if "VacCpuFraction" in wrong else {}
+    odd = {**ad("50.0", RUNNING, **evidence), **wrong}
+    pool = with_factory(ad("49.0"), odd, overtime)
+    factory = cycle(pool, tmp_path)
+    last = factory.run(M)
+    assert (last["error"], last["submit"]) == (None, 3)
+    assert ("remove", ("51.0",), "JobStatus == 2") in [each[:2] + each[-1:] for each in pool.done]
+    assert factory.run(M)["error"] is None
+    (key,) = wrong
+    assert capsys.readouterr().out.count(f"{key} ") == 1
+    others = [each for each in pool.ads if each != odd]
+    for ads in ([*others, ad("50.0", RUNNING)], [*others, odd]):
+        pool.ads = ads
+        assert factory.run(M)["error"] is None
+    assert capsys.readouterr().out.count(f"{key} ") == 1
+
+
+def test_a_hundred_wrong_ads_do_not_fill_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = with_factory(*(ad(f"50.{number}", RUNNING, VacBatch=7) for number in range(100)))
+    assert cycle(pool, tmp_path).run(M)["error"] is None
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if "VacBatch" in line]) == 20
+    assert any("80 more" in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +113,7 @@ def test_one_wrong_ad_among_many_stops_submission(tmp_path: Path, wrong: dict[st
         ([ad("1.0")], "lacks this factory's job 40.0"),
         ([factory_ad("39.0"), factory_ad()], "39.0 is an older factory of this machinetype"),
         ([factory_ad("39.0", IDLE), factory_ad()], "39.0 is an older factory of this machinetype"),
-        ([factory_ad("40.0", JobStatus="running")], "JobStatus"),
+        ([factory_ad("39.0", JobStatus="running"), factory_ad()], "39.0 is an older factory of this machinetype"),
     ],
 )
 def test_an_answer_that_cannot_be_whole_or_a_second_factory(tmp_path: Path, ads: Sequence[Any], printed: str) -> None:
@@ -86,6 +121,10 @@ def test_an_answer_that_cannot_be_whole_or_a_second_factory(tmp_path: Path, ads:
     last = cycle(pool, tmp_path).run(M)
     assert printed in last["error"]
     assert not pool.done
+
+
+def test_our_own_job_needs_no_status(tmp_path: Path) -> None:
+    assert cycle(StandInPool([factory_ad(JobStatus="running")]), tmp_path).run(M)["submit"] == 4
 
 
 @pytest.mark.parametrize("other", [factory_ad("41.0"), factory_ad("39.0", HELD), factory_ad("39.0", REMOVED)])
@@ -116,13 +155,13 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, pool: StandInPool, where: str) ->
         raise Killed
 
     if where == "before the announcement":
-        monkeypatch.setattr(factory_cycle, "_make_directories", die)
+        monkeypatch.setattr(vm_directories, "make", die)
     elif where == "before the submission":
         monkeypatch.setattr(pool, "submit", die)
     elif where == "after the submission":
         pool.on_submit = die
     elif where == "after the confirmation":
-        monkeypatch.setattr(factory_cycle, "tally", die)
+        monkeypatch.setattr("condor_vac.factory.vm_jobs.tally", die)
 
 
 @pytest.mark.parametrize(
@@ -271,12 +310,20 @@ def test_hosts_to_avoid_are_written_once_into_idle_jobs(tmp_path: Path) -> None:
     assert pool.done[-1][2][f"+{submit_description.AVOID}"] == '"bad.example.org"'
 
 
-def test_a_host_with_quotes_in_its_name_cannot_break_out(tmp_path: Path) -> None:
-    evil = ad("49.0", COMPLETED, JobCurrentStartDate=int(NOW) - 150, RemoteHost='slot1@x" || True || "')
-    pool = with_factory(evil, ad("50.0"))
-    cycle(pool, tmp_path).run(M)
-    edit = next(each for each in pool.done if each[0] == "edit")
-    assert edit[3] == '"x\\" || True || \\""'
+@pytest.mark.parametrize(
+    "name", ['x" || True || "', "good1.site,good2.site", "good1.site good2.site", "$(X)", "$$(X)", "a\nb", "", "ä"]
+)
+def test_what_is_no_single_hosts_name_is_not_avoided(tmp_path: Path, name: str) -> None:
+    """A node names itself. Neither its ads nor an older state file bring such a name into a job."""
+    evil = ad("49.0", COMPLETED, JobCurrentStartDate=int(NOW) - 150, RemoteHost=f"slot1@{name}")
+    bad = ad("49.1", COMPLETED, JobCurrentStartDate=int(NOW) - 150, RemoteHost="slot1@bad.site")
+    pool = with_factory(evil, bad, ad("50.0"))
+    factory_state.save(str(tmp_path), factory_state.State(avoid=(name, "old.site")))
+    last = cycle(pool, tmp_path).run(M)
+    assert last["error"] is None
+    (edit,) = [each for each in pool.done if each[0] == "edit"]
+    assert edit[3] == '"bad.site"'
+    assert submit_description.avoided([name, "old.site"]) == ["old.site"]
 
 
 def test_removals_are_guarded_against_a_vm_that_starts_meanwhile(
@@ -307,10 +354,42 @@ def test_a_vm_that_worked_is_remembered_only_while_it_is_there(tmp_path: Path) -
     assert "50.0:1" not in factory.state.worked
 
 
+def test_another_users_claim_does_not_reach_the_schedds_answer(tmp_path: Path) -> None:
+    """Every question names the owner, so that the schedd answers with no other user's jobs."""
+    pool = with_factory()
+    asked: list[str] = []
+
+    def noted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def question(constraint: str, *words: Any) -> Any:
+            asked.append(constraint)
+            return real(constraint, *words)
+
+        return question
+
+    for name in ("jobs", "history"):
+        setattr(pool, name, noted(getattr(pool, name)))
+    factory = cycle(pool, tmp_path)
+    factory_state.save(str(tmp_path), factory_state.State(pending=factory_state.Pending("b-1", 2, NOW)))
+    factory.load()
+    factory.run(M)
+    factory.withdraw(M, "bye")
+    assert len(asked) == 4
+    assert all('Owner == "vac"' in constraint for constraint in asked)
+
+
+def test_a_query_of_a_url_reaches_no_file(tmp_path: Path) -> None:
+    """Every user can read the state file."""
+    kind = machinetype(user_data="https://127.0.0.1:1/t?token=SECRET")
+    last = cycle(with_factory(), tmp_path).run(kind, ["user_data: must be a path; it is 'https://h/t?token=SECRET'"])
+    assert "https://127.0.0.1:1/t?…: " in last["error"], "the address is shown"
+    assert last["reasons"][0] == "user_data: must be a path; it is 'https://h/t?…'"
+    assert "SECRET" not in (tmp_path / "state.json").read_text()
+
+
 def test_old_directories_are_those_of_no_job(tmp_path: Path) -> None:
-    assert factory_cycle.old_directories(str(tmp_path), set(), NOW) == []
+    assert vm_directories.old_directories(str(tmp_path), set(), NOW) == []
     for name, age in (("gone", 100), ("young", 1), ("present", 100)):
         path = tmp_path / "vms" / name
         path.mkdir(parents=True)
         os.utime(path, (NOW - age, NOW - age))
-    assert factory_cycle.old_directories(str(tmp_path), {"present"}, NOW - 50) == [str(tmp_path / "vms" / "gone")]
+    assert vm_directories.old_directories(str(tmp_path), {"present"}, NOW - 50) == [str(tmp_path / "vms" / "gone")]

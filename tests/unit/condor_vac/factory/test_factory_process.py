@@ -18,10 +18,12 @@ import pytest
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.cli import dispatch
 from condor_vac.factory import cycle as factory_cycle
-from condor_vac.factory import process, scheduler_job
+from condor_vac.factory import leftovers, process, scheduler_job
+from condor_vac.model.machinetype import PROXY_NAME
 from condor_vac.policy.observation import Decision, Observation
 from tests.integration.factory.greedy import Policy as Greedy
-from tests.unit.condor_vac.standins import StandInPool, ad, factory_ad, machinetype
+from tests.unit.condor_vac.standins import RUNNING, StandInPool, ad, factory_ad, machinetype
+from tests.unit.damage import MADE, UNREADABLE, unreadable
 from tests.unit.forward_proxy import forward_proxy
 from tests.unit.webserver import reply, web_server
 
@@ -202,7 +204,9 @@ def test_it_ends_when_the_schedd_that_started_it_is_gone(site: Site) -> None:
 
 def test_the_log_has_changes_only_and_is_rotated(site: Site) -> None:
     site.run(Signals(None, None, None, None))
-    assert len([line for line in site.log().splitlines() if "submit" in line]) == 1, "later ones differ by figures only"
+    assert len([line for line in site.log().splitlines() if "INFO submit " in line]) == 1, (
+        "later ones differ by figures only"
+    )
     site.patch.setattr(process, "LOG_BYTES", 400)
     for _ in range(30):
         site.run(once=True)
@@ -251,6 +255,90 @@ def test_directories_of_vms_long_gone_are_removed(site: Site) -> None:
     assert len(os.listdir(site.state / "vms")) == 2
 
 
+def test_the_directory_of_vms_goes_a_week_after_they_left_the_queue(site: Site) -> None:
+    """While the factory lives, however long they were in the queue; not before the schedd has answered."""
+    batch = site.state / "vms" / "1764000000-0a0b0c0d"
+    (batch / "0").mkdir(parents=True)
+    os.utime(batch, (1, 1))
+    site.patch.setattr(process, "CLEAN_UP_SECONDS", 0.0)
+    there: list[bool] = []
+
+    def sleep(_seconds: float) -> int | None:
+        there.append(batch.exists())
+        if len(there) == 1:
+            site.pool.failing.clear()
+            site.pool.ads.append(ad("50.0", RUNNING))
+        elif len(there) == 2:
+            site.pool.ads = []
+        elif len(there) == 3:
+            os.utime(batch, (1, 1))
+        return None if len(there) < 4 else signal.SIGTERM
+
+    site.pool.failing.add("jobs")
+    signals: Any = sleep
+    site.run(signals)
+    assert there == [True, True, True, False], "unknown, in the queue, just gone, gone for a week"
+
+
+def test_what_cannot_be_removed_is_logged_once_and_stops_nothing(site: Site) -> None:
+    for name in ("old-1", "old-2"):
+        (site.state / "vms" / name / "0" / PROXY_NAME / "x").mkdir(parents=True)
+        for path in (site.state / "vms" / name / "0" / PROXY_NAME, site.state / "vms" / name):
+            os.utime(path, (1, 1))
+    site.patch.setattr(process, "CLEAN_UP_SECONDS", 0.0)
+    real = leftovers.remove
+
+    def remove(path: str) -> None:
+        if "old-1" in path:
+            raise VacError(f"{path}: cannot remove: Input/output error")
+        real(path)
+
+    site.patch.setattr(leftovers, "remove", remove)
+    site.run(Signals(None, None, None))
+    assert os.listdir(site.state / "vms" / "old-1") == ["0"]
+    assert not (site.state / "vms" / "old-2").exists()
+    assert site.log().count(f"{site.state}/vms/old-1: cannot remove: Input/output error") == 1
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_published_machinetype_of_any_damage_is_written_anew(site: Site, kind: str) -> None:
+    path = site.state / "gridpp.json"
+    path.write_text("x" * 100_000)
+    MADE[kind](path)
+    if kind == "a directory":
+        with pytest.raises(VacError, match=r"gridpp\.json: cannot write"):
+            site.run(once=True)
+        return
+    assert site.run(once=True) == 0
+    assert json.loads(path.read_text())["name"] == "gridpp"
+
+
+@pytest.mark.parametrize("kind", [*MADE, *UNREADABLE])
+def test_a_machinetypes_file_of_any_damage_leaves_the_last_good_one_in_use(site: Site, kind: str) -> None:
+    """The factory goes on, and its state file, which status and explain show, names the file."""
+    site.write(max_wallclock_seconds=7200)
+    content = site.file.read_text()
+    notes: list[list[str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def sleep(_seconds: float) -> int | None:
+            notes.append(site.last()["reasons"])
+            if len(notes) == 1 and kind in MADE:
+                MADE[kind](site.file)
+            elif len(notes) == 1:
+                site.write()
+                unreadable(patch, site.file, kind)
+            return None if len(notes) < 3 else signal.SIGTERM
+
+        signals: Any = sleep
+        assert site.run(signals) == 0
+    assert site.pool.submitted() == 4
+    named = [reasons[0] for reasons in notes if "using the last good machinetype" in reasons[0]]
+    # Its own time is not asked, and what is in it is the same.
+    assert len(named) == (0 if kind == "from the future" else 2), content
+    assert all("gridpp.json" in note and note.isprintable() for note in named)
+
+
 def test_the_factorys_own_job(site: Site) -> None:
     commands = scheduler_job.describe(str(site.file))
     assert commands["universe"] == "scheduler"
@@ -277,13 +365,11 @@ def test_the_jobs_digest_follows_program_owner_and_description_only(site: Site) 
     assert len({first, second, digest()}) == 3
 
 
-@pytest.mark.parametrize(
-    "broken", [{"JobStatus": 99}, {"JobStatus": "x"}, {"Owner": None}, {"ClusterId": "a"}, {"ProcId": None}]
-)
-def test_a_factorys_ad_that_is_wrong_is_reported(broken: dict[str, Any]) -> None:
+@pytest.mark.parametrize("broken", [{"Owner": None}, {"ClusterId": "a"}, {"ProcId": None}])
+def test_a_factorys_ad_without_what_no_user_can_change_is_reported(broken: dict[str, Any]) -> None:
     ad = {key: value for key, value in factory_ad(**broken).items() if value is not None}
     with pytest.raises(VacError, match="condor_q -long"):
-        scheduler_job.jobs(StandInPool([ad]))  # type: ignore[arg-type]
+        scheduler_job.jobs(StandInPool([ad]), {"vac"})  # type: ignore[arg-type]
 
 
 def test_user_data_comes_through_the_proxy_beside_the_machinetype(site: Site) -> None:

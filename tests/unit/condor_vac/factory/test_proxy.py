@@ -21,6 +21,9 @@ from condor_vac.model.machinetype import PROXY_NAME, Machinetype
 from condor_vac.worker.vm import user_proxy
 from tests.unit.grid import Authority, openssl
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 HOST = "/DC=org/DC=site/OU=hosts/CN=vac01.site.example"
 
 

@@ -28,7 +28,7 @@ DIGEST = "d1"
 
 def judged(state: int, **attributes: Any) -> str | None:
     """What is done with one such job."""
-    queue = vm_jobs.queue([ad("1.0", state, **attributes)], M)
+    queue = vm_jobs.queue([ad("1.0", state, **attributes)], M, NOW)
     found = verdicts(queue.jobs, M, NOW, DIGEST)
     assert len(found) <= 1
     if not found:
@@ -96,5 +96,5 @@ def test_what_is_as_it_should_be_is_left_alone(state: int) -> None:
 
 def test_long_back_offs_keep_ends_longer() -> None:
     slow = machinetype(backoff_seconds=7200)
-    job = vm_jobs.queue([ad("1.0", COMPLETED, EnteredCurrentStatus=ago(3600 + STALE_SECONDS))], slow).jobs
+    job = vm_jobs.queue([ad("1.0", COMPLETED, EnteredCurrentStatus=ago(3600 + STALE_SECONDS))], slow, NOW).jobs
     assert not verdicts(job, slow, NOW, DIGEST)

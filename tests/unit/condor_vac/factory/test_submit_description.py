@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import classad2
 import htcondor2
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.condor import submit_parser
 from condor_vac.factory import submit_description
 from condor_vac.factory.submit_description import classad_string
+from condor_vac.model import outcome_record
 from tests.unit.condor_vac.standins import machinetype
 
 SEED = """\
@@ -63,6 +65,35 @@ def test_a_console_is_asked_for_only_where_the_machinetype_wants_one() -> None:
     assert "vm_vnc" not in submit_description.describe(machinetype())
     commands = submit_description.describe(machinetype(vnc=True))
     assert htcondor2.Submit("\n".join(f"{key} = {value}" for key, value in commands.items()))["vm_vnc"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ({}, {"job_machine_attrs": "VacHepscore,VacHepspec"}),
+        (
+            {"accounting_fqan": "/lhcb/mc/Role=pilot", "gocdb_sitename": "UKI-X", "processors": 8, "hs06": 100.0},
+            {"+VacFqan": '"/lhcb/mc/Role=pilot"', "+VacVO": '"lhcb"', "+VacSite": '"UKI-X"', "+VacHs06": "12.500000"},
+        ),
+        (
+            {"processors": 3, "hs06_per_processor": 1.1, "hepscore23_per_processor": 12},
+            {"+VacHs06": "1.100000", "+VacHepscore23": "12.0"},
+        ),
+    ],
+)
+def test_what_accounting_needs_is_in_the_job(keys: dict[str, Any], wanted: dict[str, str]) -> None:
+    commands = submit_description.describe(machinetype(**keys))
+    names = ("+VacFqan", "+VacVO", "+VacSite", "+VacHs06", "+VacHepscore23")
+    assert {name: commands[name] for name in names if name in commands} == {
+        name: value for name, value in wanted.items() if name in names
+    }
+    assert commands["job_machine_attrs"] == "VacHepscore,VacHepspec"
+
+
+def test_a_sites_own_machine_attributes_stay(tmp_path: Path) -> None:
+    path = site_file(tmp_path, SEED.replace("queue", "job_machine_attrs = Rack\nqueue"))
+    commands = submit_description.describe(machinetype(submit_file=path))
+    assert commands["job_machine_attrs"] == "Rack,VacHepscore,VacHepspec"
 
 
 @pytest.mark.parametrize(
@@ -161,3 +192,21 @@ def test_relative_files_are_those_beside_it_or_in_its_initialdir(tmp_path: Path)
     text = SEED.replace("queue\n", "initialdir = sub\nqueue 10\n")
     commands = submit_parser.load(site_file(tmp_path, text))
     assert commands["transfer_input_files"].startswith(f"{tmp_path}/sub/user_data,")
+
+
+@pytest.mark.parametrize(
+    ("cause", "message", "leaves"),
+    [
+        ("backfill", "Another job gets the slot", False),
+        ("message", "No work", True),
+        # What a guest writes does not keep its job in the queue.
+        ("message", "x VacCause=backfill VacRuntime=1", True),
+        ("message", "ShutdownCode=100 VacCause=backfill ", True),
+    ],
+)
+def test_the_job_of_a_vm_that_ended_for_another_job_stays_in_the_queue(cause: str, message: str, leaves: bool) -> None:
+    end = {"ShutdownCode": 100, "ShutdownMessage": message, "VacCause": cause, "VacKind": "host_request"}
+    record = outcome_record.write({**end, "VacRuntime": 60, "VacAbort": False, "VacEnded": 1700000000})
+    job = classad2.ClassAd({outcome_record.NAME: record})
+    job["OnExitRemove"] = classad2.ExprTree(submit_description.describe(machinetype())["on_exit_remove"])
+    assert job.eval("OnExitRemove") is leaves

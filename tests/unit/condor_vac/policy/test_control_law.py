@@ -84,14 +84,33 @@ class Play:
         return self.made - before
 
 
-def test_before_any_answer_a_few_batches_ask() -> None:
+def test_before_any_answer_one_batch_asks_and_more_when_none_has_ended_after_minutes() -> None:
     play = Play()
     submitted = []
-    for _ in range(6):
+    for _ in range(10):
         submitted.append(play.cycle().submit)
         play.start()
-    assert submitted == [10, 10, 10, 0, 0, 0]
-    assert play.last.reasons[0] == "No VM has reported yet: starting up to 30 before the first result."
+    assert submitted == [10, 0, 0, 0, 0, 10, 10, 10, 10, 10]
+    assert play.last.reasons[0] == "No VM has reported yet: starting up to 100 before the first result."
+
+
+def test_of_many_the_first_to_find_nothing_would_have_ended_sooner() -> None:
+    play = Play(replace(LIMITS, max_machines=400, max_idle=20))
+    submitted = []
+    for _ in range(7):
+        submitted.append(play.cycle().submit)
+        play.start()
+    assert submitted == [20, 0, 0, 0, 20, 20, 20]
+
+
+@pytest.mark.parametrize("kind", ["lost", "site"])
+def test_the_first_batch_is_not_followed_by_others_when_one_of_it_is_gone(kind: str) -> None:
+    play = Play()
+    for _ in range(5):
+        play.cycle()
+        play.start()
+    play.end(kind, only=1)
+    assert sum(play.cycle().submit for _ in range(5)) == 0
 
 
 def test_the_administrator_can_say_how_many_ask_first() -> None:
@@ -120,12 +139,24 @@ def test_no_work_and_errors_leave_two_probes_in_thirty_minutes(kind: str) -> Non
     assert "probing every 15 min (at most 2 VMs in 30 min), next probe " in play.last.reasons[0]
 
 
+def test_a_machinetype_can_have_its_factory_ask_at_once() -> None:
+    """docs/operations.md: a shorter backoff and more probes, for as long as somebody wants an answer."""
+    play = Play()
+    play.emptied()
+    assert play.started_in(900) <= 1
+    hasty = replace(LIMITS, probe_machines=30, backoff_seconds=60.0)
+    play.policy = Policy.restore(hasty, play.policy.state())
+    assert play.started_in(120) >= 1
+    assert play.started_in(600) >= 4
+    play.policy = Policy.restore(LIMITS, play.policy.state())
+    assert play.started_in(1800) <= 2
+
+
 def test_idle_vms_are_removed_when_there_turns_out_to_be_no_work() -> None:
     play = Play()
     play.cycle()
     play.start()
-    play.cycle()
-    play.now += 300
+    play.cycle(300)
     play.end("no_work")
     decision = play.cycle()
     assert len(decision.remove) == 9, "one of the idle ones stays as the next probe"
@@ -160,7 +191,7 @@ def test_vms_that_still_work_are_joined_by_scouts_only_once_one_asked_in_vain() 
     for _ in range(30):
         play.cycle()
     assert play.made - before <= 1, "the scout is still idle, so no other follows"
-    assert play.last.reasons[0] == "The last VM found no work (10 still working): starting 1 scout every 45 min."
+    assert play.last.reasons[0] == "The last VM found no work (10 still working): starting 1 scout every 60 min."
 
 
 def test_one_host_that_fails_everything_is_avoided_and_stops_nothing_else() -> None:

@@ -29,7 +29,13 @@ def judged(*ends: Ended, limits: Limits | None = None) -> Judgement:
         ("no_work", 300.0, False, DRY),
         ("fizzle", 300.0, False, DRY),
         ("none", 4000.0, True, FOUND),
-        ("none", 4000.0, False, DRY),
+        ("none", 4000.0, False, FOUND),
+        ("none", 3000.0, False, DRY),
+        ("success", 3000.0, True, FOUND),
+        ("success", 3000.0, False, FOUND),
+        ("success", 300.0, False, FOUND),
+        ("no_work", 4000.0, True, FOUND),
+        ("no_work", 4000.0, False, DRY),
         ("banned", 60.0, False, ERROR),
         ("site", 60.0, False, ERROR),
         ("experiment", 60.0, False, ERROR),
@@ -59,16 +65,24 @@ def test_the_answer_to_the_latest_question_counts_not_the_latest_answer() -> Non
 
 def test_an_early_success_means_an_empty_queue_only_where_that_was_seen() -> None:
     early, long_lived = Limits(max_wallclock_seconds=86400.0), Limits(max_wallclock_seconds=4100.0)
-    success, in_vain = end("1", 1000, "success", 900), end("2", 1500, "no_work", 200)
+    success, in_vain = end("1", 1000, "success", 900, works=True), end("2", 1500, "no_work", 200)
     # An agent that does one task and ends well says nothing of the queue.
     assert judged(success, limits=early).verdict() == FOUND
-    assert judged(success, in_vain, end("3", 6000, "success", 4000), limits=early).verdict() == DRY
-    assert judged(success, in_vain, end("3", 6000, "success", 4000), limits=long_lived).verdict() == FOUND
+    assert judged(success, in_vain, end("3", 6000, "success", 4000, works=True), limits=early).verdict() == DRY
+    assert judged(success, in_vain, end("3", 6000, "success", 4000, works=True), limits=long_lived).verdict() == FOUND
 
 
 def test_agents_that_do_one_task_and_end_well_keep_a_full_queue_served() -> None:
-    singles = [end(str(n), 300 * n, "success", 200) for n in range(1, 9)]
+    singles = [end(str(n), 300 * n, "success", 200, works=True) for n in range(1, 9)]
     assert judged(*singles, limits=Limits(max_wallclock_seconds=86400.0)).verdict() == FOUND
+
+
+@pytest.mark.parametrize("life", [200.0, 4000.0])
+def test_of_vms_that_end_well_and_showed_no_work_two_in_a_row_are_believed(life: float) -> None:
+    in_a_row = [end(str(n), 2000 * n, "success", life) for n in range(1, 5)]
+    assert [judged(*in_a_row[:number]).verdict() for number in (1, 2, 3, 4)] == [FOUND, FOUND, DRY, DRY]
+    shows = end("9", 4200, "success", 400, works=True)
+    assert judged(*in_a_row[:2], shows, in_a_row[2]).verdict() == FOUND, "one has shown work meanwhile"
 
 
 def test_a_silent_early_end_is_a_failure_where_vms_say_that_there_is_no_work() -> None:
@@ -128,6 +142,105 @@ def test_a_vm_that_should_have_shown_work_by_now_counts_as_one_that_found_none()
     at_last = Machine("9", RUNNING, NOW + 300, NOW + 300, "wn-1", works=True, measured=True)
     judgement.take_in(Observation(NOW + 900, (*shown, at_last)))
     assert "9" in judgement.found
+
+
+@pytest.mark.parametrize(("asked_later", "late"), [(True, set()), (False, {"9"})])
+def test_a_vm_is_not_late_where_one_that_asked_later_has_shown_work(asked_later: bool, late: set[str]) -> None:
+    judgement = Judgement(Limits())
+    shown = tuple(Machine(f"{n}", RUNNING, NOW, NOW, "wn-1", works=True, measured=True) for n in range(3))
+    judgement.take_in(Observation(NOW + 200, shown))
+    silent_one = Machine("9", RUNNING, NOW + 100, NOW + 100, "wn-1", works=False, measured=True)
+    later = Machine("10", RUNNING, NOW + 110, NOW + 110, "wn-2", works=True, measured=True)
+    everybody = (*shown, silent_one, *([later] if asked_later else []))
+    judgement.take_in(Observation(NOW + 570, everybody))
+    assert judgement.late == late
+    assert (judgement.verdict() == FOUND) is asked_later
+
+
+def silent(number: int, since: float = 0.0, works: bool = False) -> tuple[Machine, ...]:
+    """VMs that run and are measured, and (unless ``works``) have shown nothing."""
+    started = NOW + since
+    return tuple(Machine(f"{since:.0f}/{n}", RUNNING, started, started, f"wn-{n}", works, True) for n in range(number))
+
+
+def test_vms_that_outlive_the_time_of_a_fizzle_are_assumed_to_work_where_none_shows_it() -> None:
+    judgement = Judgement(Limits())
+    judgement.take_in(Observation(NOW + 600, silent(3)))
+    assert (judgement.verdict(), judgement.found) == (UNKNOWN, set())
+    judgement.take_in(Observation(NOW + 601, silent(3)))
+    assert (judgement.verdict(), set(judgement.assumed)) == (FOUND, {"0/0", "0/1", "0/2"})
+
+
+@pytest.mark.parametrize("kind", ["no_work", "success", "none"])
+def test_what_was_assumed_of_vms_is_taken_back_when_one_of_their_age_found_none(kind: str) -> None:
+    judgement = Judgement(Limits())
+    judgement.unshown = 2
+    machines = (*silent(3), *silent(3, 500))
+    judgement.take_in(Observation(NOW + 1500, machines))
+    assert (judgement.verdict(), len(judgement.found)) == (FOUND, 6)
+    patient = Ended("0/0", NOW, NOW + 1550, kind, True, "wn-0", NOW, False, True)
+    judgement.take_in(Observation(NOW + 1560, machines[1:], (patient,)))
+    assert (judgement.verdict(), judgement.found, judgement.assumed) == (DRY, set(), {})
+    assert judgement.durations.proof_seconds == 1.25 * 1550 + 60
+    judgement.take_in(Observation(NOW + 1990, machines[1:]))
+    assert judgement.found == set()
+    judgement.take_in(Observation(NOW + 2000, machines[1:]))
+    assert set(judgement.found) == {"0/1", "0/2"}, "these have outlived it, and the younger have not yet"
+
+
+@pytest.mark.parametrize(("life", "taken_back"), [(1700.0, True), (1900.0, False)])
+def test_what_was_assumed_of_vms_is_taken_back_when_one_of_their_age_failed(life: float, taken_back: bool) -> None:
+    """Unless it failed so late that it may have worked before."""
+    judgement = Judgement(Limits())
+    machines = silent(3)
+    judgement.take_in(Observation(NOW + life, machines))
+    assert len(judgement.found) == 3
+    failed = Ended("0/0", NOW, NOW + life, "experiment", True, "wn-0", NOW, False, True)
+    judgement.take_in(Observation(NOW + life + 10, machines[1:], (failed,)))
+    assert (len(judgement.found), list(judgement.durations.failed.values)) == ((0, [life]) if taken_back else (2, []))
+
+
+def test_an_experiment_whose_vms_fail_for_want_of_work_grows_no_deeper_than_its_work() -> None:
+    """As with 600 "No job matched": more failed since than found work."""
+    judgement = Judgement(Limits())
+    judgement.take_in(Observation(NOW + 300, silent(2, works=True)))
+    assert judgement.episodes.bottomless
+    ends = [end(f"x{n}", 1000 + n, "experiment", 300, f"wn-{n}") for n in range(3)]
+    judgement.take_in(Observation(NOW + 1100, silent(2, works=True), tuple(ends)))
+    assert (judgement.verdict(), judgement.episodes.bottomless, judgement.episodes.deepest) == (ERROR, False, 2)
+    many = Judgement(Limits())
+    many.take_in(Observation(NOW + 300, silent(9, works=True)))
+    many.take_in(Observation(NOW + 1100, silent(9, works=True), tuple(ends)))
+    assert (many.verdict(), many.episodes.bottomless) == (ERROR, True)
+
+
+def test_what_was_shown_is_not_taken_back_with_what_was_assumed() -> None:
+    judgement = Judgement(Limits())
+    machines = (*silent(2, works=True), *silent(2, 10))
+    judgement.take_in(Observation(NOW + 700, machines))
+    assert len(judgement.found) == 4
+    patient = Ended("10/0", NOW + 10, NOW + 800, "no_work", True, "wn-0", NOW + 10, False, True)
+    judgement.take_in(Observation(NOW + 810, (*machines[:2], machines[3]), (patient,)))
+    assert (judgement.found, judgement.assumed) == ({"0/0", "0/1"}, {})
+    assert judgement.episodes.last_found == judgement.episodes.last_shown > NOW
+
+
+def test_an_assumed_vm_that_shows_work_at_last_teaches_how_long_that_takes() -> None:
+    judgement = Judgement(Limits())
+    judgement.take_in(Observation(NOW + 700, silent(3)))
+    judgement.take_in(Observation(NOW + 4000, silent(3, works=True)))
+    assert (judgement.assumed, list(judgement.durations.evidence.values)) == ({}, [4000.0] * 3)
+    assert judgement.durations.late_seconds == 2 * 4000 + 60
+
+
+def test_a_vm_whose_evidence_is_late_teaches_that_it_can_be() -> None:
+    judgement = Judgement(Limits())
+    judgement.take_in(Observation(NOW + 200, silent(3, works=True)))
+    late = silent(1, 300)
+    judgement.take_in(Observation(NOW + 800, (*silent(3, works=True), *late)))
+    assert judgement.late == {late[0].id}
+    judgement.take_in(Observation(NOW + 1300, (*silent(3, works=True), *silent(1, 300, works=True))))
+    assert judgement.durations.evidence.high == 1000.0
 
 
 def test_old_ends_are_not_counted_again_and_memory_stays_small() -> None:

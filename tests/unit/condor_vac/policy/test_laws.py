@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from condor_vac.policy.judgement import Judgement
-from condor_vac.policy.laws import Growth, Opening, Probes, Scouts, law_in_force
+from condor_vac.policy.laws import Growth, Opening, Probes, Scouts, law_in_force, probe_interval
 from condor_vac.policy.observation import HELD, IDLE, RUNNING, Ended, Limits, Machine, Observation
 from condor_vac.policy.situation import Situation, count_machines
 from condor_vac.policy.submissions import Submissions
@@ -25,7 +25,7 @@ def situation(
     judgement, submissions = Judgement(limits), Submissions(limits.probe_machines)
     judgement.take_in(seen)
     submissions.times = sorted(NOW - before for before in submitted)
-    return Situation(NOW, limits, count_machines(seen, judgement.found), judgement, submissions)
+    return Situation(NOW, limits, count_machines(seen, judgement.found, judgement.late), judgement, submissions)
 
 
 def ends(*kinds: str, hosts: int = 100, life: float = 300.0) -> tuple[Ended, ...]:
@@ -97,6 +97,21 @@ def test_probes_keep_their_pace(submitted: tuple[float, ...], idle: int, unprove
 
 
 @pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (["success", "success"], ""),
+        (
+            ["success"] * 3,
+            " (3 ended with 200 and showed no sign of any: if their work is short, lower evidence_seconds)",
+        ),
+    ],
+)
+def test_silent_successes_that_do_not_count_are_named(before: list[str], why: str) -> None:
+    _, law = law_in_force(situation(*ends(*before, "no_work")))
+    assert law.allowed().reason.startswith(f"No VM finds work{why}: probing every ")
+
+
+@pytest.mark.parametrize(
     ("probe_machines", "words"),
     [(1, "probing every 30 min (at most 1 VM in 30 min), next probe now"), (0, "no probes (probe_machines = 0)")],
 )
@@ -135,7 +150,7 @@ def test_growth_without_bound(working: int, reason: str) -> None:
                     "allowing 5 VMs without a result at a time."),
         ([1], 3, 3, "3 VMs in a row found work (more than the 1 of last time, credit 1.5): "
                     "allowing 3 VMs without a result at a time."),
-        ([1], 1, 1, "1 VM found work (1 did last time, credit 1.5): allowing 1 VM without a result at a time."),
+        ([4], 1, 2, "1 VM found work (4 did last time, credit 1.5): allowing 2 VMs without a result at a time."),
     ],
 )  # fmt: skip
 def test_growth_by_depth_and_credit(depths: list[int], found: int, unproven: int, words: str) -> None:
@@ -144,6 +159,37 @@ def test_growth_by_depth_and_credit(depths: list[int], found: int, unproven: int
     at.judgement.episodes.depths[True] = depths
     at.judgement.credit.balance = 1.5
     assert Growth(at).allowed() == (unproven, words)
+
+
+@pytest.mark.parametrize(
+    ("depths", "found", "law"),
+    [([1], 1, "scout"), ([2], 2, "scout"), ([2], 1, "grow"), ([1], 2, "grow"), ([3], 3, "grow"), ([1, 3], 1, "grow")],
+)
+@pytest.mark.parametrize("credit", [-5.0, 12.0])
+def test_where_there_was_never_more_than_one_or_two_growth_asks_no_more_than_scouts(
+    depths: list[int], found: int, law: str, credit: float
+) -> None:
+    for waited, unproven in ((100.0, 0), (3600.0, 1)):
+        at = situation(machines=running(found, works=True), submitted=(waited,))
+        at.judgement.episodes.bottomless = False
+        at.judgement.episodes.depths[True] = depths
+        at.judgement.credit.balance = credit
+        allowed = Growth(at).allowed()
+        if law == "scout":
+            words = "has not been work for more of late: starting 1 scout every 60 min."
+            assert (allowed.unproven, allowed.reason[-len(words) :]) == (unproven, words)
+        else:
+            assert allowed.unproven >= 1
+
+
+@pytest.mark.parametrize(
+    ("life", "deepest", "minutes"),
+    [(300, 60, 15), (300, 20, 45), (300, 2, 60), (1200, 60, 30), (1200, 200, 15), (1200, 10, 60)],
+)
+def test_probes_are_rarer_where_they_cost_more_or_find_less(life: float, deepest: int, minutes: int) -> None:
+    at = situation(*ends("no_work", "no_work", life=life))
+    at.judgement.episodes.depths[False] = [deepest]
+    assert probe_interval(Probes(at, failing=False)) == minutes * 60
 
 
 def test_scouts_are_single_and_wait_for_the_one_that_is_idle() -> None:
@@ -160,12 +206,12 @@ def test_scouts_are_single_and_wait_for_the_one_that_is_idle() -> None:
 @pytest.mark.parametrize(
     ("held", "lost", "reason"),
     [
-        (0, 0, "No VM has reported yet: starting up to 30 before the first result."),
-        (2, 1, "No VM has reported yet (3 failed, lost or held): starting up to 27 before the first result."),
+        (0, 0, "No VM has reported yet: starting up to 10 before the first result."),
+        (2, 1, "No VM has reported yet (3 failed, lost or held): starting up to 7 before the first result."),
     ],
 )
 def test_the_opening_counts_what_cannot_answer(held: int, lost: int, reason: str) -> None:
     machines = tuple(Machine(f"h{n}.0", HELD, NOW - 100) for n in range(held))
     verdict, law = law_in_force(situation(*ends(*["lost"] * lost), machines=machines))
     assert (verdict, type(law)) == ("unknown", Opening)
-    assert law.allowed() == (30 - held - lost, reason)
+    assert law.allowed() == (10 - held - lost, reason)

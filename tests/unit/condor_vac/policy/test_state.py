@@ -14,14 +14,15 @@ import pytest
 from condor_vac.base.errors import VacError
 from condor_vac.policy import state as policy_state
 from condor_vac.policy.control_law import Policy
-from condor_vac.policy.observation import Ended, Limits, Machine, Observation
+from condor_vac.policy.laws import FAILURE_WORDS
+from condor_vac.policy.observation import KINDS, Ended, Limits, Machine, Observation
 from tests.unit.condor_vac.policy.chaos import Chaos
 
 LIMITS = Limits(max_machines=30, max_idle=8)
-# A state file and the next two decisions, as they were before the parts of the state had names of their own.
+# A state file of the version before, and the next two decisions.
 HERE = Path(__file__).parent
-OLD_FILE = HERE.parent / "factory" / "state_version_2.json"
-OLD_DECISIONS = HERE / "decisions_version_2.json"
+OLD_FILE = HERE.parent / "factory" / "state_version_3.json"
+OLD_DECISIONS = HERE / "decisions_version_3.json"
 
 
 def lively(seed: int, steps: int = 60) -> Policy:
@@ -75,6 +76,29 @@ def test_a_count_is_a_whole_number(value: Any) -> None:
         policy_state.check(state)
 
 
+def failing() -> dict[str, Any]:
+    """The state of a policy whose VMs fail on all hosts; its reason names the kind of the last failure."""
+    policy = Policy(LIMITS)
+    for number, host in enumerate("abcd"):
+        end = Ended(f"1.{number}", 100.0, 990.0 + number, "site", True, host, 500.0)
+        policy.decide(Observation(1000.0 + number, (), (end,)))
+    state: dict[str, Any] = json.loads(json.dumps(policy.state()))
+    return state
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "", "SITE", "\x1b[31m"])
+def test_a_kind_that_is_no_failure_is_refused(kind: str) -> None:
+    """What passed would end each cycle of the factory with an exception."""
+    state = failing()
+    for last in state["judgement"]["failures"]["by_host"].values():
+        last[1] = kind
+    if kind in FAILURE_WORDS:
+        assert FAILURE_WORDS[kind] in Policy.restore(LIMITS, state).decide(Observation(1010.0)).reasons[0]
+        return
+    with pytest.raises(VacError, match=r"failures: by_host: 'a': 1: must be one of"):
+        policy_state.check(state)
+
+
 def test_missing_and_unknown_keys_are_refused_by_name() -> None:
     state = lively(1).state()
     del state["judgement"]["credit"]
@@ -102,7 +126,7 @@ def old_file() -> dict[str, Any]:
     return data
 
 
-def test_a_state_of_version_2_decides_as_it_did() -> None:
+def test_a_state_of_version_3_decides_as_it_did() -> None:
     expected = json.loads(OLD_DECISIONS.read_text("utf-8"))
     policy = Policy.restore(LIMITS, old_file()["pending"]["policy"])
     machines = tuple(Machine(**each) for each in expected["machines"])
@@ -123,9 +147,9 @@ def test_a_state_of_version_2_decides_as_it_did() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("lives", 5), ("_working", "x"), ("depths", [[1]]), ("hosts", {"wn-1": [1]}), ("failing", {"wn-1": [1, 2]})],
+    [("durations", 5), ("working", "x"), ("episodes", [[1]]), ("hosts", {"wn-1": [1]}), ("failures", {"in_a_row": 2})],
 )
-def test_a_damaged_state_of_version_2_is_refused(key: str, value: Any) -> None:
+def test_a_damaged_state_of_version_3_is_refused(key: str, value: Any) -> None:
     state = old_file()["policy"]
     policy_state.check(state)
     state["judgement"][key] = value

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import copy
-import random
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +10,21 @@ import pytest
 
 from condor_vac.base.errors import UsageError
 from condor_vac.policy.observation import Decision, Observation
-from condor_vac.simulate.negotiator import Hosts, matches
 from condor_vac.simulate.play import Factory, play
-from condor_vac.simulate.scenario import Scenario, from_mapping, load
+from condor_vac.simulate.scenario import from_mapping, load
+from condor_vac.simulate.vm import Kind
 from condor_vac.simulate.world import World
-
-BASE: dict[str, Any] = {
-    "name": "base",
-    "seed": 1,
-    "duration": 7200,
-    "hosts": {"count": 2, "slots": 4},
-    "negotiation_interval": 60,
-    "start_seconds": [60, 60],
-    "machinetypes": [
-        {
-            "name": "one",
-            "max_machines": 4,
-            "max_idle": 4,
-            "queue": [{"at": 0, "tasks": 4, "seconds": [600, 600]}],
-            "idle_seconds": [120, 120],
-            "evidence_seconds": [60, 60],
-            "no_work_message": "300 none",
-        }
-    ],
-}
-
-
-def changed(*path: Any, value: Any) -> dict[str, Any]:
-    data = copy.deepcopy(BASE)
-    part = data
-    for key in path[:-1]:
-        part = part[key]
-    part[path[-1]] = value
-    return data
-
-
-def scenario(data: dict[str, Any] | None = None, **machinetype: Any) -> Scenario:
-    data = copy.deepcopy(data or BASE)
-    data["machinetypes"][0].update(machinetype)
-    return from_mapping(data, "test.yml")
-
-
-class Once:
-    """Submits a number of VMs at the first cycle and remembers all that it was shown."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.seen: list[Observation] = []
-
-    def decide(self, seen: Observation) -> Decision:
-        self.seen.append(seen)
-        number, self.number = self.number, 0
-        return Decision(submit=number)
-
-
-def watched(played: Scenario, number: int) -> tuple[World, list[Observation]]:
-    world, player = World(played), Once(number)
-    for kind in world.kinds:
-        Factory(world, kind, "vacuum").player = player
-    world.run()
-    return world, player.seen
+from tests.unit.condor_vac.simulate.pools import BASE, Once, changed, scenario, watched
 
 
 def test_a_vm_is_matched_boots_works_and_ends_as_the_scenario_defines() -> None:
     world, seen = watched(scenario(), 4)
     states = {one.now: [vm.state for vm in one.machines] for one in seen}
-    assert states[60.0] == ["running"] * 4, "matched at 30 s, seen at 40 s"
+    assert states[60.0] == ["running"] * 4, "matched at 2 s, seen at 12 s"
     works = {one.now: sum(vm.works for vm in one.machines) for one in seen}
-    assert (works[120.0], works[180.0]) == (0, 4), "asks at 90 s, works, is seen to at 150 s"
+    assert (works[120.0], works[180.0]) == (0, 4), "asks at 62 s, works, is seen to at 122 s"
     ends = [end for one in seen for end in one.ended]
-    assert [(end.kind, end.started, end.ended) for end in ends] == [("success", 30.0, 90.0 + 600 + 120)] * 4
+    assert [(end.kind, end.started, end.ended) for end in ends] == [("success", 2.0, 62.0 + 600 + 120)] * 4
     assert world.meter.work == 4 * 600
     assert (world.meter.wasted, world.meter.wasted_starts) == (0, 0)
 
@@ -101,7 +43,7 @@ def test_a_silent_vm_fizzles_and_unseen_work_is_not_measured() -> None:
 
 
 def test_an_agent_that_waits_takes_what_arrives() -> None:
-    world, _ = watched(scenario(queue=[{"at": 200, "tasks": 1, "seconds": [100, 100]}]), 1)
+    world, _ = watched(scenario(queue=[{"at": 150, "tasks": 1, "seconds": [100, 100]}]), 1)
     assert (world.meter.work, world.meter.wasted_starts) == (100.0, 0)
 
 
@@ -183,43 +125,6 @@ def test_nothing_is_decided_while_the_factory_cannot(fault: dict[str, Any], sile
     assert factory.player is not None
 
 
-@dataclass
-class Group:
-    share: float
-    processors: int = 1
-    used: int = 0
-    avoid: frozenset[int] = field(default_factory=frozenset)
-
-
-def negotiated(groups: list[Group], idle: list[int], hosts: Hosts) -> list[int]:
-    got = [0] * len(groups)
-
-    def take(index: int, host: int) -> None:
-        got[index] += 1
-        groups[index].used += groups[index].processors
-        hosts.take(host, groups[index].processors)
-
-    rng = random.Random(1)
-    matches(list(zip(groups, idle)), hosts, lambda index: rng, take)
-    assert min(hosts.free) >= 0
-    return got
-
-
-@pytest.mark.parametrize(
-    ("groups", "idle", "got"),
-    [
-        ([Group(1), Group(1)], [100, 100], [10, 10]),
-        ([Group(3), Group(1)], [100, 100], [15, 5]),
-        ([Group(3), Group(1)], [2, 100], [2, 18]),
-        ([Group(1, used=10), Group(1)], [100, 100], [5, 15]),
-        ([Group(1, processors=4), Group(1)], [100, 0], [4, 0]),
-        ([Group(1, avoid=frozenset({0, 1})), Group(1)], [100, 0], [10, 0]),
-    ],
-)
-def test_slots_are_shared_as_between_accounting_groups(groups: list[Group], idle: list[int], got: list[int]) -> None:
-    assert negotiated(groups, idle, Hosts(5, [5, 5, 5, 5])) == got
-
-
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -256,3 +161,24 @@ def test_a_file_that_is_not_a_scenario_is_refused_by_name(tmp_path: Path, conten
 def test_the_same_seed_gives_the_same_run(policy: str) -> None:
     first, second = (play(scenario(), policy).meter for _ in range(2))
     assert first.result(first, timeline=True) == second.result(second, timeline=True)
+
+
+@pytest.mark.parametrize(("most", "cycle"), [(1, 60), (2, 20), (3, 150), (None, 60)])
+def test_a_scenario_may_cap_starts_a_minute(most: int | None, cycle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted: list[float] = []
+    submit = World.submit
+
+    def recorded(world: World, kind: Kind, number: int) -> None:
+        submitted.extend([world.now] * number)
+        submit(world, kind, number)
+
+    monkeypatch.setattr(World, "submit", recorded)
+    work = [{"at": 0, "tasks": 40, "seconds": [600, 600]}]
+    keys: dict[str, Any] = {} if most is None else {"max_starts_per_minute": most}
+    data = {**BASE, "cycle_seconds": cycle}
+    play(scenario(data, max_machines=8, max_idle=8, queue=work, **keys), "vacuum")
+    in_a_minute = [sum(at <= other < at + 60 for other in submitted) for at in submitted]
+    if most is None:
+        assert max(in_a_minute) > 3, "more would start without the cap"
+    else:
+        assert max(in_a_minute) == most
