@@ -15,6 +15,7 @@ from typing import Any
 
 from condor_vac.base.errors import UsageError
 from condor_vac.base.shared import MACHINETYPE_NAME, MACHINETYPE_NAME_REMEDY, one_line
+from condor_vac.model import accounting
 from condor_vac.vac import layers, vcycle
 from condor_vac.vac import options as vac_options
 from condor_vac.vac.inventory_data import Imported
@@ -23,7 +24,7 @@ from condor_vac.vac.pipe import VAC_DEFAULTS
 
 # Where Vac keeps what its configuration names by relative paths.
 HOME = "/var/lib/vac/machinetypes/{}"
-NO_LIMIT = "max_machines: Vac has no such limit; the default here is 10"
+NO_LIMIT = "max_machines: Vac has no such limit; the default here is 1000"
 _FEATURE = "machinefeatures_option_"
 # Spellings of older versions, which Vac still reads.
 _OLD = {
@@ -43,7 +44,10 @@ _ELSEWHERE = {
     "processors_per_superslot": "not needed: HTCondor's partitionable slots take VMs of any size",
     "shutdown_time": "drain a node before its shutdown instead (playbooks of this collection)",
     "draining": "use playbooks of this collection, or max_machines: 0",
-    "gocdb_sitename": "no accounting records are written; APEL's parser for HTCondor reads the history",
+    "gocdb_sitename": (
+        "VMs are accounted under it, but no APEL records are written here, and APEL's parser for HTCondor alone reads"
+        " neither VO nor benchmark of these VMs: see docs/accounting.md"
+    ),
     "gocdb_cert_file": "GOCDB is not updated from here",
     "gocdb_key_file": "GOCDB is not updated from here",
     "description": "a comment in the inventory serves as well",
@@ -197,6 +201,8 @@ def _site(settings: Mapping[str, str]) -> dict[str, Any]:
         keys["space"] = settings["vac_space"]
     if settings.get("root_public_key"):
         keys["root_public_key"] = settings["root_public_key"]
+    if re.fullmatch(accounting.SITENAME, settings.get("gocdb_sitename", "")):
+        keys["gocdb_sitename"] = settings["gocdb_sitename"]
     memory = whole_number(settings.get("mb_per_processor", ""))
     if memory:
         keys["memory_mb_per_processor"] = memory
@@ -217,6 +223,9 @@ def _note_settings(parser: configparser.RawConfigParser, settings: Mapping[str, 
         words = _ELSEWHERE.get(_OLD.get(key, key), "no such option is known")
         imported.note("", f"{key}: {words.replace('{}', one_line(value, 200))}")
     imported.note("", *_common(settings, "").ignored)
+    if "gocdb_sitename" in settings and not re.fullmatch(accounting.SITENAME, settings["gocdb_sitename"]):
+        name = one_line(settings["gocdb_sitename"], 60)
+        imported.note("", f"gocdb_sitename: not converted: {name!a} {accounting.SITENAME_REMEDY}")
     for key in ("mb_per_processor", "hs06_per_processor", "disk_gb_per_processor"):
         if key in settings and decimal(settings[key]) is None:
             imported.note("", f"{key}: not converted: {settings[key][:40]!a} is not a number")

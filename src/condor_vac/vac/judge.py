@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from condor_vac.base import urls
+from condor_vac.base import public_hosts, urls
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import IMAGE_DIRECTORY, MACHINETYPES_DIRECTORY, image_name
 from condor_vac.model.machinetype import Machinetype
@@ -25,6 +25,8 @@ def reason(name: str, keys: Mapping[str, Any]) -> str | None:
     try:
         if isinstance(keys.get("image"), str) and urls.is_url(keys["image"]):
             _check_image(keys["image"])
+        for key, hosts in (keys.get("pipe_urls") or {}).items():
+            _check_host(key, keys[key], hosts)
         if isinstance(keys.get("image_signing_dn"), str):
             re.compile(keys["image_signing_dn"])
         Machinetype.from_mapping(_deployed(name, keys), name)
@@ -41,6 +43,14 @@ def _check_image(image: str) -> None:
         urls.check_url(image)
     except VacError as error:
         raise VacError(f"image: {error}") from error
+
+
+def _check_host(key: str, url: str, private_hosts: str) -> None:
+    """Raises VacError for a URL of a pipe whose very text is an address of the site's own network."""
+    try:
+        public_hosts.check(url, public_hosts.named(private_hosts))
+    except VacError as error:
+        raise VacError(f"{key}: {error}") from error
 
 
 def _deployed(name: str, keys: Mapping[str, Any]) -> dict[str, Any]:

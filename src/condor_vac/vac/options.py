@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from condor_vac.base.shared import image_name
+from condor_vac.model import accounting
 from condor_vac.model.machinetype import FORMAT_BY_SUFFIX, suffix_of
 from condor_vac.vac import layers
 from condor_vac.vac.numbers import decimal, plain, whole_number
@@ -27,7 +28,9 @@ DEFAULT_MODEL = "cernvm3"
 # Vac boots a CernVM from a CD and a vm-raw from a disk, whatever the image's file is called.
 _FORMATS = {"cernvm": "iso", "cloud-init": "raw"}
 
-_NUMBERS = ("backoff_seconds", "fizzle_seconds", "max_wallclock_seconds", "heartbeat_seconds")
+_NUMBERS = (
+    "backoff_seconds", "fizzle_seconds", "max_wallclock_seconds", "min_wallclock_seconds", "heartbeat_seconds",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9_]{1,128}")
 # Spellings of older versions; Vac takes them before the new ones.
 _OLD = {
@@ -102,6 +105,10 @@ def fit(keys: dict[str, Any]) -> list[str]:
     if isinstance(longest, int) and isinstance(fizzle, int) and 1 < longest <= fizzle:
         keys["fizzle_seconds"] = longest - 1
         notes.append(f"fizzle_seconds: {fizzle} became {longest - 1}, below max_wallclock_seconds")
+    shortest = keys.get("min_wallclock_seconds", 0)
+    if isinstance(longest, int) and isinstance(shortest, int) and shortest > longest:
+        keys["min_wallclock_seconds"] = longest
+        notes.append(f"min_wallclock_seconds: {shortest} became {longest}, which is max_wallclock_seconds")
     return notes
 
 
@@ -158,10 +165,6 @@ def _numbers(left: dict[str, str], converted: Converted) -> None:
             converted.ignored.append(f"{key}: not converted: {text[:40]!a} is not a whole number")
         else:
             converted.keys[key] = number
-    shortest = left.pop("min_wallclock_seconds", None)
-    longest = converted.keys.get("max_wallclock_seconds", 86400)
-    if shortest is not None and whole_number(shortest) != longest:
-        converted.notes.append("min_wallclock_seconds: not converted: every VM may run for max_wallclock_seconds")
 
 
 def _sizes(left: dict[str, str], converted: Converted) -> None:
@@ -199,6 +202,10 @@ def _accounting(left: dict[str, str], converted: Converted) -> None:
     if vo is not None:
         converted.keys["accounting_group"] = f"group_{re.sub('[.-]', '_', vo[1])}"
         converted.notes.append(f"accounting_fqan: {fqan} became accounting_group {converted.keys['accounting_group']}")
+        if re.fullmatch(accounting.FQAN, fqan):
+            converted.keys["accounting_fqan"] = fqan
+        else:
+            converted.ignored.append(f"accounting_fqan: not accounted: {fqan[:80]!a} {accounting.FQAN_REMEDY}")
     elif fqan:
         converted.ignored.append(f"accounting_fqan: not converted: {fqan[:80]!a} names no VO")
     text = left.pop("target_share", None)

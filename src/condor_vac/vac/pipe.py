@@ -10,19 +10,18 @@ not be deployed is left out alone (``judge``): no experiment can stop another's.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from condor_vac.base import atomic, cached_fetch, fetch, urls
+from condor_vac.base import atomic, cached_fetch, fetch, http_proxy, json_text, public_hosts, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.fetch import Access, Limits
 from condor_vac.base.http_proxy import HttpProxy
-from condor_vac.base.shared import MACHINETYPE_NAME
+from condor_vac.base.shared import MACHINETYPE_NAME, one_line
 from condor_vac.base.x509 import grid_ca
 from condor_vac.model.machinetype_keys import sizes
 from condor_vac.vac import judge, layers
@@ -31,6 +30,10 @@ from condor_vac.vac.numbers import decimal, whole_number
 
 LIMITS = Limits(bytes=1 << 20, seconds=30, idle_seconds=10)
 MOST_MACHINETYPES = 64
+# What is said of a pipe, and of one option of it: a pipe can have as many options as fit into LIMITS.
+MOST_SENTENCES = 200
+MOST_OPTIONS = 200
+SENTENCE_LIMIT = 300
 DEFAULT_CACHE_SECONDS = 3600
 CACHE_SECONDS = (60, 7 * 86400)
 KEEP_SECONDS = 7 * 86400
@@ -49,7 +52,9 @@ _PREFIXES = (vac_options.OPTION, vac_options.FILE)
 _VALUE_LIMIT = 1 << 16
 _NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # Keys of the inventory's vacuum_pipes that are about the pipe itself.
-_OF_THE_PIPE = ("url", "last_good_seconds")
+_OF_THE_PIPE = ("url", "last_good_seconds", "private_hosts")
+# Longer whole numbers than any that means something here; Python refuses to read or write some of them.
+_DIGITS = 30
 # What Vac gives a machinetype for which nobody says anything (gbDiskPerProcessorDefault in shared.py).
 VAC_DEFAULTS: Mapping[str, Any] = {"disk_gb_per_processor": 40}
 
@@ -63,6 +68,8 @@ class _Site:
     machinetypes: Mapping[str, Mapping[str, Any]]
     # The sum of the shares in the pipe.
     total: float
+    # Hosts that are not public, to which its URLs may lead nevertheless.
+    private_hosts: str
 
 
 @dataclass
@@ -70,8 +77,8 @@ class Pipe:
     """What a pipe offers: name → keys of a machinetype, complete with the site's settings and all sizes.
 
     ``left_out`` is name → reason of those that could not be deployed, ``ignored`` are sentences on what else was lost,
-    and ``notes`` are all sentences. ``age`` is in seconds since the server confirmed the pipe, None for
-    a file; ``problem`` is why it could not now.
+    and ``notes`` are all sentences: each one printable line, and no more than MOST_SENTENCES. ``age`` is in seconds
+    since the server confirmed the pipe, None for a file; ``problem`` is why it could not now.
     """
 
     cache_seconds: int = DEFAULT_CACHE_SECONDS
@@ -84,13 +91,26 @@ class Pipe:
 
     def lose(self, *sentences: str) -> None:
         """Note what of the pipe is lost."""
-        self.ignored += sentences
-        self.notes += sentences
+        _say(self.ignored, sentences)
+        self.note(*sentences)
+
+    def note(self, *sentences: str) -> None:
+        """Note what became of the pipe's words."""
+        _say(self.notes, sentences)
 
     def leave_out(self, name: str, reason: str) -> None:
         """Note that a machinetype could not be deployed."""
-        self.left_out[name] = reason
-        self.notes.append(f"{name}: left out: {reason}")
+        self.left_out[name] = one_line(reason, SENTENCE_LIMIT)
+        self.note(f"{name}: left out: {reason}")
+
+
+def _say(said: list[str], sentences: Iterable[str]) -> None:
+    """Add the sentences, each as one printable line, as long as there are not too many."""
+    for sentence in sentences:
+        if len(said) < MOST_SENTENCES:
+            said.append(one_line(sentence, SENTENCE_LIMIT))
+        elif len(said) == MOST_SENTENCES:
+            said.append("more of the kind: ask the experiment to correct its pipe")
 
 
 def read(
@@ -103,16 +123,21 @@ def read(
     machinetypes: Mapping[str, Mapping[str, Any]] = _NOTHING,
     proxy: HttpProxy | None = None,
 ) -> Pipe:
-    """The pipe at an https URL, or in a file. Raises VacError if there is none, and no good copy in ``cache``.
+    """The pipe at an https URL, or in a file.
+
+    Raises VacError if there is none, and no good copy in ``cache``; UsageError for what the site itself wrote wrong.
 
     ``local`` are the site's settings for all its machinetypes (keys of a machinetype); ``target_share`` among them is
     divided by the shares in the pipe, ``files`` is the directory of the files that a pipe may name, and ``defaults``
-    are settings that the pipe's own win over. ``machinetypes`` is name → settings of single ones, which win over all.
+    are settings that the pipe's own win over. URLs of the pipe may lead to public addresses, to the pipe's own host and
+    to ``private_hosts`` alone. ``machinetypes`` is name → settings of single ones, which win over all.
     """
     copy = None
     access = Access(grid_ca(), proxy)
     if not urls.is_url(source):
         data = atomic.read(source, LIMITS.bytes)
+    elif (wrong := _wrong_url(source)) is not None:
+        raise UsageError(wrong)
     elif cache is None:
         data = fetch.get(source, LIMITS, access=access)
     else:
@@ -126,17 +151,25 @@ def read(
             access=access,
         )
         data = copy.data
-    pipe = expand(parse(data, source), prefix, local, machinetypes)
+    pipe = expand(parse(data, source), prefix, local, machinetypes, source)
     if copy is not None:
         pipe.age, pipe.problem = copy.age, copy.problem
     return pipe
 
 
+def _wrong_url(source: str) -> str | None:
+    try:
+        urls.check_url(source)
+    except VacError as error:
+        return str(error)
+    return None
+
+
 def parse(data: bytes, source: str) -> dict[str, Any]:
     """The pipe's object; in the flat format its machinetype has no suffix. Raises VacError."""
     try:
-        found = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        found = json_text.loads(data, parse_int=_integer)
+    except ValueError as error:
         raise VacError(f"{source}: not JSON: {str(error)[:120]}; report it to the experiment") from error
     if not isinstance(found, dict):
         raise VacError(f"{source}: not a JSON object; is it a vacuum pipe?")
@@ -158,8 +191,9 @@ def expand(
     prefix: str,
     local: Mapping[str, Any],
     machinetypes: Mapping[str, Mapping[str, Any]] = _NOTHING,
+    source: str = "",
 ) -> Pipe:
-    """The machinetypes of what ``parse`` returned, with the site's settings as in ``read``.
+    """The machinetypes of what ``parse`` returned, with the site's settings as in ``read``; ``source`` is the pipe.
 
     Raises UsageError for a prefix that is not a name, and for a setting of the site that no machinetype can have.
     """
@@ -168,7 +202,8 @@ def expand(
     pipe = Pipe(found["cache_seconds"])
     offers = [offer for offer in found["machinetypes"] if isinstance(offer, Mapping)]
     pipe.lose(*["a machinetype that is no JSON object is left out"] * (len(found["machinetypes"]) - len(offers)))
-    site = _Site(prefix, local, machinetypes, sum(_share(offer) for offer in offers))
+    total = sum(_share(offer) for offer in offers)
+    site = _Site(prefix, local, machinetypes, total, _private_hosts(local.get("private_hosts"), source))
     for offer in offers:
         name = _name(offer, prefix, flat=found["flat"])
         if name is None:
@@ -179,6 +214,23 @@ def expand(
         else:
             _add(pipe, name, offer, site)
     return pipe
+
+
+def _private_hosts(given: object, source: str) -> str:
+    """The hosts that the site names, and the pipe's own, in one text. Raises UsageError for what is no list of hosts.
+
+    The site itself has written the pipe's URL, and a server that is asked by that name has to have its certificate.
+    """
+    public_hosts.named(given)
+    words = [given] if isinstance(given, str) else [str(word) for word in given] if isinstance(given, list) else []
+    if urls.is_url(source):
+        parts = urls.parse(source)
+        words.append(http_proxy.authority(parts.hostname or "", parts.port or 443))
+    return ",".join(words)
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= _DIGITS else float(digits)
 
 
 def _name(offer: Mapping[str, Any], prefix: str, *, flat: bool) -> str | None:
@@ -218,12 +270,16 @@ def _add(pipe: Pipe, name: str, offer: Mapping[str, Any], site: _Site) -> None:
         keys["target_share"] = part
     keys = layers.over(keys, section)
     notes += vac_options.fit(keys)
+    written = [key for key in ("image", "user_data") if urls.is_url(converted.keys.get(key, ""))]
+    of_pipe = {key: site.private_hosts for key in written if keys.get(key) == converted.keys[key]}
+    if of_pipe:
+        keys["pipe_urls"] = of_pipe
     reason = judge.reason(name, keys)
     if reason is not None:
         _check_site(name, weakest or {}, own, section)
     if reason is None:
         pipe.machinetypes[name] = {**keys, **sizes(keys)}
-        pipe.notes += [f"{name}: {note}" for note in notes]
+        pipe.note(*(f"{name}: {note}" for note in notes))
     else:
         pipe.leave_out(name, reason)
 
@@ -258,19 +314,28 @@ def _accepted(offer: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     """The options that a pipe may set, as text, and sentences on the others."""
     options: dict[str, str] = {}
     notes = []
-    for key, value in offer.items():
+    if len(offer) > MOST_OPTIONS:
+        notes.append(f"of {len(offer)} options the first {MOST_OPTIONS} count")
+    for key, value in list(offer.items())[:MOST_OPTIONS]:
         shown = ascii(str(key)[:60])[1:-1]
         if key == "suffix":
             continue
         if key not in ACCEPTED and not key.startswith(_PREFIXES):
             notes.append(f"{shown}: ignored: a pipe cannot set it")
-        elif isinstance(value, (dict, list)) or value is None or len(str(value)) > _VALUE_LIMIT:
+        elif not _is_value(value):
             notes.append(f"{shown}: ignored: neither text nor a number")
         elif (wrong := _wrong_path(key, str(value))) is not None:
             notes.append(f"{shown}: ignored: {wrong}")
         else:
             options[key] = str(value)
     return options, notes
+
+
+def _is_value(value: Any) -> bool:
+    """Whether it is text that a file can hold, of no size that only does harm, or a number."""
+    if isinstance(value, str):
+        return len(value) <= _VALUE_LIMIT and not re.search("[\ud800-\udfff]", value)
+    return isinstance(value, (int, float))
 
 
 def _wrong_path(key: str, value: str) -> str | None:

@@ -21,7 +21,7 @@ from condor_vac.vac.numbers import whole_number
 
 SECTIONS = ("machinetype", "vmtype", "vacuum_pipe")
 HOME = "/var/lib/vcycle/spaces/{}/machinetypes/{}"
-NO_LIMIT = "max_machines: no processors_limit is set; the default here is 10"
+NO_LIMIT = "max_machines: no processors_limit is set; the default here is 1000"
 _OUTPUTS = "not needed: outputs always come back with the VM's job"
 _FLAVOR = "not converted: the sizes are processors, memory_mb and disk_gb_per_processor here; set those of the flavor"
 _NOT_OURS = {

@@ -7,6 +7,7 @@ can be given up after a time limit. Never call this from libvirt's own hook: lib
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from condor_vac.base import tools
@@ -28,25 +29,32 @@ class Domain(NamedTuple):
 
 
 def active(timeout: float = TIMEOUT_SECONDS) -> dict[str, Domain]:
-    """Every domain that has a QEMU process, by name. Raises VacError if libvirt does not answer."""
-    return parse_domstats(_virsh("domstats", "--list-active", "--raw", "--state", "--vcpu", timeout=timeout))
+    """Every domain that has a QEMU process, by name. Raises VacError if libvirt does not answer.
+
+    ``--nowait``: a job's user can stop the QEMU of the job's VM, and libvirt would wait for it.
+    """
+    words = ("domstats", "--list-active", "--raw", "--nowait", "--state", "--vcpu")
+    return parse_domstats(_virsh(*words, timeout=timeout))
 
 
 def parse_domstats(text: str) -> dict[str, Domain]:
-    """The domains in what ``virsh domstats --state --vcpu`` printed."""
+    """The domains in what ``virsh domstats --state --vcpu`` printed; one whose numbers are none runs all the same."""
     found = {}
-    for block in text.split("Domain: ")[1:]:
+    for block in f"\n{text}".split("\nDomain: ")[1:]:
         head, *lines = block.splitlines()
         values = dict(line.strip().split("=", 1) for line in lines if "=" in line)
         name = head.strip().strip("'")
-        times = [int(value) for key, value in values.items() if _is_vcpu_time(key)]
-        found[name] = Domain(
-            name,
-            int(values.get("state.state", "0")),
-            sum(times) / 1e9,
-            int(values.get("vcpu.current", len(times) or 1)),
-        )
+        try:
+            found[name] = _domain(name, values)
+        except ValueError:
+            found[name] = Domain(name, 0, 0.0, 1)
     return found
+
+
+def _domain(name: str, values: Mapping[str, str]) -> Domain:
+    times = [int(value) for key, value in values.items() if _is_vcpu_time(key)]
+    processors = int(values.get("vcpu.current", len(times) or 1))
+    return Domain(name, int(values.get("state.state", "0")), sum(times) / 1e9, processors)
 
 
 def consoles(name: str) -> tuple[str, list[str]]:
@@ -64,14 +72,17 @@ def consoles(name: str) -> tuple[str, list[str]]:
     return root.findtext("uuid", ""), [source.get("path", "") for source in sources]
 
 
-def shut_down(name: str) -> None:
-    """Press the VM's power button; one that is gone is fine. Raises VacError."""
-    _unless_gone("shutdown", "--domain", name, "--mode", "acpi")
+def shut_down(uuid: str) -> bool:
+    """Press the power button of the VM with this UUID; False if there is none any more. Raises VacError.
+
+    By UUID and not by name, here and in ``destroy``: another VM may have been given the name.
+    """
+    return _unless_gone("shutdown", "--domain", uuid, "--mode", "acpi") is not None
 
 
-def destroy(name: str) -> None:
-    """End the VM at once; one that is gone is fine. Raises VacError."""
-    _unless_gone("destroy", "--domain", name)
+def destroy(uuid: str) -> bool:
+    """End the VM with this UUID at once; False if there is none any more. Raises VacError."""
+    return _unless_gone("destroy", "--domain", uuid) is not None
 
 
 def _is_vcpu_time(key: str) -> bool:
@@ -79,13 +90,14 @@ def _is_vcpu_time(key: str) -> bool:
     return len(parts) == 3 and parts[0] == "vcpu" and parts[1].isdigit() and parts[2] == "time"
 
 
-def _unless_gone(*arguments: str) -> str:
+def _unless_gone(*arguments: str) -> str | None:
+    """What virsh prints, None if the domain is gone."""
     try:
         return _virsh(*arguments)
     except tools.ToolError as error:
         if not any(words in str(error) for words in ("not found", "not running", "failed to get domain")):
             raise
-        return ""
+        return None
 
 
 def _virsh(*arguments: str, timeout: float = TIMEOUT_SECONDS) -> str:

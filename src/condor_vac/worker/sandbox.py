@@ -9,6 +9,7 @@ meanwhile leads nowhere.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -21,6 +22,8 @@ DIRECTORIES = ("machinefeatures", "jobfeatures", "joboutputs")
 METADATA = "metadata"
 _LAYOUT = r"dir_[0-9]{1,20}(/scratch)?"
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_NOT_A_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def check_layout(path: str, execute: str) -> str:
@@ -36,9 +39,26 @@ def job_directory(path: str, execute: str) -> str:
     return f"{execute}/{check_layout(path, execute).partition('/')[0]}"
 
 
+def is_gone(path: str) -> bool:
+    """Whether HTCondor has removed the sandbox, and the job with it: that there is no such name, and nothing else.
+
+    Raises VacError where the file system does not say (EIO, no permission): then nobody knows.
+    """
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise VacError(f"{path}: cannot be looked at: {error.strerror}; check the disk of EXECUTE") from error
+    return False
+
+
 @contextlib.contextmanager
 def opened(path: str, execute: str, uid: int) -> Iterator[int]:
-    """A descriptor of the sandbox, checked to be a real directory that ``uid`` owns. Raises UsageError."""
+    """A descriptor of the sandbox, checked to be a real directory that ``uid`` owns.
+
+    Raises UsageError, and VacError where the file system does not say.
+    """
     below = check_layout(path, execute)
     with contextlib.ExitStack() as stack:
         try:
@@ -49,6 +69,8 @@ def opened(path: str, execute: str, uid: int) -> Iterator[int]:
                 if os.fstat(fd).st_uid not in trusted:
                     raise UsageError(f"{path}: {name} belongs to another user; use your own sandbox")
         except OSError as error:
+            if error.errno not in _NOT_A_DIRECTORY:
+                raise VacError(f"{path}: cannot be opened: {error.strerror}; check the disk of EXECUTE") from error
             raise UsageError(f"{path}: {error.strerror}; a sandbox is a real directory, no link") from error
         if os.fstat(fd).st_uid != uid:
             raise UsageError(f"{path}: does not belong to uid {uid}; use your own sandbox")

@@ -51,6 +51,8 @@ class Settings(NamedTuple):
     grace_seconds: int = 3600
     # Whether VMs may be emulated where KVM does not work, many times slower: for trials and tests.
     emulation: bool = False
+    # How many jobs the negotiator may start here in one cycle (NUM_CLAIMS); 0: matching is the site's own.
+    starts_per_cycle: int = 0
     # Users who own VM jobs: sudo lets each of them run vac_lease, and nothing else.
     owners: tuple[str, ...] = ("vac",)
     # Host names or addresses of the access points that send VM jobs.
@@ -80,6 +82,7 @@ CHECKS: dict[str, f.Check] = {
     "hs06_per_processor": f.optional(f.number(0.001, 1e6)),
     "grace_seconds": f.integer(0, 30 * 86400),
     "emulation": f.boolean,
+    "starts_per_cycle": f.integer(0, 9999),
     "owners": f.list_of(f.user_name, 100),
     "access_points": f.list_of(f.line(255), 1000),
     "backfill_notice": f.optional(f.integer(0, 7 * 86400)),

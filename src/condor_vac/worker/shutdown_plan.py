@@ -20,18 +20,27 @@ _LIMIT = 64
 def planned(run_directory: str | None = None) -> int | None:
     """The planned shutdown in Unix s, None while none is planned. Raises VacError for a file that holds none."""
     path = f"{run_directory or RUN_DIRECTORY}/{NAME}"
-    if not os.path.exists(path):
+    if not os.path.lexists(path):
         return None
     text = atomic.read(path, _LIMIT).decode("ascii", "replace").strip()
-    if not re.fullmatch(r"[0-9]{1,12}", text):
+    # Fewer digits are what damage left of a time.
+    if not re.fullmatch(r"[0-9]{10,12}", text):
         raise VacError(f"{path}: holds no Unix time; run condor_vac shutdowntime set or cancel")
     return int(text)
+
+
+def known() -> int | None:
+    """``planned``, and None also where nobody can read it: vac_watch says so, and VMs go on as if none were planned."""
+    try:
+        return planned()
+    except VacError:
+        return None
 
 
 def plan(when: int) -> None:
     """Plan a shutdown at a time (Unix s). Raises VacError."""
     try:
-        os.makedirs(RUN_DIRECTORY, mode=0o755, exist_ok=True)
+        atomic.make_directory(RUN_DIRECTORY)
     except OSError as error:
         raise VacError(f"{RUN_DIRECTORY}: {error.strerror}; plan a shutdown as root") from error
     atomic.write(f"{RUN_DIRECTORY}/{NAME}", f"{when}\n".encode())

@@ -4,17 +4,26 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from condor_vac.base import fields, tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
-from condor_vac.base.shared import FILES_RECORD, LIBVIRT_HOOK, PREPARE_HOOK
+from condor_vac.base.shared import (
+    FACTORY_PROGRAM,
+    FILES_RECORD,
+    LIBVIRT_HOOK,
+    MACHINETYPES_DIRECTORY,
+    PREPARE_HOOK,
+    one_line,
+)
 from condor_vac.worker import libvirt, startd
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.settings import Settings
@@ -22,6 +31,15 @@ from condor_vac.worker.settings import Settings
 SETTINGS = settings_module.PATH
 CONVERGE = "run the site playbook for this node"
 TIMEOUT_SECONDS = 60.0
+UNIT_PROPERTIES = "LoadState,ActiveState,UnitFileState,After,Result,NeedDaemonReload,InactiveExitTimestampMonotonic"
+# Characters that are read of a text file; a log may be longer.
+TEXT_LIMIT = 1 << 24
+_PIECE = 1 << 16
+# What one check may take, all checks together, and one of them where the others have taken that: a file system or a
+# program that hangs holds up its own check alone.
+CHECK_SECONDS = 180.0
+ALL_SECONDS = 600.0
+LEAST_SECONDS = 20.0
 _CONDOR_PATH = "/usr/lib/condor/libexec:/usr/libexec/condor"
 
 
@@ -39,6 +57,41 @@ class Check:
             return self.look(node)
         except VacError as error:
             return [Finding(f"cannot be checked: {error}", "fix this first, then run the check again")]
+        except Exception as error:  # noqa: BLE001 - what breaks one check is its finding, and stops no other
+            what = f"cannot be checked: {type(error).__name__}: {one_line(str(error), 200)}"
+            return [Finding(what, "something here is damaged as nobody foresaw; report it with this line")]
+
+    def findings_within(self, node: Node, seconds: float) -> list[Finding]:
+        """``findings``, or that the check hangs."""
+        found: list[list[Finding]] = []
+        thread = threading.Thread(target=lambda: found.append(self.findings(node)), daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if found:
+            return found[0]
+        remedy = "see which program or file system does not answer (ps axo pid,stat,wchan,args), then run it again"
+        return [Finding(f"cannot be checked: it hangs, for {seconds:.0f} s now", remedy)]
+
+
+Value = TypeVar("Value")
+
+
+class Once(Generic[Value]):
+    """A property that is found once. Where that hangs in a thread it holds no lock that others wait for, as the one of
+    functools did before Python 3.12."""
+
+    def __init__(self, find: Callable[[Any], Value]) -> None:
+        self._find = find
+        self.__doc__ = find.__doc__
+
+    def __set_name__(self, _owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, node: Any, _owner: type | None = None) -> Value:
+        if self._name not in vars(node):
+            vars(node)[self._name] = self._find(node)
+        found: Value = vars(node)[self._name]
+        return found
 
 
 class Node:
@@ -51,7 +104,7 @@ class Node:
         """The absolute path of a file of the node."""
         return self.root + name
 
-    @functools.cached_property
+    @Once
     def owner(self) -> int:
         """The uid that counts as root's: root's own, or in a test who made the directory."""
         return os.stat(self.root).st_uid if self.root else 0
@@ -61,17 +114,29 @@ class Node:
         """Whether anything of a worker node's is here: a single file that is gone is for the checks to report."""
         return any(os.path.lexists(self.path(name)) for name in (SETTINGS, FILES_RECORD, LIBVIRT_HOOK, PREPARE_HOOK))
 
+    @property
+    def is_access_point(self) -> bool:
+        """Whether this machine has factories."""
+        return any(os.path.lexists(self.path(name)) for name in (MACHINETYPES_DIRECTORY, FACTORY_PROGRAM))
+
+    def room(self, directory: str) -> tuple[int, int | None]:
+        """Bytes and files that a directory's file system has room for; None if it counts no files. Raises OSError."""
+        status = os.statvfs(self.path(directory))
+        return status.f_bavail * status.f_frsize, status.f_favail if status.f_files else None
+
     def text(self, name: str) -> str:
         """A text file of the node; empty if it is not there. Raises VacError if it cannot be read."""
         try:
             with open(self.path(name), encoding="utf-8", errors="replace") as stream:
-                return stream.read()
+                # The kernel makes room for as much as is asked of a file below /proc/sys, and refuses megabytes.
+                pieces = iter(functools.partial(stream.read, _PIECE), "")
+                return "".join(itertools.islice(pieces, TEXT_LIMIT // _PIECE))
         except FileNotFoundError:
             return ""
         except OSError as error:
             raise VacError(f"{name}: {error.strerror}") from error
 
-    @functools.cached_property
+    @Once
     def settings(self) -> Settings:
         """The node's settings. Raises VacError."""
         return settings_module.load(self.path(SETTINGS))
@@ -92,12 +157,11 @@ class Node:
         return found
 
     def unit(self, name: str) -> dict[str, str]:
-        """LoadState, ActiveState, UnitFileState, After, Result and what else there is of a systemd unit."""
-        properties = "LoadState,ActiveState,UnitFileState,After,Result,NeedDaemonReload"
-        output = tools.run(["systemctl", "show", f"--property={properties}", name], timeout=TIMEOUT_SECONDS)
+        """What `UNIT_PROPERTIES` names, of a systemd unit that is there."""
+        output = tools.run(["systemctl", "show", f"--property={UNIT_PROPERTIES}", name], timeout=TIMEOUT_SECONDS)
         return dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
 
-    @functools.cached_property
+    @Once
     def libvirt_unit(self) -> str:
         """The unit of libvirt's daemon for QEMU: the monolithic one, or the modular one of Enterprise Linux."""
         for name in ("libvirtd.service", "virtqemud.service"):
@@ -110,19 +174,19 @@ class Node:
         """What libvirt answers. Raises ToolError."""
         return tools.run(["virsh", "-q", "-c", libvirt.URI, *words], timeout=TIMEOUT_SECONDS)
 
-    @functools.cached_property
+    @Once
     def knobs(self) -> dict[str, str]:
         """HTCondor's whole configuration, expanded, by lower-case name. Raises VacError."""
         output = tools.run(["condor_config_val", "-dump", "-expand"], timeout=TIMEOUT_SECONDS)
         pairs = (line.partition(" = ") for line in output.splitlines() if not line.startswith("#"))
         return {name.strip().lower(): value.strip() for name, equals, value in pairs if equals}
 
-    @functools.cached_property
+    @Once
     def slot(self) -> dict[str, Any]:
         """The startd's own ad of its (partitionable) slot. Raises VacError."""
         return startd.slot(self.master)
 
-    @functools.cached_property
+    @Once
     def master(self) -> dict[str, str]:
         """The master's ad of its daemons; empty if no condor_master runs. Raises VacError."""
         return startd.daemons()

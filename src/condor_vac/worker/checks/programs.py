@@ -19,6 +19,7 @@ from condor_vac.base.shared import (
     LIBVIRT_HOOK,
     MANIFEST,
     TREES,
+    runs_since_before,
 )
 from condor_vac.worker import settings as settings_module
 from condor_vac.worker.checks.node import CONVERGE, SETTINGS, Check, Node, replaceable, unit_findings
@@ -69,11 +70,12 @@ def tree(node: Node) -> list[Finding]:
     unsafe = []
     for path in _walk(top):
         name = os.path.relpath(path, top)
-        mode = os.lstat(path).st_mode
+        status = os.lstat(path)
+        mode = status.st_mode
         cached = "__pycache__" in name.split("/")
         if not stat.S_ISDIR(mode) and not cached and name not in manifest and name != MANIFEST:
             wrong.append(name)
-        if not stat.S_ISLNK(mode) and mode & 0o022:
+        if status.st_uid not in {0, node.owner} or (not stat.S_ISLNK(mode) and mode & 0o022):
             unsafe.append(name)
     found = [Finding(f"changed since they were installed in {top}: {_some(wrong)}", CONVERGE)] if wrong else []
     return found + ([Finding(f"writable by others than root in {top}: {_some(unsafe)}", CONVERGE)] if unsafe else [])
@@ -100,6 +102,15 @@ def files(node: Node) -> list[Finding]:
     if SETTINGS not in record:
         found.append(Finding(f"{FILES_RECORD} has no entry for {SETTINGS}", CONVERGE))
     return found
+
+
+def loaded(node: Node) -> list[Finding]:
+    """libvirt was started after our hook came: it looks for hooks only then (virHookInitialize, util/virhook.c)."""
+    name = node.libvirt_unit
+    if not runs_since_before(node.unit(name), node.path(LIBVIRT_HOOK)):
+        return []
+    what = f"{name} runs since before {LIBVIRT_HOOK} was written and may not call it: then nobody records how VMs end"
+    return [Finding(what, f"systemctl restart {name} (running VMs continue)")]
 
 
 def watch(node: Node) -> list[Finding]:
@@ -133,6 +144,7 @@ def _some(names: list[str]) -> str:
 CHECKS = (
     Check("hooks", "programs", tree),
     Check("hooks", "hooks", entry_points),
+    Check("hooks", "libvirt's hook", loaded),
     Check("hooks", "settings", settings),
     Check("hooks", "files", files),
     Check("hooks", "watch", watch),

@@ -9,15 +9,15 @@ import re
 import stat
 from collections.abc import Iterator
 
+from condor_vac import RUN_DIRECTORY
 from condor_vac.base import tools
 from condor_vac.base.errors import VacError
 from condor_vac.base.findings import Finding
-from condor_vac.base.shared import LEASE_PROGRAM
+from condor_vac.base.shared import LEASE_PROGRAM, one_line
 from condor_vac.image import store as image_store
-from condor_vac.worker import libvirt
 from condor_vac.worker import network as addresses
+from condor_vac.worker import troubles
 from condor_vac.worker.checks.node import CONVERGE, TIMEOUT_SECONDS, Check, Node, replaceable, unit_findings
-from condor_vac.worker.lease import nfs_exports
 from condor_vac.worker.lease.store import Store
 
 _ANY = {"0.0.0.0", "*", "[::]", "::"}  # noqa: S104 - compared with, never bound to
@@ -60,21 +60,16 @@ def http_service(node: Node) -> list[Finding]:
     return unit_findings(node, "vac_http.socket") + unit_findings(node, "vac_http.service")
 
 
-def leases(node: Node) -> list[Finding]:
-    """Each lease whose VM runs has its exports, and no vacuum VM runs without a lease."""
-    running = libvirt.active(TIMEOUT_SECONDS)
-    granted = Store(node.path("/run/condor_vac")).all()
-    exported = nfs_exports.current() if granted else frozenset()
-    found = []
-    for lease in granted:
-        missing = set(lease.exports()) - exported
-        if lease.domain in running and missing:
-            what = f"VM {lease.domain} has lost {len(missing)} of its NFS exports"
-            found.append(Finding(what, "end the VM (condor_rm its job); new ones get theirs"))
-    known = {lease.domain for lease in granted}
-    for name in sorted(set(running) - known):
-        found.append(Finding(f"VM {name} runs without a lease", f"if it is not needed: virsh destroy {name}"))
-    return found
+def watched(node: Node) -> list[Finding]:
+    """What vac_watch could not do in its last run, and the damaged leases that it put aside."""
+    store = Store(node.path(RUN_DIRECTORY))
+    remedy = "journalctl -u vac_watch.service has more"
+    found = [Finding(one_line(line, 300), remedy) for line in troubles.read(store.run_directory)]
+    aside = sorted(os.listdir(store.aside)) if os.path.isdir(store.aside) else []
+    what = "was no lease any more; its VM was ended"
+    return found + [
+        Finding(f"{store.aside}/{name}: {what}", "look at the disk and memory, then remove it") for name in aside
+    ]
 
 
 def sudo(node: Node) -> list[Finding]:
@@ -163,7 +158,7 @@ CHECKS = (
     Check("nfs", "NFS server", nfs_service),
     Check("nfs", "what is served", nfs_serving),
     Check("http", "web server", http_service),
-    Check("nfs", "leases", leases),
+    Check("nfs", "VMs watched", watched),
     Check("sudoers", "sudo", sudo),
     Check("images", "images", images),
     Check("images", "sandboxes", execute),

@@ -17,7 +17,7 @@ from condor_vac.worker.lease.store import CONSOLE_DIRECTORY, CONSOLE_NAME, Lease
 
 # What comes back with the job: the end of the console shows why a VM failed.
 KEPT_BYTES = 1 << 20
-_TIMEOUT_SECONDS = 20.0
+_TIMEOUT_SECONDS = 10.0
 _PREFIX = "vac-"
 _SUFFIX = ".console"
 

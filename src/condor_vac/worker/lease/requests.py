@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from condor_vac.base import fields
 from condor_vac.base.errors import UsageError
-from condor_vac.worker.lease.store import DOMAIN_PATTERN, check_uuid
+from condor_vac.worker.lease.store import DOMAIN_PATTERN
 
 LIMIT = 1 << 16
 # Why HTCondor ends a job (its JOB_EXIT hook's argument).
@@ -34,7 +34,6 @@ class AcquireRequest(NamedTuple):
     heartbeat_seconds: int
     evidence_cpu_fraction: float
     sharing: str
-    uuid: str | None = None
     chirp_config: str | None = None
     heartbeat_file: str | None = None
     images: tuple[str, ...] = ()
@@ -43,8 +42,6 @@ class AcquireRequest(NamedTuple):
     def from_mapping(cls, data: object) -> AcquireRequest:
         """The checked request. Raises UsageError."""
         values = fields.check_all(data, _CHECKS, _REQUIRED, "request")
-        if values.get("uuid") is not None:
-            check_uuid(values["uuid"])
         return cls(**{**values, "images": tuple(values.get("images", ()))})
 
 
@@ -81,7 +78,6 @@ _CHECKS: dict[str, fields.Check] = {
     "sandbox": fields.absolute_path,
     "domain": fields.matching(DOMAIN_PATTERN, "must be HTCondor's name of a VM, USER_CLUSTER.PROC"),
     "sharing": fields.one_of("nfs", "http", "both"),
-    "uuid": fields.optional(fields.line(36)),
     "machinetype": fields.machinetype_name,
     "chirp_config": fields.optional(fields.absolute_path),
     "fizzle_seconds": fields.integer(0, _YEAR),

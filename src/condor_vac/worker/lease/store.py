@@ -8,24 +8,30 @@ and vac_watch learn from it what the VM was granted, and a reboot, which ends ev
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from condor_vac import RUN_DIRECTORY
-from condor_vac.base import atomic
+from condor_vac.base import atomic, fields
 from condor_vac.base.errors import UsageError, VacError
 
 # libvirt's own log directory: virtlogd, which is root and confined by SELinux, writes the console there.
 CONSOLE_DIRECTORY = "/var/log/libvirt/qemu"
 # What a job gets of it, in its sandbox.
 CONSOLE_NAME = "console.log"
-_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+UUID_PATTERN = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # HTCondor's name of a VM: USER_CLUSTER.PROC, the user with @ as _.
 DOMAIN_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,200}_[0-9]{1,10}\.[0-9]{1,10}"
+# How long one program waits for the node's lock, altogether, and how long it may hold it each time: then the kernel
+# ends it (SIGALRM), and with it its hold. What it did is put right by vac_watch.
+PATIENCE_SECONDS = 45.0
+HELD_SECONDS = 60.0
 _FILE_LIMIT = 1 << 16
 _ROOT = "only root changes leases"
 
@@ -87,14 +93,22 @@ class Lease(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def from_mapping(cls, data: Mapping[str, Any]) -> Lease:
-        """The lease of ``to_mapping``; fields of another version are left out."""
-        values = {key: value for key, value in data.items() if key in cls._fields}
-        return cls(**{**values, "images": tuple(values.get("images", ()))})
+    def from_mapping(cls, data: object) -> Lease:
+        """The lease of ``to_mapping``; fields of another version are left out. Raises VacError."""
+        known = {key: value for key, value in data.items() if key in _CHECKS} if isinstance(data, dict) else data
+        try:
+            return cls(**fields.check_all(known, _CHECKS, _REQUIRED, "not a lease"))
+        except UsageError as error:
+            raise VacError(str(error)) from error
 
     def is_of(self, owner: str, job: str) -> bool:
         """Whether the VM is this job's (CLUSTER.PROC) of this owner (USER@DOMAIN)."""
         return self.domain in {f"{user}_{job}" for user in (owner.partition("@")[0], owner.replace("@", "_"))}
+
+    @property
+    def label(self) -> str:
+        """How lines of the node's log name the VM: HTCondor's name, which ends with its job's id, and its UUID."""
+        return f"{self.domain} [{self.uuid}]"
 
     @property
     def by_http(self) -> bool:
@@ -146,40 +160,118 @@ class Lease(NamedTuple):
         return max(end - self.started_boottime, 0.0)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= 1024:
+        raise ValueError("must be one line of text")
+    return value
+
+
+def _path(value: Any) -> str:
+    if not _text(value).startswith("/"):
+        raise ValueError("must be an absolute path")
+    return str(value)
+
+
+def _stopping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or set(value) != {"cause", "message", "boottime"}:
+        raise ValueError("must have cause, message and boottime")
+    return {"cause": _text(value["cause"]), "message": _text(value["message"]), "boottime": _SECONDS(value["boottime"])}
+
+
+def _or_null(check: fields.Check) -> fields.Check:
+    return lambda value: None if value is None else check(value)
+
+
+_ID = fields.integer(0, (1 << 32) - 2)
+_COUNT = fields.integer(0, 1 << 53)
+_SECONDS = fields.number(-1e12, 1e12)
+# Root alone writes leases, from requests that were checked: this is for files that something damaged. Few regular
+# expressions, since a VM's start waits for them to be compiled.
+_CHECKS: dict[str, fields.Check] = {
+    **dict.fromkeys(("uuid", "machinetype", "user", "mac", "hostname", "network", "filter", "address"), _text),
+    **dict.fromkeys(("gateway", "sharing"), _text),
+    **dict.fromkeys(("sandbox", "machinefeatures", "jobfeatures", "joboutputs", "chirp_config", "console"), _path),
+    **dict.fromkeys(("created", "fizzle_seconds", "max_wallclock_seconds", "heartbeat_seconds"), _COUNT),
+    **dict.fromkeys(("started", "ended", "leaves"), _or_null(_COUNT)),
+    **dict.fromkeys(("started_boottime", "ended_boottime", "leaves_boottime"), _or_null(_SECONDS)),
+    "domain": fields.matching(DOMAIN_PATTERN, "must be HTCondor's name of a VM"),
+    "uid": _ID,
+    "gid": _ID,
+    "created_boottime": _SECONDS,
+    "evidence_cpu_fraction": fields.number(0.0, 1.0),
+    "heartbeat_file": _or_null(_text),
+    "images": fields.list_of(fields.line(255)),
+    "saved": fields.boolean,
+    "stopping": _or_null(_stopping),
+}
+_REQUIRED = set(Lease._fields) - set(Lease._field_defaults)
+
+
+class Damaged(NamedTuple):
+    """A lease file that nobody can use: its path, the UUID that it is named by, and why.
+
+    ``unreadable``: the file system does not give it; otherwise what it holds is no lease, and never will be.
+    """
+
+    path: str
+    uuid: str
+    reason: str
+    unreadable: bool
+
+
 def boottime() -> float:
     """Seconds since boot: two readings differ by the true time between them, also when the clock is changed."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Store:
-    """The leases of this node. Who changes them holds ``lock``; readers need none (files are replaced)."""
+    """The leases of this node. Who changes them holds ``lock``; readers need none (files are replaced).
 
-    def __init__(self, run_directory: str = RUN_DIRECTORY) -> None:
+    ``patience``: how long this store's user waits for the lock, in seconds, all its waits together.
+    """
+
+    def __init__(self, run_directory: str = RUN_DIRECTORY, *, patience: float = PATIENCE_SECONDS) -> None:
         self.run_directory = run_directory
         self.directory = f"{run_directory}/leases"
+        self._patience = patience
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the node's one lease lock (root), waiting for it. Raises VacError."""
+        """Hold the node's one lease lock (root), for HELD_SECONDS at most. Raises VacError, LockedError.
+
+        Nothing is printed, read from a caller or done as a user meanwhile: who can stop that would hold the node.
+        """
         try:
-            os.makedirs(self.directory, mode=0o755, exist_ok=True)
+            atomic.make_directory(self.directory)
         except OSError as error:
             raise VacError(f"{self.run_directory}: {error.strerror}; {_ROOT}") from error
-        with atomic.locked(f"{self.run_directory}/lock", _ROOT):
+        began = time.monotonic()
+        with atomic.locked(f"{self.run_directory}/lock", _ROOT, patience=self._patience), _limited():
+            self._patience = max(self._patience - (time.monotonic() - began), 0.0)
             yield
 
     def all(self) -> list[Lease]:
-        """Every lease, oldest first. Raises VacError for a file that is none."""
+        """Every lease that can be used, oldest first. Raises VacError if they cannot be listed."""
+        return self.read()[0]
+
+    def read(self) -> tuple[list[Lease], list[Damaged]]:
+        """Every lease, oldest first, and the files that are none. Raises VacError if they cannot be listed."""
         try:
-            names = [name for name in os.listdir(self.directory) if _is_lease_file(name)]
+            names = sorted(name for name in os.listdir(self.directory) if _is_lease_file(name))
         except FileNotFoundError:
-            return []
-        found = (self._load(name) for name in names)
-        return sorted((lease for lease in found if lease is not None), key=lambda item: item.created_boottime)
+            return [], []
+        except OSError as error:
+            raise VacError(f"{self.directory}: cannot be listed: {error.strerror}; check it as root") from error
+        found = [self._load(name) for name in names]
+        leases = sorted((one for one in found if isinstance(one, Lease)), key=lambda one: one.created_boottime)
+        return leases, [one for one in found if isinstance(one, Damaged)]
 
     def by_uuid(self, uuid: str) -> Lease | None:
-        """The lease with this UUID, or None. Raises UsageError for what is not a UUID."""
-        return self._load(f"{check_uuid(uuid)}.json")
+        """The lease with this UUID, or None. Raises UsageError for what is not a UUID, VacError for a damaged one."""
+        found = self._load(f"{check_uuid(uuid)}.json")
+        if isinstance(found, Damaged):
+            raise VacError(found.reason)
+        return found
 
     def by_domain(self, domain: str) -> Lease | None:
         """The lease of the VM with this libvirt name, or None."""
@@ -208,22 +300,71 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(f"{self.directory}/{check_uuid(lease.uuid)}.json")
 
-    def _load(self, name: str) -> Lease | None:
-        path = f"{self.directory}/{name}"
+    def put_aside(self, damaged: Damaged) -> str:
+        """Move what is no lease out of the way, whatever it is; the path where it is kept. Raises VacError."""
+        kept = f"{self.aside}/{os.path.basename(damaged.path)}"
         try:
-            return Lease.from_mapping(json.loads(atomic.read(path, _FILE_LIMIT)))
-        except VacError:
-            # Also when it was released between the listing and the reading.
-            if os.path.lexists(path):
-                raise
+            atomic.make_directory(self.aside)
+            os.replace(damaged.path, kept)
+        except OSError as error:
+            raise VacError(f"{damaged.path}: cannot be put aside: {error.strerror}; remove it as root") from error
+        return kept
+
+    @property
+    def aside(self) -> str:
+        """The directory of what was put aside."""
+        return f"{self.run_directory}/damaged"
+
+    def _load(self, name: str) -> Lease | Damaged | None:
+        path, uuid = f"{self.directory}/{name}", name[: -len(".json")]
+        try:
+            found = Lease.from_mapping(json.loads(_content(path)))
+        except FileNotFoundError:
+            # It was released between the listing and the reading.
             return None
-        except (ValueError, TypeError) as error:
-            raise VacError(f"{path}: not a lease: {error}; remove it when its VM is gone") from error
+        except OSError as error:
+            return Damaged(path, uuid, f"{path}: cannot be read: {error.strerror}", unreadable=True)
+        except (VacError, ValueError, RecursionError) as error:
+            return Damaged(path, uuid, f"{path}: {error}", unreadable=False)
+        if found.uuid != uuid:
+            return Damaged(path, uuid, f"{path}: is the lease of another UUID", unreadable=False)
+        return found
+
+
+@contextlib.contextmanager
+def _limited() -> Iterator[None]:
+    """End this process should it be here for longer than HELD_SECONDS."""
+    import signal  # noqa: PLC0415 - 0.4 ms of 27, which exportfs's start needs as well
+
+    before = signal.setitimer(signal.ITIMER_REAL, HELD_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+def _content(path: str) -> bytes:
+    """What the file holds. Raises VacError if it is no lease file for certain, OSError if nobody knows."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise VacError("a link") from error
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise VacError("not a regular file")
+        data = os.read(fd, _FILE_LIMIT + 1)
+    finally:
+        os.close(fd)
+    if len(data) > _FILE_LIMIT:
+        raise VacError(f"larger than {_FILE_LIMIT} bytes")
+    return data
 
 
 def is_uuid(text: object) -> bool:
     """Whether it is the text of a UUID in lower case."""
-    return isinstance(text, str) and re.fullmatch(_UUID, text) is not None
+    return isinstance(text, str) and re.fullmatch(UUID_PATTERN, text) is not None
 
 
 def check_uuid(text: object) -> str:

@@ -7,20 +7,18 @@ time, and never fails: a VM's end cannot be refused. What it cannot do, vac_watc
 
 A VM's end is reported to its starter, and the starter may be waiting for libvirt: it asks vm-gahp for the VM's state
 and does nothing else until the answer is there (BLOCKING requests, src/condor_starter.V6.1/vm_gahp_request.cpp).
-So libvirt is held for HELD_SECONDS at most; then a process of its own goes on, whose request is by then the first
-that the starter reads.
+So libvirt is held for HELD_SECONDS at most, also where another program holds the node's leases; then a process of its
+own goes on, whose request is by then the first that the starter reads.
 """
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 import syslog
-from collections.abc import Callable
 
 from condor_vac.base.errors import VacError
 from condor_vac.worker import settings as settings_module
+from condor_vac.worker.detached import detached
 from condor_vac.worker.lease import console
 from condor_vac.worker.lease.release import release_once
 from condor_vac.worker.lease.store import Lease, Store
@@ -42,10 +40,7 @@ def main() -> int:
     """Entry point; always 0, so that libvirt starts and ends domains whatever happens here."""
     arguments = [*sys.argv[1:5], *[""] * 4][:4]
     syslog.openlog("condor_vac", syslog.LOG_PID, syslog.LOG_DAEMON)
-    if tuple(arguments[1:3]) == GONE:
-        detached(lambda: report(arguments), HELD_SECONDS)
-    else:
-        report(arguments)
+    detached(lambda: report(arguments), HELD_SECONDS)
     return 0
 
 
@@ -57,34 +52,6 @@ def report(arguments: list[str]) -> None:
         syslog.syslog(syslog.LOG_ERR, f"libvirt hook: {' '.join(arguments)}: {error}")
 
 
-def detached(work: Callable[[], None], seconds: float) -> None:
-    """Have ``work`` done by a child in a session of its own, and wait for it for so long only.
-
-    The child keeps none of the streams that the caller of this program reads to their ends.
-    """
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        done = False
-        try:
-            os.setsid()
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for stream in (0, 1, 2):
-                os.dup2(nothing, stream)
-            work()
-            done = True
-        finally:
-            # A programming error: nothing else would record it. Then end in every case.
-            if not done:
-                import traceback  # noqa: PLC0415 - 1.3 ms of 21, for this alone
-
-                for line in traceback.format_exc().splitlines():
-                    syslog.syslog(syslog.LOG_ERR, line)
-            os._exit(0)
-    os.close(writer)
-    select.select([reader], [], [], seconds)
-    os.close(reader)
-
-
 def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) -> None:
     """Act on one event of one domain; domains without a lease are ignored. Raises VacError."""
     if (operation, part) not in {STARTED, GONE}:
@@ -94,6 +61,7 @@ def handle(domain: str, operation: str, part: str, extra: str, *, store: Store) 
         return
     if (operation, part) == STARTED:
         store.update(found.uuid, Lease.with_start)
+        syslog.syslog(syslog.LOG_INFO, f"{domain_line(found)}: started")
     else:
         ended(found, extra, store)
 
@@ -111,10 +79,10 @@ def ended(found: Lease, reason: str, store: Store) -> None:
         console.hand_over(now, settings.execute)
     finally:
         ending.finish(now, reason, settings.execute, starter_seconds=_STARTER_SECONDS)
-    release_once(now, settings, store, has_console=True)
+    release_once(now, store)
     syslog.syslog(syslog.LOG_INFO, f"{domain_line(now)}: ended ({reason}): lease released")
 
 
 def domain_line(found: Lease) -> str:
     """How logs name a VM."""
-    return f"{found.domain} ({found.machinetype}, {found.address})"
+    return f"{found.label} ({found.machinetype}, {found.address})"

@@ -4,7 +4,8 @@
 Runs as the job's user in the sandbox with the job ad on standard input. What it prints is merged into the
 ad that vm-gahp and LIBVIRT_XML_SCRIPT get. On failure it prints HookStatusMessage and HookStatusCode: below
 300 HTCondor holds the job (the job or machinetype is wrong), from 300 it runs it again (this node or this
-moment is) (StarterHookMgr.cpp). Its environment holds session keys and is neither logged nor passed on.
+moment is) (StarterHookMgr.cpp). An error that nobody thought of holds the job: it comes from what the job brought,
+and a job that runs again would be back at once. Its environment holds session keys and is neither logged nor passed on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import Universe
+from condor_vac.base.shared import Universe, one_line
 from condor_vac.condor import chirp
 from condor_vac.condor.classads import AD_LIMIT, Ad
 from condor_vac.worker import settings as settings_module
@@ -33,18 +34,14 @@ REQUEUE = 300
 def main() -> int:
     """Entry point."""
     try:
-        ad = Ad(sys.stdin.buffer.read(AD_LIMIT + 1).decode("utf-8", "replace"), "job ad")
-        if ad.value("JobUniverse") != Universe.VM:
+        job = _job(sys.stdin.buffer.read(AD_LIMIT + 1).decode("utf-8", "replace"))
+        if job is None:
             return 0
-        sandbox = os.environ.get("_CONDOR_SCRATCH_DIR", os.getcwd())
-        job = prepare(_job(ad), sandbox, os.environ.get("_CONDOR_CHIRP_CONFIG"))
-    except UsageError as error:
-        return _fail(HOLD, error)
-    except VacError as error:
-        return _fail(REQUEUE, error)
-    except OSError as error:
-        return _fail(REQUEUE, VacError(f"{error.filename or 'this node'}: {error.strerror}"))
-    print(f"VMPARAM_vm_Disk = {chirp.literal(','.join(disk.entry() for disk in job.disks))}")
+        sandbox = os.environ.get("_CONDOR_SCRATCH_DIR") or os.getcwd()
+        ready = prepare(job, sandbox, os.environ.get("_CONDOR_CHIRP_CONFIG"))
+    except Exception as error:  # noqa: BLE001  it becomes the reason of the job
+        return _fail(*_verdict(error))
+    print(f"VMPARAM_vm_Disk = {chirp.literal(','.join(disk.entry() for disk in ready.disks))}")
     return 0
 
 
@@ -55,7 +52,7 @@ def prepare(job: JobAd, sandbox: str, chirp_config: str | None) -> JobAd:
     """
     check(job)
     settings = settings_module.of_this_node()
-    when = shutdown_plan.planned()
+    when = shutdown_plan.known()
     if when is not None and when <= time.time():
         raise VacError("this node shuts down as planned; to start VMs run condor_vac shutdowntime cancel")
     earlier_try.wait(job.cluster, job.proc, sandbox, settings.execute)
@@ -81,10 +78,11 @@ def check(job: JobAd) -> None:
         raise UsageError("vm_no_output_vm: must be false: HTCondor would delete the VM's outputs before they are sent")
 
 
-def _job(ad: Ad) -> JobAd:
-    """The job of the ad; an ad that is wrong is wrong on every node."""
+def _job(text: str) -> JobAd | None:
+    """The job of the ad, None if it is not for a VM; an ad that is wrong is wrong on every node. Raises UsageError."""
     try:
-        return job_ad.from_ad(ad)
+        ad = Ad(text, "job ad")
+        return job_ad.from_ad(ad) if ad.value("JobUniverse") == Universe.VM else None
     except VacError as error:
         raise UsageError(str(error)) from error
 
@@ -97,8 +95,21 @@ def _undo(lease: Lease) -> None:
         lease_client.release(lease.uuid)
 
 
-def _fail(code: int, error: VacError) -> int:
+def _verdict(error: Exception) -> tuple[int, str]:
+    """What becomes of the job, and why."""
+    if isinstance(error, VacError):
+        return HOLD if isinstance(error, UsageError) else REQUEUE, str(error)
+    if isinstance(error, OSError):
+        return REQUEUE, f"{error.filename or 'this node'}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return REQUEUE, "this node has not enough memory"
+    what = f"{type(error).__name__}: {error}"
+    return HOLD, f"{what}; correct what came with the job, or report this as an error in condor_vac"
+
+
+def _fail(code: int, reason: str) -> int:
+    line = one_line(f"vac_prepare_hook: {reason}")
     print(f"HookStatusCode = {code}")
-    print(f"HookStatusMessage = {chirp.literal(f'vac_prepare_hook: {error}')}")
-    print(f"vac_prepare_hook: {error}", file=sys.stderr)
+    print(f"HookStatusMessage = {chirp.literal(line)}")
+    print(line, file=sys.stderr)
     return 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 from condor_vac.base import tools
-from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.errors import VacError
 
 CACHE_NAME = "cvmfs_cache.raw"
 SCRATCH_NAME = "scratch.raw"
@@ -58,25 +58,3 @@ def remove(directory: int) -> None:
             continue
         except OSError as error:
             raise VacError(f"{name}: cannot remove the disk: {error.strerror}") from error
-
-
-def backing_file(path: str) -> str | None:
-    """What a qcow2 image names as its backing file, None if it has none (QEMU's docs/interop/qcow2.txt).
-
-    Raises VacError for a file that is not a qcow2 image.
-    """
-    try:
-        with open(path, "rb") as stream:
-            # Magic (4 bytes), version (4), offset (8) and size (4) of the backing file's name, all big-endian.
-            head = stream.read(20)
-            if len(head) < 20:
-                raise UsageError(f"{path}: not a qcow2 image, it is too short; correct its format")
-            offset, size = int.from_bytes(head[8:16], "big"), int.from_bytes(head[16:], "big")
-            if head[:4] != b"QFI\xfb" or size > 1023:
-                raise UsageError(f"{path}: not a qcow2 image; correct its format")
-            if offset == 0:
-                return None
-            stream.seek(offset)
-            return stream.read(size).decode("utf-8", "surrogateescape")
-    except (OSError, OverflowError) as error:
-        raise VacError(f"{path}: cannot be read as a qcow2 image: {error}") from error

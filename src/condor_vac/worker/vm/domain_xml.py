@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import KVM_DEVICE, one_line
+from condor_vac.image import qcow2
 from condor_vac.worker import kvm_device
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.settings import Settings
-from condor_vac.worker.vm import disks
-from condor_vac.worker.vm.job_ad import Disk, JobAd
+from condor_vac.worker.vm.job_ad import FORMATS, Disk, JobAd
 
 # Both are names without a version: a VM starts on any host, whatever its QEMU is called.
 _MACHINES = {"x86_64": "q35", "aarch64": "virt"}
@@ -71,7 +71,7 @@ def build(job: JobAd, lease: Lease, settings: Settings, host: Host) -> str:
         # By this a guest whose kernel panics is seen to have crashed; without it it would hold its slot and do nothing.
         ET.SubElement(devices, "panic", {"model": "isa"})
     _identity(root, lease, host)
-    return ET.tostring(root, encoding="unicode")
+    return printed(root)
 
 
 def check(job: JobAd, lease: Lease) -> None:
@@ -96,7 +96,15 @@ def refusal(reason: str) -> str:
     _text(root, "name", "condor_vac-refused")
     _text(root, "memory", "1", unit="MiB")
     _text(ET.SubElement(root, "os"), "type", f"condor_vac: {one_line(reason, 300)}")
-    return ET.tostring(root, encoding="unicode")
+    return printed(root)
+
+
+def printed(root: ET.Element) -> str:
+    """The element on one line, in ASCII: nobody knows the locale of who prints it."""
+    text = ET.tostring(root, encoding="unicode").encode("ascii", "xmlcharrefreplace").decode("ascii")
+    if "\n" in text:
+        raise VacError("a value of the domain has a line end; is the VM's lease damaged?")
+    return text
 
 
 def _processor(root: ET.Element, host: Host) -> None:
@@ -119,7 +127,9 @@ def _devices(devices: ET.Element, job: JobAd, lease: Lease, settings: Settings) 
     ET.SubElement(serial, "target", {"port": "0"})
     ET.SubElement(ET.SubElement(devices, "video"), "model", {"type": "vga"})
     if job.vnc:
-        ET.SubElement(devices, "graphics", {"type": "vnc", "autoport": "yes", "listen": "127.0.0.1"})
+        # A socket in the domain's own directory, which libvirt opens to root and QEMU's user alone; a port on
+        # 127.0.0.1 is everybody's on the node, and VNC's passwords have eight characters.
+        ET.SubElement(ET.SubElement(devices, "graphics", {"type": "vnc"}), "listen", {"type": "socket"})
     rng = ET.SubElement(devices, "rng", {"model": "virtio"})
     _text(rng, "backend", "/dev/urandom", model="random")
     ET.SubElement(devices, "memballoon", {"model": "none"})
@@ -189,14 +199,31 @@ def locate(disk: Disk, sandbox: str, image_dir: str) -> str:
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"vm_disk: {named}: not a regular file; give an image")
     if disk.format == "qcow2":
-        _check_backing(path, image_dir)
+        _check_chain(path, image_dir, of_site=in_images)
     return path
 
 
-def _check_backing(path: str, image_dir: str) -> None:
-    backing = disks.backing_file(path)
-    if backing is not None and not os.path.realpath(backing).startswith(os.path.realpath(image_dir) + "/"):
-        raise UsageError(f"vm_disk: {path}: its backing file {ascii(backing)[:120]} is not below {image_dir}")
+def _check_chain(path: str, image_dir: str, *, of_site: bool) -> None:
+    """Whether all that QEMU reads for a qcow2 image may be read. Raises UsageError.
+
+    A site's image stands for itself. One in the sandbox may have a site's image behind it: by its whole path, and with
+    its format, since QEMU guesses one that is not named. So there is no third image in the chain.
+    """
+    header = qcow2.read(path)
+    if of_site or header.backing is None:
+        qcow2.check_alone(header, f"vm_disk: {path}")
+        return
+    qcow2.check_data(header, f"vm_disk: {path}")
+    shown = f"vm_disk: {path}: its backing file {header.backing[:120]!a}"
+    backing = os.path.realpath(header.backing)
+    if not header.backing.startswith("/") or not backing.startswith(os.path.realpath(image_dir) + "/"):
+        raise UsageError(f"{shown} is not below {image_dir}")
+    if not os.path.isfile(backing):
+        raise UsageError(f"{shown} is no file on this node")
+    if header.backing_format not in FORMATS:
+        raise UsageError(f"{shown} has no format in the image; name it, {' or '.join(FORMATS)} (qemu-img rebase -u -F)")
+    if header.backing_format == "qcow2":
+        qcow2.check_alone(qcow2.read(backing), f"vm_disk: {backing}")
 
 
 def _identity(root: ET.Element, lease: Lease, host: Host) -> None:

@@ -67,7 +67,12 @@ def attributes(lease: Lease, message: bytes | None, reason: str) -> dict[str, ch
         "VacAbort": result.abort and not taken_away,
         "VacEnded": lease.ended if lease.ended is not None else int(time.time()),
     }
-    return {outcome_record.NAME: outcome_record.write(found), **found}
+    return {outcome_record.NAME: outcome_record.write(found), **identity(lease), **found}
+
+
+def identity(lease: Lease) -> dict[str, chirp.Value]:
+    """What joins a job's ad with the lines of its node's log: the VM's UUID, and when it got its lease (Unix s)."""
+    return {"VacUUID": lease.uuid, "VacLeased": lease.created}
 
 
 def _cause(lease: Lease, left: bytes | None, reason: str, result: outcome.Outcome) -> str:

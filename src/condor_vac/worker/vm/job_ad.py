@@ -2,8 +2,9 @@
 """The validated view of a VM job's ad: what hooks and the domain XML may use of what a submitter wrote.
 
 Everything in an ad may be hostile. What is not exactly what HTCondor and a vacuum VM need is refused with the
-attribute's name; nothing is repaired. Attribute names are those of HTCondor's condor_attributes.h and
-condor_vm_universe_types.h, formats those of its submit_utils.cpp and vm_univ_utils.cpp.
+attribute's name; nothing is repaired, and nothing is evaluated (condor.classads). Attribute names are those of
+HTCondor's condor_attributes.h and condor_vm_universe_types.h, formats those of its submit_utils.cpp and
+vm_univ_utils.cpp.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from condor_vac.base.errors import VacError
 from condor_vac.base.shared import USER_NAME
 from condor_vac.condor.classads import Ad
 
-_DISK_FORMATS = ("raw", "qcow2")
+# What a disk of a VM may be; QEMU is told which, and never looks for itself.
+FORMATS = ("raw", "qcow2")
 _DEVICE = r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}"
 _USER = rf"{USER_NAME}(@[A-Za-z0-9_.-]{{1,99}})?"
 _MAC = r"[0-9a-f]{2}(:[0-9a-f]{2}){5}"
@@ -62,7 +64,6 @@ class JobAd(NamedTuple):
     disks: tuple[Disk, ...]
     networking: bool
     mac: str | None
-    bridge: str | None
     vnc: bool
     working_dir: str | None
     user_data: str | None
@@ -81,6 +82,7 @@ def parse(text: str, source: str = "job ad") -> JobAd:
 
 def from_ad(ad: Ad) -> JobAd:
     """The job in an ad that was read already, where a hook wants more of it. Raises VacError."""
+    ad.check()
     count = f.integer(1, 1 << 24)
     user = _need(ad, "User", _user)
     cluster = _need(ad, "ClusterId", f.integer(1, _INT_MAX))
@@ -89,7 +91,8 @@ def from_ad(ad: Ad) -> JobAd:
     cpus_provisioned = _get(ad, "CpusProvisioned", count)
     memory_provisioned = _get(ad, "MemoryProvisioned", count)
     vcpus = _get(ad, "JobVM_VCPUS", count)
-    request_cpus = _get(ad, "RequestCpus", count)
+    # What binds is JobVM_VCPUS, as for vm-gahp (vm_type.cpp); RequestCpus may then be an expression.
+    request_cpus = None if vcpus is not None else _get(ad, "RequestCpus", count)
     asked = vcpus or request_cpus or 1
     job = JobAd(
         cluster=cluster,
@@ -105,7 +108,6 @@ def from_ad(ad: Ad) -> JobAd:
         disks=_need(ad, "VMPARAM_vm_Disk", parse_disks),
         networking=_flag(ad, "JobVMNetworking"),
         mac=_get(ad, "JobVM_MACADDR", _lower(_mac)),
-        bridge=_get(ad, "VMPARAM_Bridge_Interface", f.interface_name),
         vnc=_flag(ad, "JobVMVNCConsole"),
         working_dir=_get(ad, "VM_WORKING_DIR", _directory),
         user_data=_get(ad, "UserData", f.file_name),
@@ -148,8 +150,8 @@ def _disk(entry: str) -> Disk:
         raise ValueError(f"device {device[:20]!a} must be like hda, sda, vda or xvda")
     if mode not in {"r", "w", "rw"}:
         raise ValueError(f"mode {mode[:20]!a} must be r, w or rw")
-    if disk_format not in _DISK_FORMATS:
-        raise ValueError(f"format {disk_format[:20]!a} must be one of {', '.join(_DISK_FORMATS)}")
+    if disk_format not in FORMATS:
+        raise ValueError(f"format {disk_format[:20]!a} must be one of {', '.join(FORMATS)}")
     return Disk((f.absolute_path if file.startswith("/") else f.file_name)(file), device, mode != "r", disk_format)
 
 

@@ -23,6 +23,7 @@ MOST_FILES = 200
 MOST_BYTES = 64 << 20
 # More than any VM leaves; what a guest that floods the node is stopped at.
 MOST_ENTRIES = 10_000
+MOST_DEPTH = 32
 # How many names are read: a guest may make a hundred thousand.
 _MOST_LOOKED_AT = 5000
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -85,20 +86,44 @@ def _make_htcondorvms_logs(target: int) -> None:
             os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=target))
 
 
-def usage(sandbox: int) -> tuple[int, int]:
-    """(bytes on disk, entries) of the outputs in the open sandbox, directories that a guest made included.
+class Usage:
+    """What a VM's outputs take: ``used`` bytes on disk in ``entries`` files and directories.
 
-    Counting stops at MOST_ENTRIES. No link is followed; what vanishes meanwhile does not count.
+    ``too_deep``: directories nest deeper than MOST_DEPTH; what is below does not count.
     """
-    used = entries = 0
-    for _path, directories, files, fd in os.fwalk(NAME, dir_fd=sandbox, onerror=None, follow_symlinks=False):
-        entries += len(directories) + len(files)
-        for name in files[:MOST_ENTRIES]:
+
+    def __init__(self) -> None:
+        self.used = 0
+        self.entries = 0
+        self.too_deep = False
+
+
+def usage(sandbox: int) -> Usage:
+    """What the outputs in the open sandbox take, directories that a guest made included.
+
+    Counting stops at MOST_ENTRIES and MOST_DEPTH, so that time, memory and open descriptors have bounds whatever a
+    guest makes. No link is followed; what vanishes meanwhile, or cannot be looked at, does not count.
+    """
+    found = Usage()
+    _count(sandbox, NAME, 0, found)
+    return found
+
+
+def _count(parent: int, name: str, depth: int, found: Usage) -> None:
+    """Add what is in one directory, which is so many directories below the outputs."""
+    with contextlib.suppress(OSError), _opened(parent, name) as fd, os.scandir(fd) as entries:
+        for entry in entries:
+            found.entries += 1
+            if found.entries > MOST_ENTRIES:
+                return
             with contextlib.suppress(OSError):
-                used += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
-        if entries > MOST_ENTRIES:
-            break
-    return used, entries
+                status = os.stat(entry.name, dir_fd=fd, follow_symlinks=False)
+                if not stat.S_ISDIR(status.st_mode):
+                    found.used += status.st_blocks * 512
+                elif depth == MOST_DEPTH:
+                    found.too_deep = True
+                else:
+                    _count(fd, entry.name, depth + 1, found)
 
 
 def _move(source: int, target: int) -> list[str]:

@@ -21,7 +21,7 @@ from condor_vac.worker import shutdown_plan
 from condor_vac.worker.lease.requests import AcquireRequest
 from condor_vac.worker.lease.store import CONSOLE_NAME, Lease
 from condor_vac.worker.settings import Settings
-from condor_vac.worker.vm import context, disks, features, guest_script, iso, outputs
+from condor_vac.worker.vm import context, disks, domain_xml, features, guest_script, iso, outputs
 from condor_vac.worker.vm.guest_script import Guest
 from condor_vac.worker.vm.job_ad import Disk, JobAd
 
@@ -133,7 +133,7 @@ def _write_features(job: JobAd, kind: Machinetype, lease: Lease, settings: Setti
         grace_secs=settings.grace_seconds,
         space=_space(job, kind, settings),
         hs06=hs06,
-        shutdowntime=shutdown_plan.planned(),
+        shutdowntime=shutdown_plan.known(),
     )
     features.write(lease.machinefeatures, features.machine_features(vm, kind.machinefeatures))
     features.write(lease.jobfeatures, features.job_features(vm, kind.jobfeatures))
@@ -233,6 +233,8 @@ def _own_disk(disk: Disk, sandbox: str, settings: Settings) -> Disk:
     disk = disk._replace(file=_in_sandbox(disk.file, sandbox))
     if disk.cdrom or disk.writable or not disk.file.startswith(settings.image_dir + "/"):
         return disk
+    # Before qemu-img opens whatever the image names.
+    domain_xml.locate(disk, sandbox, settings.image_dir)
     return disk._replace(file=disks.make_overlay(sandbox, disk.file, disk.format), writable=True, format="qcow2")
 
 

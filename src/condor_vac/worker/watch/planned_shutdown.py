@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable
 
+from condor_vac.base.errors import VacError
 from condor_vac.worker import privileges, sandbox
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.vm import features
@@ -26,26 +28,41 @@ _LIMIT = 64
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def announce(lease: Lease, when: int | None, execute: str) -> None:
+def announce(lease: Lease, when: int | None, execute: str, seconds: float = _WORK_SECONDS) -> None:
     """Write into the VM's features, as the job's user, when it is ended: at ``when``, or at its own limit.
 
-    Writes nothing where nothing changed. Raises VacError.
+    Writes nothing where nothing changed. ``seconds`` is what this may take. Raises VacError.
     """
-    privileges.run_as(lease.uid, lease.gid, lambda: _tell(lease, when, execute), timeout=_WORK_SECONDS)
+    privileges.run_as(lease.uid, lease.gid, lambda: _tell(lease, when, execute), timeout=seconds)
+
+
+def is_announced(lease: Lease, when: int | None, execute: str) -> bool:
+    """Whether ``announce`` would write nothing. Raises VacError."""
+    return not _changes(lease, when, execute, _differs)
 
 
 def _tell(lease: Lease, when: int | None, execute: str) -> None:
+    _changes(lease, when, execute, _set)
+
+
+def _changes(lease: Lease, when: int | None, execute: str, each: Callable[[int, str, int | None], bool]) -> bool:
+    """Whether ``each`` (directory, key, value) is true of a feature of the two."""
+    found = []
     with sandbox.opened(lease.sandbox, execute, lease.uid) as fd:
         wanted = None
         # The job's directory first: it has the moment from which the limit counts.
         for directory, key in _KEYS:
-            inner = os.open(directory, _OPEN_DIRECTORY, dir_fd=fd)
+            try:
+                inner = os.open(directory, _OPEN_DIRECTORY, dir_fd=fd)
+            except OSError as error:
+                raise VacError(f"{directory}: cannot be opened: {error.strerror}") from error
             try:
                 if directory == "jobfeatures":
                     wanted = end_of(lease, when, _started(inner, lease))
-                _set(inner, key, wanted)
+                found.append(each(inner, key, wanted))
             finally:
                 os.close(inner)
+    return any(found)
 
 
 def end_of(lease: Lease, when: int | None, started: int) -> int | None:
@@ -61,11 +78,16 @@ def _started(jobfeatures: int, lease: Lease) -> int:
     return lease.created if text is None else int(text)
 
 
-def _set(directory: int, key: str, wanted: int | None) -> None:
+def _differs(directory: int, key: str, wanted: int | None) -> bool:
+    return _current(directory, key) != (None if wanted is None else str(wanted))
+
+
+def _set(directory: int, key: str, wanted: int | None) -> bool:
     if wanted is None:
         features.remove_key(directory, key)
-    elif _current(directory, key) != str(wanted):
+    elif _differs(directory, key, wanted):
         features.set_key(directory, key, str(wanted))
+    return True
 
 
 def _current(directory: int, key: str) -> str | None:

@@ -9,7 +9,7 @@ own restart killed healthy VMs once).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from condor_vac.model import outcome_record
@@ -20,13 +20,23 @@ from condor_vac.worker.watch import planned_shutdown
 # Several of the timer's periods: a late run is not an absence.
 ABSENCE_SECONDS = 150.0
 PUBLISH_SECONDS = 300.0
+# Work for a VM's job that failed is tried again in the next run so many times; then this long after, and twice as long
+# after each failure more, up to the last.
+LATE_TRIES = 2
+FIRST_DELAY_SECONDS = 30.0
+STARTING_SECONDS = 120.0
+LAST_DELAY_SECONDS = 900.0
 # QEMU's threads start before the guest does; a shorter interval shows nothing.
 _SHORTEST_INTERVAL = 5.0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one check of a VM found: CPU seconds of all processors, the heartbeat file's mtime (ns)."""
+    """What one check of a VM found: CPU seconds of all processors, the heartbeat file's mtime (ns).
+
+    ``heartbeat_updated`` is when the file was last seen to change after it had been seen; None: not seen yet.
+    ``failures`` is how often in a row the work for its job was late or refused, ``retry_at`` when to try again.
+    """
 
     boottime: float
     cpu_seconds: float
@@ -37,6 +47,9 @@ class Sample:
     published: float | None = None
     published_fraction: float | None = None
     missing_since: float | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+    heartbeat_updated: float | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """Every field, as JSON can hold it."""
@@ -58,24 +71,55 @@ def look(lease: Lease, previous: Sample | None, now: float, cpu: tuple[float, in
         began = lease.started_boottime
         here_from_start = previous is None and began is not None and now - began <= ABSENCE_SECONDS
         since = began if here_from_start and began is not None else now
-        return Sample(now, seconds, since, heartbeat, now)
-    changed = now if heartbeat != previous.heartbeat else previous.heartbeat_changed
+        return Sample(now, seconds, since, heartbeat, now, **_tries(previous))
+    differs = heartbeat != previous.heartbeat
+    # That it is there shows nothing: each VM has to create it before fizzle_seconds.
+    updated = differs and heartbeat is not None and previous.heartbeat is not None
     return Sample(
         now,
         seconds,
         previous.observed_since,
         heartbeat,
-        changed,
+        now if differs else previous.heartbeat_changed,
         _fraction(previous, seconds, processors, now),
         previous.published,
         previous.published_fraction,
+        heartbeat_updated=now if updated else previous.heartbeat_updated,
+        **_tries(previous),
     )
 
 
 def paused(previous: Sample | None, now: float, cpu_seconds: float, heartbeat: int | None) -> Sample:
     """The sample of a VM that HTCondor suspended: grace begins when it goes on."""
-    published = (previous.published, previous.published_fraction) if previous else (None, None)
-    return Sample(now, cpu_seconds, now, heartbeat, now, None, *published)
+    if previous is None:
+        return Sample(now, cpu_seconds, now, heartbeat, now)
+    return replace(
+        previous,
+        boottime=now,
+        cpu_seconds=cpu_seconds,
+        observed_since=now,
+        heartbeat=heartbeat,
+        heartbeat_changed=now,
+        fraction=None,
+        missing_since=None,
+    )
+
+
+def after_try(sample: Sample, now: float, *, failed: bool) -> Sample:
+    """The sample after work for the VM's job was tried; after LATE_TRIES that failed, it is put off more and more.
+
+    A starter is silent while it starts its VM, for half a minute and more on a busy node: until STARTING_SECONDS after
+    the VM was seen first, tries that fail are not counted. It is silent too while its access point is away.
+    """
+    if not failed:
+        return replace(sample, failures=0, retry_at=0.0)
+    failures = 1 if now - sample.observed_since < STARTING_SECONDS else sample.failures + 1
+    delay = (
+        0.0
+        if failures <= LATE_TRIES
+        else min(FIRST_DELAY_SECONDS * 2.0 ** (failures - LATE_TRIES - 1), LAST_DELAY_SECONDS)
+    )
+    return replace(sample, failures=failures, retry_at=now + delay)
 
 
 def violation(lease: Lease, sample: Sample) -> Stop | None:
@@ -119,11 +163,13 @@ def leave_due(lease: Lease, now: float) -> Stop | None:
     return Stop(outcome_record.BACKFILL, "100 Another job gets the slot")
 
 
-def outputs_over(used: int, entries: int, limit_mb: int) -> Stop | None:
-    """The end of a VM whose outputs fill the node's disk: ``used`` bytes in ``entries`` files and directories."""
-    if entries > outputs.MOST_ENTRIES:
+def outputs_over(usage: outputs.Usage, limit_mb: int) -> Stop | None:
+    """The end of a VM whose outputs fill the node's disk, or are of a shape that only harms."""
+    if usage.entries > outputs.MOST_ENTRIES:
         return Stop("outputs", f"700 More than {outputs.MOST_ENTRIES} outputs")
-    return Stop("outputs", f"700 Outputs exceed {limit_mb} MiB") if used > limit_mb << 20 else None
+    if usage.too_deep:
+        return Stop("outputs", f"700 Outputs nest deeper than {outputs.MOST_DEPTH} directories")
+    return Stop("outputs", f"700 Outputs exceed {limit_mb} MiB") if usage.used > limit_mb << 20 else None
 
 
 def should_publish(lease: Lease, sample: Sample) -> bool:
@@ -138,6 +184,10 @@ def should_publish(lease: Lease, sample: Sample) -> bool:
     working = lease.evidence_cpu_fraction
     crossed = (sample.fraction >= working) != (sample.published_fraction >= working)
     return crossed or sample.boottime - sample.published >= PUBLISH_SECONDS
+
+
+def _tries(previous: Sample | None) -> dict[str, Any]:
+    return {} if previous is None else {"failures": previous.failures, "retry_at": previous.retry_at}
 
 
 def _fraction(previous: Sample, seconds: float, processors: int, now: float) -> float | None:

@@ -22,6 +22,8 @@ from condor_vac.worker.settings import Settings
 
 # At most one VM in this time fails on a node that is not well.
 LOOK_SECONDS = 300.0
+# For each question.
+_STARTD_SECONDS = 15.0
 _LOOKED = "vm_universe_looked"
 _OURS = "condor_vac: "
 _REASONS = ("VMGAHP_", _OURS)
@@ -38,8 +40,8 @@ def look(run_directory: str, settings: Settings, log: Callable[[str], None]) -> 
     if not _due(f"{run_directory}/{_LOOKED}"):
         return
     try:
-        master = startd.daemons()
-        slot = startd.slot(master) if master.get("STARTD_Addr") else {}
+        master = startd.daemons(_STARTD_SECONDS)
+        slot = startd.slot(master, _STARTD_SECONDS) if master.get("STARTD_Addr") else {}
     except VacError as error:
         log(f"cannot read whether the startd offers VMs ({error}): trying again in {LOOK_SECONDS:.0f} s")
         return

@@ -15,7 +15,7 @@ from condor_vac.base.errors import UsageError
 from condor_vac.cli import dispatch
 from condor_vac.factory import submit_description
 from condor_vac.model.machinetype import Machinetype
-from condor_vac.vac import importer
+from condor_vac.vac import importer, options
 from condor_vac.vac.inventory_data import Imported
 
 VAC = """
@@ -118,11 +118,14 @@ def test_vacs_machinetypes_have_the_sites_settings(tmp_path: Path) -> None:
         "heartbeat_file": "vm-heartbeat",
         "backoff_seconds": 600,
         "max_wallclock_seconds": 172800,
+        "min_wallclock_seconds": 9000,
         "heartbeat_seconds": 600,
         "processors": 4,
         "memory_mb_per_processor": 2500,
         "disk_gb_per_processor": 40,
         "accounting_group": "group_lhcb",
+        "accounting_fqan": "/lhcb/Role=pilot",
+        "gocdb_sitename": "SITE-EXAMPLE",
         "target_share": 2.5,
         "user_data_proxy": True,
         "space": "vac02.site.example",
@@ -140,11 +143,10 @@ def test_vacs_machinetypes_have_the_sites_settings(tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("", "factories: put these hosts into the inventory's group worker_node: wn1.site.example wn2.site.example"),
-        ("", "gocdb_sitename: no accounting records"),
+        ("", "gocdb_sitename: VMs are accounted under it, but no APEL records are written here, and APEL's parser"),
         ("", "wobble: no such option is known"),
         ("", "[somewhere else]: no such section"),
         ("lhcb-prod", "min_processors: not converted"),
-        ("lhcb-prod", "min_wallclock_seconds: not converted"),
         ("lhcb-prod", "legacy_proxy: not converted"),
         ("lhcb-prod", "user_data_proxy: set user_data_proxy_cert"),
         ("lhcb-prod", "root_device: not converted"),
@@ -245,3 +247,20 @@ def test_notes_are_comments_of_one_line(tmp_path: Path) -> None:
     text = "[settings]\nwobble = a\n  vacuum_machinetypes: {}\n[machinetype x]\nfizzle_seconds = 1\n  evil: true\n"
     lines = importer.inventory(load(tmp_path, text))
     assert not [line for line in lines if "evil" in line and not line.lstrip().startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("longest", "shortest", "kept"), [(172800, 9000, 9000), (172800, 172800, 172800), (7200, 9000, 7200)]
+)
+def test_the_least_time_of_a_vm_is_at_most_its_longest(tmp_path: Path, longest: int, shortest: int, kept: int) -> None:
+    text = VAC.replace("172800", str(longest)).replace("= 9000", f"= {shortest}")
+    found = load(tmp_path, text)
+    assert found.machinetypes["lhcb-prod"]["min_wallclock_seconds"] == kept
+    changed = f"min_wallclock_seconds: {shortest} became {kept}, which is max_wallclock_seconds"
+    assert (changed in found.notes["lhcb-prod"]) is (kept != shortest)
+
+
+def test_a_pipes_least_time_is_lowered_to_the_sites_longest() -> None:
+    keys = {"min_wallclock_seconds": 9000, "max_wallclock_seconds": 3600}
+    assert options.fit(keys) == ["min_wallclock_seconds: 9000 became 3600, which is max_wallclock_seconds"]
+    assert keys["min_wallclock_seconds"] == 3600

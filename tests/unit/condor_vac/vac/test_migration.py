@@ -17,6 +17,9 @@ from ansible_collections.vacuum.htcondor.plugins.plugin_utils import machinetype
 from condor_vac.cli import dispatch
 from condor_vac.model.machinetype import Machinetype
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 WHERE = "https://vo.example.org"
 ONE: dict[str, Any] = {
     "suffix": "one",
@@ -99,6 +102,8 @@ def test_a_section_changes_what_it_says_and_nothing_else(play: Site, option: str
     follows = {
         "processors": {"memory_mb", "scratch_gb"},
         "kind": {"cvmfs_cache_gb", "scratch_gb"},
+        "user_data": {"pipe_urls"},
+        "accounting_group": {"accounting_fqan"},
     }
     assert getattr(after["vo-eight"], key) == value
     assert changed == {key} | follows.get(key, set())
@@ -159,7 +164,7 @@ def test_the_order_of_options(
 
 @pytest.mark.parametrize(
     ("share", "of_pipe", "machines"),
-    [("target_share = 1", 1, 10), ("target_share = 0", 1, 0), ("", 1, 0), ("target_share = 1", 0, 0)],
+    [("target_share = 1", 1, 1000), ("target_share = 0", 1, 0), ("", 1, 0), ("target_share = 1", 0, 0)],
 )
 def test_a_share_of_0_or_none_is_off_in_a_pipe(play: Site, share: str, of_pipe: int, machines: int) -> None:
     text = f"[vacuum_pipe vo]\nvacuum_pipe_url = https://vo.example.org/p\n{share}\n"
@@ -167,7 +172,7 @@ def test_a_share_of_0_or_none_is_off_in_a_pipe(play: Site, share: str, of_pipe: 
 
 
 @pytest.mark.parametrize(
-    ("share", "machines"), [("target_share = 0.5", 10), ("target_share = 0", 0), ("target_share = 0.0", 0), ("", 0)]
+    ("share", "machines"), [("target_share = 0.5", 1000), ("target_share = 0", 0), ("target_share = 0.0", 0), ("", 0)]
 )
 def test_a_share_of_0_or_none_is_off_in_a_section(play: Site, share: str, machines: int) -> None:
     text = f"[machinetype own]\nroot_image = {WHERE}/i.iso\nuser_data = {WHERE}/u\n{share}\n"
@@ -177,7 +182,7 @@ def test_a_share_of_0_or_none_is_off_in_a_section(play: Site, share: str, machin
 def test_a_machinetype_of_a_pipe_that_is_off_can_be_on(play: Site) -> None:
     text = "[vacuum_pipe vo]\nvacuum_pipe_url = https://vo.example.org/p\n[machinetype vo-eight]\ntarget_share = 2\n"
     found = play(settings() + text, ONE, EIGHT)
-    assert (found["vo-one"].max_machines, found["vo-eight"].max_machines) == (0, 10)
+    assert (found["vo-one"].max_machines, found["vo-eight"].max_machines) == (0, 1000)
 
 
 # -- What Vac accepts and a machinetype here cannot have as it stands --------------------------------------
@@ -310,7 +315,7 @@ user_data_option_quoted = "x"
 
 def test_spellings_of_vac_1_and_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], play: Site) -> None:
     old = play(OLD)["old"]
-    assert (old.kind, old.memory_mb, old.hs06, old.max_machines) == ("cernvm", 3000, 9.5, 10)
+    assert (old.kind, old.memory_mb, old.hs06, old.max_machines) == ("cernvm", 3000, 9.5, 1000)
     assert old.user_data_options == {"extra": "", "quoted": '"x"'}
     assert (old.user_data_proxy, old.user_data_proxy_cert, old.user_data_proxy_key) == (
         True, "/etc/site/cert.pem", "/etc/site/key.pem",

@@ -76,6 +76,8 @@ def test_each_machinetype_of_a_pipe_has_the_prefix_and_our_keys() -> None:
         "cvmfs_cache_gb": 75,
         "scratch_gb": 0,
         "accounting_group": "group_gridpp",
+        "accounting_fqan": "/gridpp/Role=NULL/Capability=NULL",
+        "pipe_urls": {"image": "", "user_data": ""},
     }
     assert found.machinetypes["gridpp-dev"]["user_data"] == "gridpp/dev.user_data"
 
@@ -365,5 +367,5 @@ def test_the_command_shows_what_the_site_would_get(tmp_path: Path, capsys: pytes
     assert any(note.startswith("vo-dev: owner: ignored") for note in shown["notes"])
     assert dispatch.main(["pipe", str(source), "--prefix", "vo"]) == 0
     assert "2 machinetypes; to be read again after 1800 s" in capsys.readouterr().out
-    assert dispatch.main(["pipe", "http://example.org/pipe"]) == 1
+    assert dispatch.main(["pipe", "http://example.org/pipe"]) == 2
     assert dispatch.main(["pipe", str(source), "--local", str(source) + "x"]) == 2

@@ -17,6 +17,9 @@ from condor_vac.factory import submit_description
 from condor_vac.model.machinetype import Machinetype
 from condor_vac.vac import importer
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 # What every file needs; a test adds what it is about.
 LEAST = {
     "universe": "vm",

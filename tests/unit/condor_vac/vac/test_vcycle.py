@@ -46,7 +46,7 @@ def test_the_least_that_a_machinetype_has(tmp_path: Path) -> None:
     }
     assert notes == [
         "kind: cernvm, by the image's name, because Vcycle has no models; check it",
-        "max_machines: no processors_limit is set; the default here is 10",
+        "max_machines: no processors_limit is set; the default here is 1000",
     ]
 
 

@@ -6,6 +6,7 @@ Run as root, jobs belong to another user and privileges are really dropped; run 
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
@@ -31,6 +32,8 @@ from tests.unit.condor_vac.worker.starter import Starter
 ROOT = os.getuid() == 0
 UID = 12345 if ROOT else os.getuid()
 GID = 12346 if ROOT else os.getgid()
+# Another user, whose VMs' names begin otherwise.
+OTHER = UID + 100
 # nginx's group: another than the user's where that can be.
 HTTP_GID = grp.getgrnam("daemon").gr_gid if ROOT else os.getgid()
 
@@ -91,6 +94,11 @@ CONDOR_UPDATE_MACHINE_AD = """#!/bin/sh
 [ -e @BASE@/condor_update_machine_ad.fail ] && { echo "Unable to update machine ad" >&2; exit 1; }
 cat "$1" >> @BASE@/condor_update_machine_ad.log
 """
+
+
+def pretended_name(uid: int) -> str:
+    """The names of the users who own jobs here."""
+    return "alice" if uid == OTHER else "vac"
 
 
 @dataclass
@@ -179,8 +187,9 @@ class Node:
         os.chown(Path(found.joboutputs, name), UID, GID)
 
 
-@pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+@contextlib.contextmanager
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    """A node as the fixture ``node`` gives it."""
     # Not tmp_path: its parents are closed to the user that privileges are dropped to.
     base = Path(tempfile.mkdtemp(prefix="vac-node-"))
     base.chmod(0o755)
@@ -224,6 +233,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     (base / "worker.json").write_text(json.dumps(described))
     monkeypatch.setattr(settings, "PATH", f"{base}/worker.json")
     monkeypatch.setattr(settings, "load", lambda: made)
+    monkeypatch.setattr(grant, "user_name", pretended_name)
     monkeypatch.setattr(shutdown_plan, "RUN_DIRECTORY", f"{base}/run")
     if not ROOT:
         # What root's programs give to root's group is the user's own then.
@@ -235,6 +245,12 @@ def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
     yield node
     starter.stop()
     shutil.rmtree(base)
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    with pretended(monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture
@@ -254,7 +270,6 @@ def job() -> JobAd:
         disks=(Disk("cernvm.iso", "hda", False, "raw"), Disk("scratch.raw", "vda", True, "raw")),
         networking=True,
         mac=None,
-        bridge=None,
         vnc=False,
         working_dir=None,
         user_data="user_data",

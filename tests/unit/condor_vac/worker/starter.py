@@ -49,7 +49,7 @@ class _Client(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         self.server.connections += 1
-        self.server.users.add(_owner(self.client_address[1]))
+        self.server.users.add(owner(self.client_address[1], self.server.server_address[1]))
         known = False
         while line := self.rfile.readline(5120).decode():
             command, *words = _words(line.rstrip("\n"))
@@ -79,10 +79,13 @@ def _words(line: str) -> list[str]:
     return [re.sub(r"\\(.)", r"\1", word) for word in found] or [""]
 
 
-def _owner(port: int) -> int:
-    """The user of the process at the other end, by the kernel's table of connections."""
+def owner(port: int, peer: int) -> int:
+    """The user of the process that connected from one loopback port to another, by the kernel's table of connections.
+
+    Both ports count: an ended connection is there for a minute, as root's, and its port may be in use again.
+    """
     for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
         fields = line.split()
-        if int(fields[1].rpartition(":")[2], 16) == port:
+        if [int(end.rpartition(":")[2], 16) for end in fields[1:3]] == [port, peer]:
             return int(fields[7])
-    raise LookupError(port)
+    raise LookupError(port, peer)

@@ -66,6 +66,7 @@ def test_the_files_values_win(tmp_path: Path) -> None:
         "emulation": True,
         "access_points": ["ap.example.org", "192.0.2.1"],
         "backfill_notice": 900,
+        "starts_per_cycle": 12,
     }
     path = tmp_path / "worker.json"
     path.write_text(json.dumps(given))

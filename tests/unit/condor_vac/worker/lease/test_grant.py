@@ -125,16 +125,16 @@ def test_failure_half_way_leaves_nothing(node: Node, failing: str) -> None:
 
 @pytest.mark.slow
 def test_addresses_are_given_once_until_there_are_none(node: Node) -> None:
-    given = {node.acquire(sandbox=node.sandbox(n), domain=f"v_{n}.0").address for n in range(1, 242)}
+    given = {node.acquire(sandbox=node.sandbox(n), domain=f"vac_lab_{n}.0").address for n in range(1, 242)}
     assert len(given) == 241
     with pytest.raises(VacError, match="no address"):
-        node.acquire(sandbox=node.sandbox(999), domain="v_999.0")
-    release_if_ended(ReleaseRequest(domain="v_100.0"), Caller(UID, GID), node.settings, node.store)
-    assert node.acquire(sandbox=str(node.execute / "dir_999"), domain="v_999.0").address in given
+        node.acquire(sandbox=node.sandbox(999), domain="vac_lab_999.0")
+    release_if_ended(ReleaseRequest(domain="vac_lab_100.0"), Caller(UID, GID), node.settings, node.store)
+    assert node.acquire(sandbox=str(node.execute / "dir_999"), domain="vac_lab_999.0").address in given
 
 
 def _race(node: Node, number: int, results: Any) -> None:
-    results.put(node.acquire(sandbox=str(node.execute / f"dir_{number}"), domain=f"v_{number}.0").address)
+    results.put(node.acquire(sandbox=str(node.execute / f"dir_{number}"), domain=f"vac_lab_{number}.0").address)
 
 
 @pytest.mark.slow
@@ -261,7 +261,7 @@ def test_another_users_directory_in_the_sandbox_is_refused(node: Node) -> None:
     ],
 )
 def test_wrong_requests_are_refused(change: dict[str, Any], named: str) -> None:
-    good: dict[str, Any] = {"sandbox": "/x/dir_1", "domain": "v_1.0", "machinetype": "t", "sharing": "nfs"}
+    good: dict[str, Any] = {"sandbox": "/x/dir_1", "domain": "vac_lab_1.0", "machinetype": "t", "sharing": "nfs"}
     good.update({"fizzle_seconds": 1, "max_wallclock_seconds": 1, "heartbeat_seconds": 0, "evidence_cpu_fraction": 0})
     AcquireRequest.from_mapping(good)
     with pytest.raises(UsageError, match=named):
@@ -293,12 +293,6 @@ def test_chirp_config_is_in_the_jobs_directory(node: Node, path: str, good: bool
     else:
         with pytest.raises(UsageError, match="chirp_config"):
             node.acquire(sandbox=sandbox, chirp_config=path)
-
-
-def test_uuid_of_another_vm_is_refused(node: Node) -> None:
-    first = node.acquire()
-    with pytest.raises(UsageError, match="another VM"):
-        node.acquire(sandbox=node.sandbox(2), domain="v_8.0", uuid=first.uuid)
 
 
 @as_root

@@ -19,6 +19,9 @@ from condor_vac.worker.vm import preparation
 from condor_vac.worker.watch import cleanup
 from tests.unit.condor_vac.worker.conftest import GID, HTTP_GID, UID, Node, lease_files
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 ADDRESS = "192.168.86.10"
 
 
@@ -100,7 +103,7 @@ def test_what_an_earlier_vm_left_at_the_address_is_replaced(node: Node) -> None:
     old = node.acquire(sharing="http")
     for path in Path(node.store.directory).glob("*.json"):
         path.unlink()
-    new = node.acquire(sandbox=node.sandbox(2), sharing="http", domain="v_2.0")
+    new = node.acquire(sandbox=node.sandbox(2), sharing="http", domain="vac_lab_2.0")
     assert new.address == old.address
     assert set(shown(node).values()) == {f"{new.sandbox}/{name}" for name in http_share.SHARES}
 
@@ -161,7 +164,7 @@ def test_a_private_mount_namespace_is_refused(node: Node, monkeypatch: pytest.Mo
 
 def test_the_janitor_removes_what_no_lease_grants(node: Node) -> None:
     found = node.acquire(sharing="http")
-    other = node.acquire(sandbox=node.sandbox(2), domain="v_2.0", sharing="both")
+    other = node.acquire(sandbox=node.sandbox(2), domain="vac_lab_2.0", sharing="both")
     (Path(node.store.directory) / f"{found.uuid}.json").unlink()
     printed: list[str] = []
     assert cleanup.tidy(node.store, node.settings, {}, printed.append) == []

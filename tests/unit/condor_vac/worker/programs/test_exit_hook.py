@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.libvirt import Domain
 from condor_vac.worker.programs import exit_hook, libvirt_hook
 from condor_vac.worker.programs.lease_helper import report_end_and_release
+from tests.unit import damage
 from tests.unit.condor_vac.worker.conftest import GID, UID, Node, lease_files
 from tests.unit.condor_vac.worker.programs.vms import started
 
@@ -100,13 +102,42 @@ def test_the_exit_hook_does_nothing_where_no_lease_names_its_sandbox(
     assert leave(found, "exit") == 0
 
 
-def test_the_exit_hook_names_leases_that_it_cannot_read(
-    node: Node, leave: Callable[[Lease, str], int], capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [*damage.MADE, *damage.UNREADABLE])
+@pytest.mark.parametrize("whose", ["its own", "another's"])
+def test_a_damaged_lease_holds_no_other_jobs_end(
+    node: Node, monkeypatch: pytest.MonkeyPatch, leave: Callable[[Lease, str], int], whose: str, kind: str
+) -> None:
+    """vac_lease is asked where the lease is, or where the damaged one may be it."""
+    found = started(node)
+    asked: list[str] = []
+    monkeypatch.setattr(lease_client, "end", lambda sandbox, reason: asked.append(f"{sandbox} {reason}"))
+    directory = Path(node.store.directory)
+    path = directory / f"{found.uuid}.json"
+    if whose == "another's":
+        path = directory / "00000000-0000-4000-8000-000000000009.json"
+        path.write_text(json.dumps({**found.to_mapping(), "sandbox": "/another"}))
+    if kind in damage.MADE:
+        damage.MADE[kind](path)
+    else:
+        damage.unreadable(monkeypatch, path, kind)
+    readable = whose == "another's" or kind in {"truncated", "from the future"}
+    unread = kind in {"a directory", "a link to itself", *damage.UNREADABLE}
+    assert leave(found, "exit") == 0
+    assert asked == ([f"{found.sandbox} exit"] if readable or unread else [])
+
+
+@pytest.mark.parametrize("kind", sorted(damage.MADE))
+def test_the_exit_hook_finds_its_lease_beside_a_damaged_one(
+    node: Node, leave: Callable[[Lease, str], int], kind: str
 ) -> None:
     found = started(node)
-    Path(node.store.directory, f"{found.uuid}.json").write_bytes(b"\xff")
-    assert leave(found, "exit") == 1
-    assert f"{node.store.directory}: " in capsys.readouterr().err
+    for name in ("0", "ffffffff-ffff-4fff-8fff-ffffffffffff"):
+        path = Path(node.store.directory, f"{name}.json")
+        path.write_text("{}")
+        damage.MADE[kind](path)
+    assert leave(found, "exit") == 0
+    assert node.recorded()["VacRuntime"] == "5000"
 
 
 @pytest.mark.parametrize(

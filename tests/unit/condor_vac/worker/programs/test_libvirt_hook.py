@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from condor_vac.base.errors import VacError
+from condor_vac.worker.detached import detached
 from condor_vac.worker.programs import libvirt_hook
 from tests.unit.condor_vac.worker.conftest import Node, lease_files
 from tests.unit.condor_vac.worker.programs.vms import started
@@ -71,6 +72,16 @@ def test_domains_of_others_are_left_alone(node: Node) -> None:
     assert len(lease_files(node)) == 1
 
 
+def test_the_log_has_a_vms_start_and_end_with_its_names(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = node.acquire()
+    logged: list[str] = []
+    monkeypatch.setattr(syslog, "syslog", lambda *words: logged.append(str(words[-1])))
+    event(node, lease.domain, "started", "begin")
+    event(node, lease.domain, "release", "end", "shutdown")
+    vm = f"{lease.domain} [{lease.uuid}] ({lease.machinetype}, {lease.address})"
+    assert logged == [f"{vm}: started", f"{vm}: ended (shutdown): lease released"]
+
+
 def test_libvirts_hook_never_fails(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     lease = started(node)
     node.starter.answer = ""
@@ -96,7 +107,7 @@ def test_libvirt_waits_for_a_short_end(tmp_path: Path) -> None:
         time.sleep(0.3)
         done.touch()
 
-    libvirt_hook.detached(work, 60)
+    detached(work, 60)
     assert done.exists()
 
 

@@ -147,6 +147,19 @@ def test_a_machinetypes_job(call: Callable[..., Any], node: Node, sandbox: str) 
     assert (Path(found.machinefeatures) / "site_key").read_text() == "42"
 
 
+def test_a_site_image_that_names_another_file_is_refused_before_a_program_opens_it(
+    call: Callable[..., Any], node: Node, sandbox: str
+) -> None:
+    image = node.base / "images" / "site.qcow2"
+    # A server that does not answer: qemu-img would wait for it.
+    command = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", "nbd://192.0.2.1/x"]
+    subprocess.run([*command, str(image), "1G"], check=True)
+    code, printed = call(sandbox, VMPARAM_vm_Disk=f"{image}:vda:r:qcow2")
+    assert (code, printed["HookStatusCode"]) == (1, "2")
+    assert "has a backing file, 'nbd://192.0.2.1/x', which QEMU would read" in printed["HookStatusMessage"]
+    nothing_left(node, sandbox)
+
+
 def test_whether_kvm_works_is_not_for_the_jobs_user_to_say(call: Callable[..., Any], node: Node, sandbox: str) -> None:
     """vac_prepare_hook may not be let into the device, and a job that it refused would come again at once."""
     node.kvm_trouble = kvm_device.Trouble("/dev/kvm does not open: Permission denied", "look")

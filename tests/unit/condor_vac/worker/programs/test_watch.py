@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from condor_vac.base.errors import VacError
+from condor_vac.factory import vm_jobs
 from condor_vac.worker import shutdown_plan
 from condor_vac.worker.lease.store import Lease
 from condor_vac.worker.libvirt import Domain
 from condor_vac.worker.programs import watch
 from condor_vac.worker.vm import outputs
+from tests.unit.condor_vac.standins import NOW, RUNNING, ad, machinetype
 from tests.unit.condor_vac.worker.conftest import Node, Time, lease_files
 from tests.unit.condor_vac.worker.watched import actions, domain, feature, look, running
 
@@ -31,10 +33,76 @@ def test_a_working_vm_is_published_and_not_touched(node: Node, clock: Time) -> N
     assert actions(node) == []
     recorded = node.recorded()
     assert recorded["VacCpuFraction"] == "0.9"
-    assert int(recorded["VacHeartbeat"]) <= int(recorded["VacEvidenceTime"])
+    # Updated since the look before.
+    assert 0 <= int(recorded["VacEvidenceTime"]) - int(recorded["VacHeartbeat"]) <= 1
     assert recorded["VacStarted"] == "1"
     updates = [name for name, _ in node.starter.asked].count("VacEvidenceTime")
     assert 2 <= updates <= 5
+    # What never changes is published once.
+    assert [name for name, _ in node.starter.asked].count("VacUUID") == 1
+    assert (recorded["VacUUID"], recorded["VacLeased"]) == (f'"{lease.uuid}"', str(lease.created))
+
+
+@pytest.mark.parametrize(
+    ("busy", "wanted", "fraction", "works"),
+    [(1, 0.1, 0.125, True), (1, 0.3, 0.125, False), (3, 0.3, 0.375, True), (0.5, 0.1, 0.062, False)],
+)
+def test_one_busy_processor_of_eight_reaches_the_factory_as_an_eighth(
+    node: Node, clock: Time, busy: float, wanted: float, fraction: float, works: bool
+) -> None:
+    """From libvirt to what the factory makes of the job's ad; the lease has the machinetype's own measure."""
+    lease = running(node, clock, evidence_cpu_fraction=wanted)
+    assert lease.evidence_cpu_fraction == wanted
+    for step in range(12):
+        clock.now += 30
+        # It boots with all of them, and then works with some.
+        cpu = 30.0 * (8 * min(step, 2) + busy * max(step - 2, 0))
+        node.run_domains(Domain(lease.domain, 1, cpu, 8))
+        assert look(node) == []
+    recorded = node.recorded()
+    assert float(recorded["VacCpuFraction"]) == fraction
+    kind = machinetype(processors=8, evidence_cpu_fraction=wanted)
+    evidence = {"VacEvidenceTime": int(NOW) - 10, "VacCpuFraction": float(recorded["VacCpuFraction"])}
+    (job,) = vm_jobs.queue([ad("50.0", RUNNING, **evidence)], kind, NOW).jobs
+    assert vm_jobs.works(job, kind, NOW) is works
+
+
+@pytest.mark.parametrize("own", [0, 1, 10**9, 4 * 10**9, 10**10])
+def test_a_heartbeats_time_is_when_it_was_seen_and_not_the_files(node: Node, clock: Time, own: int) -> None:
+    """A VM can give its file any time: of one that is not updated any more none is published but the last seen."""
+    lease = running(node, clock, heartbeat_file="heartbeat", heartbeat_seconds=0)
+    path = Path(lease.joboutputs, "heartbeat")
+    for step in range(40):
+        clock.now += 30
+        domain(node, lease, cpu=float(step))
+        if step < 11:
+            node.output(lease, "heartbeat", str(step).encode())
+            os.utime(path, (own + step, own + step))
+        assert look(node) == []
+    published = [
+        (int(text), int(node.starter.asked[place - 1][1]))
+        for place, (name, text) in enumerate(node.starter.asked)
+        if name == "VacHeartbeat"
+    ]
+    ages = [evidence - heartbeat for heartbeat, evidence in published]
+    # The clock of the pretended node stands still for time(), so that what grows is the age alone.
+    assert len(ages) >= 3
+    # Whole seconds: the two may be read on either side of one.
+    assert abs(ages[0]) <= 1
+    assert ages == sorted(ages)
+    assert ages[-1] >= 300
+
+
+def test_a_heartbeat_file_that_is_only_there_is_published_as_none(node: Node, clock: Time) -> None:
+    lease = running(node, clock, heartbeat_file="heartbeat", heartbeat_seconds=0)
+    node.output(lease, "heartbeat", b"started")
+    for step in range(20):
+        clock.now += 30
+        domain(node, lease, cpu=float(step))
+        assert look(node) == []
+    recorded = node.recorded()
+    assert "VacEvidenceTime" in recorded
+    assert "VacHeartbeat" not in recorded
 
 
 @pytest.mark.parametrize(
@@ -203,7 +271,7 @@ def test_an_error_with_one_vm_does_not_stop_the_check_of_others(node: Node, cloc
     shutil.rmtree(bad.sandbox)
     Path(bad.sandbox).symlink_to(good.sandbox)
     clock.now += 100
-    assert any(error.startswith("vac_lab_1.0: ") for error in look(node))
+    assert any(error.startswith(f"{bad.label}: ") for error in look(node))
     assert actions(node) == ["shutdown"]
 
 

@@ -14,11 +14,12 @@ from condor_vac.base.errors import VacError
 from condor_vac.condor import chirp
 from condor_vac.model import outcome_record
 from condor_vac.worker.lease.store import Lease, boottime
-from condor_vac.worker.vm import ending
+from condor_vac.worker.vm import ending, outputs
 from tests.unit.condor_vac.worker.conftest import GID, ROOT, UID, Node
 
 ALWAYS = {
     *("VacOutcome", "ShutdownCode", "ShutdownMessage", "VacKind", "VacAbort", "VacRuntime", "VacCause", "VacEnded"),
+    *("VacUUID", "VacLeased"),
 }
 
 
@@ -62,6 +63,7 @@ def test_what_the_ad_gets(
     assert found == (code, f'"{kind}"', abort, f'"{cause}"')
     assert abs(int(recorded["VacRuntime"]) - runtime) <= 1
     assert recorded["VacEnded"] == "1700000000"
+    assert (recorded["VacUUID"], recorded["VacLeased"]) == (f'"{lease.uuid}"', str(lease.created))
     # All of it in the first attribute: a starter that is about to end accepts no more.
     assert next(name for name, _ in node.starter.asked if name in ALWAYS) == "VacOutcome"
     record = outcome_record.read(recorded["VacOutcome"].strip('"'))
@@ -207,3 +209,128 @@ def test_gid_is_the_users(node: Node) -> None:
     lease = ended(node)
     finish(node, lease)
     assert os.stat(f"{lease.sandbox}/.vac_ended").st_gid == GID
+
+
+def lease_that_ended(**changes: Any) -> Lease:
+    """A lease by itself, of a VM that ran for 5000 s and had 600 s of grace."""
+    texts = dict.fromkeys([name for name in Lease._fields if name not in Lease._field_defaults], "x")
+    values = {"started_boottime": 100.0, "ended": 1700000000, "ended_boottime": 5100.0, "fizzle_seconds": 600}
+    return Lease(**{**texts, **values, **changes})
+
+
+STOPPED = {"cause": "wallclock", "message": "700 Exceeded max_wallclock_seconds", "boottime": 5000.0}
+EARLY = {"ended_boottime": 130.9}
+LEAVES = {"leaves": 1700000000, "leaves_boottime": 5100.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "reason", "expected"),
+    [
+        ({}, b"200 Success", "shutdown", (200, "Success", "message", 5000, "success", False)),
+        ({}, b"no code", "shutdown", (None, "no code", "none", 5000, "none", False)),
+        ({}, None, "shutdown", (None, "", "none", 5000, "none", False)),
+        (EARLY, None, "shutdown", (None, "", "fizzle", 30, "fizzle", True)),
+        (EARLY, b"gone", "crashed", (None, "gone", "crashed", 30, "site", True)),
+        (EARLY, None, "failed", (None, "", "failed", 30, "site", True)),
+        ({}, None, "crashed", (None, "", "crashed", 5000, "none", False)),
+        *((EARLY, None, reason, (None, "", "removed", 30, "none", False)) for reason in ("destroyed", "remove")),
+        *((EARLY, None, reason, (None, "", "removed", 30, "none", False)) for reason in ("hold", "evict")),
+        # HTCondor removes a VM that has said why it ends.
+        ({}, b"300 No work", "remove", (300, "No work", "message", 5000, "no_work", True)),
+        # The watch's reason counts whatever libvirt says, and its message if the VM leaves none.
+        (
+            {"stopping": STOPPED},
+            None,
+            "destroyed",
+            (700, "Exceeded max_wallclock_seconds", "wallclock", 5000, "agent", True),
+        ),
+        ({"stopping": STOPPED}, b"200 Success", "destroyed", (200, "Success", "wallclock", 5000, "success", False)),
+        ({"stopping": STOPPED, **LEAVES}, b"100 ok", "shutdown", (100, "ok", "wallclock", 5000, "host_request", False)),
+        (LEAVES, b"100 ok", "shutdown", (100, "ok", "backfill", 5000, "host_request", False)),
+        (LEAVES, b"300 No work", "shutdown", (300, "No work", "message", 5000, "no_work", True)),
+        ({}, b"100 ok", "shutdown", (100, "ok", "message", 5000, "host_request", False)),
+        ({"started_boottime": None}, None, "evict", (None, "", "removed", 0, "none", False)),
+    ],
+)
+def test_each_attribute_of_each_end(
+    changes: dict[str, Any], message: bytes | None, reason: str, expected: tuple[Any, ...]
+) -> None:
+    lease = lease_that_ended(**changes)
+    found = ending.attributes(lease, message, reason)
+    names = ("ShutdownCode", "ShutdownMessage", "VacCause", "VacRuntime", "VacKind", "VacAbort")
+    assert next(iter(found)) == "VacOutcome"
+    record = found.pop("VacOutcome")
+    assert found == {**dict(zip(names, expected)), "VacEnded": 1700000000, **ending.identity(lease)}
+    read = outcome_record.read(str(record))
+    assert {**found, **read} == found
+
+
+def test_an_end_that_nobody_saw_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1800000000.9)
+    found = ending.attributes(lease_that_ended(ended=None), None, "shutdown")
+    assert found["VacEnded"] == 1800000000
+
+
+def test_a_lock_that_cannot_be_made_names_the_sandbox(node: Node) -> None:
+    lease = ended(node)
+    Path(lease.sandbox, ".vac_ended").mkdir()
+    with pytest.raises(VacError, match=r"^\.vac_ended: .*; check the job's sandbox$"):
+        finish(node, lease)
+    Path(lease.sandbox, ".vac_ended").rmdir()
+    assert finish(node, lease)
+
+
+def test_a_message_that_was_moved_aside_counts_and_a_newer_one_counts_more(node: Node) -> None:
+    lease = ended(node)
+    aside = Path(lease.sandbox, ".joboutputs.guest")
+    for directory, text in ((aside, b"300 older"), (Path(lease.joboutputs), b"200 newer")):
+        directory.mkdir(exist_ok=True)
+        os.chown(directory, UID, GID)
+        (directory / "shutdown_message").write_bytes(text)
+        os.chown(directory / "shutdown_message", UID, GID)
+    fd = os.open(lease.sandbox, os.O_RDONLY)
+    try:
+        assert ending._message(fd) == b"200 newer"
+        os.unlink(f"{lease.joboutputs}/shutdown_message")
+        assert ending._message(fd) == b"300 older"
+        os.unlink(aside / "shutdown_message")
+        assert ending._message(fd) is None
+    finally:
+        os.close(fd)
+    assert finish(node, lease)
+
+
+def test_what_fails_leaves_the_disks_removed_and_the_work_to_the_next(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = ended(node)
+    Path(lease.sandbox, "scratch.raw").touch()
+
+    def fails(_: int) -> None:
+        raise VacError("no outputs")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "keep_safe_files", fails)
+        with pytest.raises(VacError, match="no outputs"):
+            finish(node, lease)
+    assert not Path(lease.sandbox, "scratch.raw").exists()
+    assert node.recorded()["ShutdownCode"] == "undefined"
+    assert finish(node, lease, "exit")
+
+
+def test_outputs_that_a_guest_closed_are_opened_up(node: Node) -> None:
+    lease = ended(node)
+    node.output(lease, "shutdown_message", b"200 Success")
+    os.chmod(lease.joboutputs, 0)
+    assert finish(node, lease)
+    assert node.recorded()["ShutdownCode"] == "200"
+
+
+def test_a_message_moved_aside_counts_where_the_outputs_are_gone(tmp_path: Path) -> None:
+    (tmp_path / ".joboutputs.guest").mkdir()
+    (tmp_path / ".joboutputs.guest/shutdown_message").write_bytes(b"300 older")
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert ending._message(fd) == b"300 older"
+    finally:
+        os.close(fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -139,3 +140,115 @@ def test_the_logs_that_an_htcondorvms_job_wants_always_exist(tmp_path: Path, gue
     if seed:
         assert (tmp_path / "machineoutputs" / "vm-pilot.log").read_text() == "log"
         assert (tmp_path / "machineoutputs" / "vm-bootstrap.log").read_bytes() == b""
+
+
+def test_of_a_vm_that_was_never_prepared_nothing_goes_back(tmp_path: Path) -> None:
+    assert keep(tmp_path) == []
+    assert os.listdir(tmp_path) == ["joboutputs"]
+
+
+def test_names_are_those_of_the_sandbox_wherever_the_program_runs(
+    tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (guest / "a").touch()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert keep(tmp_path) == ["a"]
+    assert os.listdir(elsewhere) == []
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_no_other_user_may_write_what_goes_back(tmp_path: Path, guest: Path) -> None:
+    # Also for a link that leads nowhere, the logs are made.
+    (tmp_path / "machineoutputs").symlink_to("nowhere")
+    keep(tmp_path)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (guest, *guest.iterdir())}
+    assert modes == {"joboutputs": 0o755, "vm-bootstrap.log": 0o644, "vm-pilot.log": 0o644}
+
+
+@pytest.mark.parametrize(("length", "kept"), [(128, True), (129, False)])
+def test_names_have_at_most_128_characters(tmp_path: Path, guest: Path, length: int, kept: bool) -> None:
+    (guest / ("x" * length)).touch()
+    assert (keep(tmp_path) != []) is kept
+
+
+def test_files_beyond_the_number_stay_and_logs_come_before_others(
+    tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "MOST_FILES", 3)
+    for name in ("a", "b", "z.log", "Z.LOG", "shutdown_message"):
+        (guest / name).touch()
+    assert keep(tmp_path) == ["shutdown_message", "z.log", "Z.LOG"]
+
+
+def usage(sandbox: Path) -> outputs.Usage:
+    fd = os.open(sandbox, os.O_RDONLY)
+    try:
+        return outputs.usage(fd)
+    finally:
+        os.close(fd)
+
+
+def test_what_outputs_take_is_counted_below_directories_too_and_by_no_link(
+    tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (guest / "inner").mkdir()
+    sizes = {guest / "a": 5000, guest / "b": 9000, guest / "inner/c": 20000}
+    for path, size in sizes.items():
+        path.write_bytes(b"x" * size)
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"x" * (1 << 20))
+    (guest / "link").symlink_to(outside)
+    (guest / "inner/link").symlink_to(tmp_path)
+    monkeypatch.chdir("/")
+    blocks = [path.lstat().st_blocks for path in (*sizes, guest / "link", guest / "inner/link")]
+    found = usage(tmp_path)
+    assert sum(blocks) > 0
+    assert (found.used, found.entries, found.too_deep) == (sum(blocks) * 512, 6, False)
+
+
+def test_nothing_is_taken_where_there_is_nothing(tmp_path: Path) -> None:
+    found = usage(tmp_path)
+    assert (found.used, found.entries, found.too_deep) == (0, 0, False)
+
+
+@pytest.mark.parametrize(("depth", "too_deep"), [(32, False), (33, True), (40, True)])
+def test_directories_are_counted_to_a_depth(tmp_path: Path, guest: Path, depth: int, too_deep: bool) -> None:
+    guest.joinpath(*["d"] * depth).mkdir(parents=True)
+    found = usage(tmp_path)
+    assert (found.entries, found.too_deep) == (min(depth, 33), too_deep)
+
+
+def test_counting_stops(tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "MOST_ENTRIES", 3)
+    for name in ("a", "b", "c"):
+        (guest / name).touch()
+    assert usage(tmp_path).entries == 3
+    for name in ("d", "e"):
+        (guest / name).touch()
+    assert usage(tmp_path).entries == 4
+
+
+def test_what_vanishes_or_cannot_be_looked_at_does_not_count(
+    tmp_path: Path, guest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (guest / "gone").write_bytes(b"x" * 5000)
+    (guest / "here").write_bytes(b"x" * 5000)
+    real = os.stat
+
+    def vanished(name: str, **options: object) -> os.stat_result:
+        if name == "gone":
+            raise FileNotFoundError(name)
+        return real(name, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", vanished)
+    found = usage(tmp_path)
+    assert (found.used, found.entries) == ((guest / "here").lstat().st_blocks * 512, 2)

@@ -30,7 +30,7 @@ def put(node: Node, data: bytes) -> str:
     store = Store(node.settings.image_dir)
     with store.lock():
         wanted = Wanted("vm.iso", str(source))
-        outcome = image_fetch.ensure(store, wanted, image.users(), Bounds())
+        outcome = image_fetch.ensure(store, wanted, image.users(store), Bounds())
     assert outcome.after is not None
     return outcome.after.version
 
@@ -44,7 +44,7 @@ def test_a_vm_keeps_to_the_version_it_was_prepared_with(
     ready = preparation.with_images(job._replace(disks=disks), node.settings)
     granted = node.acquire(**preparation.lease_request(ready, KIND, node.sandbox(), None, node.settings)._asdict())
     assert list(granted.images) == [first]
-    assert image.users() == {first: [job.domain]}
+    assert image.users(Store(node.settings.image_dir)) == {first: [job.domain]}
     second = put(node, b"second" * 20_000)
     assert set(Store(node.settings.image_dir).sizes()) == {first, second}
     assert Path(ready.disks[0].file).read_bytes() == b"first" * 20_000
