@@ -7,21 +7,37 @@ import contextlib
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 
 from condor_vac.base.errors import VacError
+
+# How long a limited wait for a lock sleeps before it tries again.
+_POLL_SECONDS = 0.02
 
 
 class LockedError(VacError):
     """Another process holds the lock."""
 
 
+def make_directory(path: str, mode: int = 0o755) -> None:
+    """Have the directory and those above it there, with this mode whatever the umask. Raises OSError."""
+    if os.path.isdir(path):
+        return
+    if parent := os.path.dirname(path):
+        make_directory(parent, mode)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, mode)
+        os.chmod(path, mode)
+
+
 @contextlib.contextmanager
-def locked(path: str, remedy: str, *, dir_fd: int | None = None, wait: bool = True) -> Iterator[int]:
+def locked(path: str, remedy: str, *, dir_fd: int | None = None, patience: float | None = None) -> Iterator[int]:
     """Hold the lock of the file ``path`` (below ``dir_fd`` if that is given), which is made if need be.
 
     Yields the open file. The kernel drops the lock with its process. A symbolic link is not followed. Raises VacError
-    with the ``remedy`` if the file cannot be opened, LockedError if another process holds it and ``wait`` is false.
+    with the ``remedy`` if the file cannot be opened, LockedError if another process still holds the lock after
+    ``patience`` s; None waits for ever.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
@@ -29,13 +45,26 @@ def locked(path: str, remedy: str, *, dir_fd: int | None = None, wait: bool = Tr
     except OSError as error:
         raise VacError(f"{path}: cannot be opened for its lock: {error.strerror}; {remedy}") from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise LockedError(f"{path}: another process holds it") from error
+        _take(fd, path, patience)
         yield fd
     finally:
         os.close(fd)
+
+
+def _take(fd: int, path: str, patience: float | None) -> None:
+    if patience is None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise LockedError(f"{path}: another process holds it") from error
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def write(path: str, data: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:

@@ -26,8 +26,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from condor_vac import __version__
-from condor_vac.base import atomic, http_proxy, urls
-from condor_vac.base.http_proxy import HttpProxy
+from condor_vac.base import atomic, http_proxy, public_hosts, urls
+from condor_vac.base.http_proxy import Exempt, HttpProxy
 from condor_vac.base.urls import FetchError
 
 CHUNK = 1 << 18
@@ -50,10 +50,14 @@ class Limits:
 @dataclass(frozen=True)
 class Access:
     """How servers are reached. ``ca`` is a file or directory of CA certificates trusted besides the system's (a grid's
-    /etc/grid-security/certificates); ``proxy`` is asked for all hosts but those that it exempts, None for none."""
+    /etc/grid-security/certificates); ``proxy`` is asked for all hosts but those that it exempts, None for none.
+
+    ``private_hosts`` is given, be it empty, for a URL that the site did not write: it and what it redirects to may lead
+    to public addresses and to these hosts alone."""
 
     ca: str | None = None
     proxy: HttpProxy | None = None
+    private_hosts: tuple[Exempt, ...] | None = None
 
 
 DIRECT = Access()
@@ -160,7 +164,7 @@ class _Exchange:
         # Until the proxy has let us through, or has taken the request, it is what does something wrong.
         self._at_proxy = self._proxy is not None
         with self._faults():
-            self.response = self._ask(known.headers() if known else {}, access.ca)
+            self.response = self._ask(known.headers() if known else {}, access.ca, self._places(access.private_hosts))
 
     def read(self) -> bytes:
         """The next piece of the body, empty at its end."""
@@ -178,11 +182,22 @@ class _Exchange:
             return self._unwelcome(self._proxy)
         return FetchError(f"{self.url}: the server answered {status} {reason[:80]!a}{self._through()}", status)
 
-    def _ask(self, headers: dict[str, str], ca: str | None) -> http.client.HTTPResponse:
+    def _places(self, private_hosts: tuple[Exempt, ...] | None) -> list[tuple[str, int]]:
+        """Where to connect to, one after the other. Raises FetchError for a server that may not be asked, OSError."""
         proxy, host, port = self._proxy, self._host, self._port
-        left = self._left()
-        place = (host, port) if proxy is None else (proxy.host, proxy.port)
-        plain = socket.create_connection(place, timeout=min(self._limits.idle_seconds, left))
+        found = [(host, port)]
+        if private_hosts is not None:
+            try:
+                found = [(text, port) for text in public_hosts.addresses(self.url, host, port, private_hosts)]
+            except socket.gaierror:
+                # A node may know no names but its proxy's.
+                if proxy is None:
+                    raise
+        return found if proxy is None else [(proxy.host, proxy.port)]
+
+    def _ask(self, headers: dict[str, str], ca: str | None, places: list[tuple[str, int]]) -> http.client.HTTPResponse:
+        proxy, host, port = self._proxy, self._host, self._port
+        plain = _connected(places, min(self._limits.idle_seconds, self._left()))
         self._stack.callback(plain.close)
         # A TLS socket takes the descriptor of the plain one; this second one ends the connection under both.
         self._end_in_time(self._stack.enter_context(plain.dup()))
@@ -282,6 +297,14 @@ def _proxy_for(proxy: HttpProxy | None, host: str, port: int, secure: bool) -> H
     if proxy is None or not proxy.serves(host, port):
         return None
     return proxy if secure or urls.is_loopback(proxy.host) else None
+
+
+def _connected(places: list[tuple[str, int]], timeout: float) -> socket.socket:
+    """A connection to the first place that takes one. Raises OSError."""
+    for place in places[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection(place, timeout=timeout)
+    return socket.create_connection(places[-1], timeout=timeout)
 
 
 def _secured(plain: socket.socket, host: str, ca: str | None) -> ssl.SSLSocket:

@@ -8,12 +8,11 @@ The checks made here are rules: they also know the JSON Schema of what they acce
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from condor_vac.base import atomic
+from condor_vac.base import atomic, json_text
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import (
     INTERFACE_NAME,
@@ -236,10 +235,10 @@ def judge(data: object, checks: Mapping[str, Check], required: Collection[str]) 
 def load_object(path: str) -> object:
     """The JSON value in the file; raises UsageError for what is not strict JSON or has a key twice."""
     try:
-        return json.loads(atomic.read(path, FILE_LIMIT), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return json_text.loads(atomic.read(path, FILE_LIMIT), object_pairs_hook=_unique, parse_constant=_no_constant)
     except VacError as error:
         raise UsageError(str(error)) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: not valid JSON: {error}; correct the file") from error
 
 

@@ -6,11 +6,10 @@ One JSON object, ``{"http_proxy": "http://...", "no_proxy": ["..."]}``, readable
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
-from condor_vac.base import atomic, http_proxy
+from condor_vac.base import atomic, http_proxy, json_text
 from condor_vac.base.errors import UsageError
 from condor_vac.base.http_proxy import HttpProxy
 
@@ -28,7 +27,7 @@ def load(path: str | None) -> HttpProxy | None:
         return None
     data = sys.stdin.buffer.read(_LIMIT) if path == STANDARD_INPUT else atomic.read(path, _LIMIT)
     try:
-        found = json.loads(data)
+        found = json_text.loads(data)
     except ValueError as error:
         # Not the error's own words, which could show a part of the file.
         raise UsageError(f"{path}: not JSON; correct the file") from error

@@ -23,7 +23,11 @@ COMMANDS = {
     "factory-job": ("condor_vac.cli.factory_job", "the submit description of a factory's own job"),
     "status": ("condor_vac.cli.status", "factories and VMs, and the factories' last decisions"),
     "machines": ("condor_vac.cli.machines", "every VM: state, host, runtime, outcome"),
+    "usage": ("condor_vac.cli.usage", "what the VMs of a month used, from HTCondor's history"),
+    "page": ("condor_vac.cli.page", "write a page with the VMs of the last day, as static HTML"),
     "explain": ("condor_vac.cli.explain", "why no VM of a machinetype starts"),
+    "trace": ("condor_vac.cli.trace", "one VM's life in order, or the VMs of one node"),
+    "metrics": ("condor_vac.cli.metrics", "metrics of this machine for Prometheus"),
     "simulate": ("condor_vac.cli.simulate", "compare the policy with others in a virtual pool"),
     "render-user-data": ("condor_vac.cli.render_user_data", "the user data that a VM would get, byte for byte"),
     "machinetype": ("condor_vac.cli.machinetype", "check machinetype files"),
@@ -44,9 +48,9 @@ def build_parser(only: str | None = None) -> Parser:
     parser = Parser(
         prog="condor_vac",
         description=(
-            "The programs that vacuum.htcondor runs in a pool. doctor, image and shutdowntime belong on a worker node, "
-            "factory, status, machines, explain and smoke on an access point; the others run anywhere. "
-            "See condor_vac COMMAND --help."
+            "The programs that vacuum.htcondor runs in a pool. image and shutdowntime belong on a worker node, "
+            "factory, status, machines, usage, page, explain and smoke on an access point, trace, metrics and doctor "
+            "on both; the others run anywhere. See condor_vac COMMAND --help."
         ),
         epilog="Exit code: 0 good, 1 a finding or an error, 2 bad usage.",
     )

@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 
+from condor_vac.base import urls
 from condor_vac.base.errors import VacError
 from condor_vac.factory import process
 
@@ -18,7 +19,8 @@ def main() -> int:
     try:
         return run(parser.parse_args())
     except VacError as error:
-        print(f"vac_factory: {error}", file=sys.stderr)
+        # What a job prints is in a file that every user of the machine can read.
+        print(f"vac_factory: {urls.without_queries(str(error))}", file=sys.stderr)
         return 1
 
 

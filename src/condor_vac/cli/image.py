@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +19,8 @@ from condor_vac.base import http_proxy_file, urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.x509 import GRID_CA
 from condor_vac.cli.progress import ProgressLine
+from condor_vac.image import failures, qcow2, signature
 from condor_vac.image import fetch as image_fetch
-from condor_vac.image import signature
 from condor_vac.image.fetch import Bounds, Outcome, Wanted
 from condor_vac.image.store import Record, Store, check_name
 from condor_vac.worker import settings as settings_module
@@ -27,6 +28,7 @@ from condor_vac.worker.lease import store as lease_store
 
 _GIB = 1 << 30
 _MIB = 1 << 20
+_AGAIN = "put it again (condor_vac image put, or vacuum.htcondor.site)"
 _PROXY_HELP = f"{http_proxy_file.OPTION_HELP} (default: {http_proxy_file.NODE_FILE}, if it exists)"
 
 
@@ -42,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     put.add_argument("--signing-dn", metavar="REGEX", help="demand a CernVM signature by such a DN")
     put.add_argument("--ca", metavar="PATH", help=f"CA file or directory (default {GRID_CA})")
     put.add_argument("--origin", metavar="TEXT", help="where SOURCE was copied from, for the record")
+    put.add_argument(
+        "--private-hosts",
+        metavar="HOSTS",
+        help="SOURCE is a URL that a pipe wrote: it may lead to public addresses, and to these hosts alone",
+    )
     put.add_argument("--timeout", type=float, default=3600.0, metavar="SECONDS", help="of a fetch (default 3600)")
     put.add_argument("--http-proxy", metavar="FILE", help=_PROXY_HELP)
     put.add_argument("--dry-run", action="store_true", help="only print what would change")
@@ -81,13 +88,17 @@ def run(args: argparse.Namespace) -> int:
     return actions[args.action](args)
 
 
-def users() -> dict[str, list[str]]:
-    """Version → the VMs (libvirt's names) that run on it, by their leases. Raises VacError."""
-    found: dict[str, list[str]] = {}
-    for lease in lease_store.Store().all():
+def users(store: Store) -> dict[str, list[str]]:
+    """Version → the VMs (libvirt's names) that run on it, by their leases.
+
+    What a damaged lease names is not known, so it counts as a user of every version. Raises VacError.
+    """
+    leases, damaged = lease_store.Store().read()
+    found: dict[str, list[str]] = {version: [f"lease {one.uuid}" for one in damaged] for version in store.sizes()}
+    for lease in leases:
         for version in lease.images:
             found.setdefault(version, []).append(lease.domain)
-    return found
+    return {version: vms for version, vms in found.items() if vms}
 
 
 def _store(args: argparse.Namespace) -> Store:
@@ -105,12 +116,15 @@ def _bounds(args: argparse.Namespace) -> Bounds:
 
 def _put(args: argparse.Namespace) -> int:
     store = _store(args)
-    wanted = Wanted(args.name, args.source, args.checksum, args.signing_dn, args.ca, args.origin)
+    wanted = Wanted(
+        args.name, args.source, args.checksum, args.signing_dn, args.ca, args.origin, args.private_hosts
+    )  # fmt: skip
     if args.dry_run:
         outcome = _ensure(store, wanted, _bounds(args), apply=False)
     else:
         with store.lock():
             outcome = _ensure(store, wanted, _bounds(args), apply=True)
+            failures.clear(store, {wanted.name})
     if args.json:
         print(json.dumps(_outcome(outcome)))
     else:
@@ -128,7 +142,7 @@ def _ensure(store: Store, wanted: Wanted, bounds: Bounds, *, apply: bool) -> Out
         line.show(f"{wanted.name}: {done / _MIB:.0f}{of} MiB")
 
     try:
-        return image_fetch.ensure(store, wanted, users(), bounds, apply=apply, progress=progress)
+        return image_fetch.ensure(store, wanted, users(store), bounds, apply=apply, progress=progress)
     finally:
         line.end()
 
@@ -136,20 +150,19 @@ def _ensure(store: Store, wanted: Wanted, bounds: Bounds, *, apply: bool) -> Out
 def _refresh(args: argparse.Namespace) -> int:
     store, bounds = _store(args), _bounds(args)
     results: dict[str, Any] = {}
-    failed = False
+    failed: dict[str, str] = {}
     with store.lock():
         for name in store.names():
-            record = store.record(name)
-            if record is None or record.pinned or not urls.is_url(record.source):
-                continue
-            wanted = Wanted(name, record.source, None, record.signing_dn, record.ca)
             try:
-                results[name] = _outcome(_ensure(store, wanted, bounds, apply=True))
+                wanted = _to_ask(store, name)
+                if wanted is not None:
+                    results[name] = _outcome(_ensure(store, wanted, bounds, apply=True))
             except VacError as error:
-                failed = True
+                failed[name] = str(error)
                 results[name] = {"changed": False, "error": str(error)}
                 print(f"condor_vac image: {name}: {error}; keeping the present version", file=sys.stderr)
-        gone = store.prune(users())
+        failures.save(store, failed, time.time())
+        gone = store.prune(users(store))
     if args.json:
         print(json.dumps({"images": results, "removed": gone}))
     else:
@@ -158,6 +171,20 @@ def _refresh(args: argparse.Namespace) -> int:
         for version in gone:
             print(f"removed {version}")
     return 1 if failed else 0
+
+
+def _to_ask(store: Store, name: str) -> Wanted | None:
+    """What to ask an image's source for; None where nothing could come of it. Raises VacError for a damaged image."""
+    record = store.described(name)
+    whole = record is not None and store.record(name) is not None
+    if record is None or (whole and record.pinned):
+        return None
+    if not urls.is_url(record.source):
+        if whole:
+            return None
+        raise VacError(f"not all of the image is here; {_AGAIN}")
+    pinned = record.sha256 if record.pinned else None
+    return Wanted(name, record.source, pinned, record.signing_dn, record.ca, private_hosts=record.private_hosts)
 
 
 def _keep(args: argparse.Namespace) -> int:
@@ -174,17 +201,22 @@ def _forget(args: argparse.Namespace, unwanted: Callable[[str], bool]) -> int:
     """Take the links away, and what no VM uses; versions that VMs run on go later (``refresh``)."""
     store = _store(args)
     forgotten = [name for name in store.names() if unwanted(name)]
-    in_use = users()
+    in_use = users(store)
+    kept: dict[str, VacError] = {}
     if args.dry_run:
-        freed = {record.version for record in map(store.record, forgotten) if record is not None} - set(in_use)
-        removed = sorted(freed | set(store.unused(in_use)))
+        freed = {version for name in forgotten for version in store.versions_of(name)} & set(store.sizes())
+        removed = sorted((freed - set(in_use)) | set(store.unused(in_use)))
     elif not forgotten and not store.unused(in_use):
         removed = []
     else:
         with store.lock():
             for name in forgotten:
-                store.forget(name)
+                try:
+                    store.forget(name)
+                except VacError as error:
+                    kept[name] = error
             removed = store.prune(in_use)
+            failures.clear(store, set(forgotten) - set(kept))
     waiting = {version: vms for version, vms in in_use.items() if version.partition("-")[2] in forgotten}
     result = {"changed": bool(forgotten or removed), "forgotten": forgotten, "removed": removed, "in_use": waiting}
     if args.json:
@@ -194,15 +226,15 @@ def _forget(args: argparse.Namespace, unwanted: Callable[[str], bool]) -> int:
             print(f"{name}: removed; no VM can start from it")
         for version, vms in waiting.items():
             print(f"{version}: removed when {', '.join(vms)} have ended")
-    return 0
+    for name, reason in kept.items():
+        print(f"condor_vac image: {name}: {reason}", file=sys.stderr)
+    return 1 if kept else 0
 
 
 def _list(args: argparse.Namespace) -> int:
-    store, in_use = _store(args), users()
-    rows = []
-    for name in store.names():
-        record = store.record(name)
-        rows.append(_row(store, name, record, in_use, digest=args.digest))
+    store = _store(args)
+    in_use = users(store)
+    rows = [_row(store, name, in_use, digest=args.digest) for name in store.names()]
     present = {row["version"] for row in rows}
     old: list[dict[str, Any]] = [
         {"version": version, "size": size, "vms": in_use.get(version, [])}
@@ -214,7 +246,7 @@ def _list(args: argparse.Namespace) -> int:
     else:
         for row in rows:
             vms = len(row["vms"])
-            state = "" if row["good"] else "  DAMAGED or missing: put it again"
+            state = "" if row["good"] else f"  DAMAGED: {row['error']}"
             signed = f"  signed by {row['signed_by']}" if row["signed_by"] else ""
             print(f"{row['name']}  {row['size']} bytes  {vms} VMs  {row['source']}{signed}{state}")
         for item in old:
@@ -222,14 +254,32 @@ def _list(args: argparse.Namespace) -> int:
     return 0 if all(row["good"] for row in rows) else 1
 
 
-def _row(
-    store: Store, name: str, record: Record | None, in_use: dict[str, list[str]], *, digest: bool
-) -> dict[str, Any]:
+def _row(store: Store, name: str, in_use: dict[str, list[str]], *, digest: bool) -> dict[str, Any]:
+    """What ``list`` says of an image; ``error`` is what is wrong with it and what to do, null if it is good."""
+    record, error = None, None
+    try:
+        record = store.record(name)
+        if record is None:
+            error = f"not all of it is here; {_AGAIN}"
+        else:
+            error = _damage(store.path(record), record, digest=digest)
+    except VacError as damaged:
+        error = str(damaged)
     if record is None:
-        empty = dict.fromkeys(("source", "sha256", "version", "signed_by", "fetched"))
-        return {"name": name, "good": False, "size": 0, "pinned": False, "vms": [], **empty}
-    good = not digest or image_fetch.digest_of(store.path(record)) == record.sha256
-    return {**record._asdict(), "version": record.version, "good": good, "vms": in_use.get(record.version, [])}
+        described: dict[str, Any] = {**dict.fromkeys(Record._fields), "size": 0, "pinned": False}
+        version = store.linked(name)
+    else:
+        described, version = record._asdict(), record.version
+    row = {**described, "name": name, "version": version, "good": error is None, "error": error}
+    return {**row, "vms": in_use.get(version or "", [])}
+
+
+def _damage(path: str, record: Record, *, digest: bool) -> str | None:
+    """What is wrong with a version that is there; with ``digest`` all of it is read. Raises VacError."""
+    qcow2.check_file(path)
+    if digest and image_fetch.digest_of(path) != record.sha256:
+        return f"its contents have changed; {_AGAIN}"
+    return None
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

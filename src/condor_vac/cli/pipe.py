@@ -65,9 +65,9 @@ def _lines(pipe: pipes.Pipe) -> list[str]:
     lines = []
     for name, keys in pipe.machinetypes.items():
         lines += [f"{name}:", *(f"  {key}: {json.dumps(value)}" for key, value in keys.items())]
-    lines += [f"note: {one_line(sentence)}" for sentence in pipe.notes]
+    lines += [f"note: {sentence}" for sentence in pipe.notes]
     if pipe.problem is not None:
-        lines.append(f"note: showing a copy of {pipe.age:.0f} s ago: {pipe.problem}")
+        lines.append(f"note: showing a copy of {pipe.age:.0f} s ago: {one_line(pipe.problem, pipes.SENTENCE_LIMIT)}")
     left_out = f", {len(pipe.left_out)} left out" if pipe.left_out else ""
     offered = count(len(pipe.machinetypes), "machinetype")
     return [*lines, f"{offered}{left_out}; to be read again after {pipe.cache_seconds} s"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``condor_vac shutdowntime``: plan a shutdown of this worker node and announce it to its VMs; show it; cancel it."""
+"""``condor_vac shutdowntime``: plan a shutdown of this worker node and announce it; show it; cancel it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the planned time as JSON")
     verbs = parser.add_subparsers(dest="verb", title="actions", metavar="show|set|cancel", required=True)
     verbs.add_parser("show", help="print the planned shutdown, if there is one")
-    setter = verbs.add_parser("set", help="plan a shutdown; vac_watch announces it to the VMs within 30 s")
+    setter = verbs.add_parser("set", help="plan a shutdown; vac_watch announces it to the VMs and the pool within 30 s")
     setter.add_argument("time", metavar="TIME", type=_moment, help="Unix time, or +SECONDS from now")
     verbs.add_parser("cancel", help="cancel the planned shutdown")
 

@@ -23,7 +23,10 @@ from condor_vac.simulate import plot
 from condor_vac.simulate.play import OLD_NAMES, OURS, POLICIES, compare
 from condor_vac.simulate.scenario import Scenario, load
 
-_COLUMNS = ("POLICY", "NET", "WORK", "WASTED", "TO 90 %", "STARTS", "WASTED STARTS", "PEAK", "IDLE", "CAPS", "KILLED")
+_COLUMNS = (
+    *("POLICY", "NET", "WORK", "WASTED", "WAIT", "TO 90 %"),
+    *("STARTS", "WASTED STARTS", "PEAK", "IDLE", "CAPS", "KILLED"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,6 +108,7 @@ def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
         "-" if found["net"] is None else f"{found['net']:.3f}",
         "-" if found["efficiency"] is None else f"{found['efficiency']:.3f}",
         f"{found['wasted_slot_seconds'] / 3600:.1f} h",
+        "-" if found["mean_wait_seconds"] is None else f"{found['mean_wait_seconds']:.0f} s",
         "never" if reached is None else f"{reached / 60:.0f} min",
         *(str(found[key]) for key in ("vm_starts", "wasted_starts", "peak_machines", "peak_idle")),
         *(str(found[key]) for key in ("cap_violations", "killed_working")),

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from condor_vac.base import table
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import one_line
 from condor_vac.cli import explain
 from condor_vac.cli.progress import ProgressLine
 from condor_vac.condor.pool import Pool
@@ -65,15 +67,20 @@ def _run(args: argparse.Namespace) -> int:
     def why(vm: Vm, ad: Mapping[str, Any], job: str) -> str:
         return explain.waiting(vm.node.machine, ad, job, Pool(args.bindings))
 
+    # Ansible that is stopped, or a terminal that goes away, ends it as Ctrl-C does.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     limits = trial.Limits(args.start_timeout, args.run_timeout)
+    one = trial.Trial(vms.of_nodes(nodes), limits, why, lambda: Pool(args.bindings))
     try:
-        results = trial.Trial(vms.of_nodes(nodes), limits, why, lambda: Pool(args.bindings)).run(
-            args.image, args.owner, line.show
-        )
+        results = one.run(args.image, args.owner, line.show)
     except KeyboardInterrupt as error:
         raise VacError("stopped; its jobs and files are removed") from error
     finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
         line.end()
+        for stuck in one.stuck:
+            print(f"condor_vac smoke: {one_line(stuck)}", file=sys.stderr)
     if args.json:
         print(json.dumps([report(result) for result in results], indent=1))
     else:

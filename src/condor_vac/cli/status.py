@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from typing import Any
 
 from condor_vac.base import table
-from condor_vac.base.shared import JobStatus, one_line
+from condor_vac.base.shared import one_line
 from condor_vac.cli import survey
 from condor_vac.condor.pool import Pool
-from condor_vac.factory import vm_jobs
+from condor_vac.factory import day
+from condor_vac.factory import state as factory_state
 
 _COLUMNS = ("MACHINETYPE", "FACTORY", "IDLE", "RUNNING", "WORKS", "HELD", "MAX", "ENDED", "LAST DECISION")
 
@@ -55,26 +55,20 @@ def _good(entry: dict[str, Any]) -> bool:
 
 def describe(view: survey.View, now: float) -> dict[str, Any]:
     """One machinetype's entry of the report."""
-    states = Counter(job.state for job in view.jobs)
     active = [job for job in view.factories if job.status != "removed"]
-    last = dict(view.state.last)
-    late = survey.overdue(view, now)
     return {
         "factory": active[0].status if active else "none",
         "factory_job": active[0].id if active else None,
-        "idle": states[JobStatus.IDLE],
-        "running": sum(states[state] for state in vm_jobs.ON_HOST),
-        "works": sum(view.works(job, now) for job in view.jobs),
-        "held": states[JobStatus.HELD],
-        "ended": dict(Counter(_code(job) for job in view.jobs if job.state == JobStatus.COMPLETED)),
-        "last": {key: last.get(key) for key in ("time", "submit", "error", "reasons", "numbers")} if last else None,
+        **day.figures(day.seen_now(job, view.works(job, now)) for job in view.jobs),
+        "last": factory_state.shown(view.state.last),
         "max_machines": view.machinetype.max_machines if view.machinetype else None,
-        "problems": [*view.problems, *([f"its last cycle was {late} ago; see its factory.log"] if late else [])],
+        "problems": [
+            *view.problems,
+            *survey.delays(view, now),
+            *(f"{found.what}; {found.remedy}" for found in survey.held(view)),
+            *survey.shortened(view.damage),
+        ],
     }
-
-
-def _code(job: vm_jobs.Job) -> str:
-    return "none" if job.ended is None or job.ended.code is None else str(job.ended.code)
 
 
 def _print(report: dict[str, dict[str, Any]]) -> None:

@@ -74,6 +74,7 @@ def set_attributes(config: str, attributes: Mapping[str, Value], *, timeout: flo
     with _connected(host, port, timeout) as link:
         # All at once (it reads a line at a time, ReliSock::get_line_raw): a starter whose VM is gone ends soon, and
         # what it is asked after each answer only it may not hear any more.
+        link.settimeout(_left(deadline))
         link.sendall("".join(requests.values()).encode())
         answers = _answers(link, deadline)
         for what in requests:
@@ -108,10 +109,18 @@ def _connected(host: str, port: int, timeout: float) -> Iterator[socket.socket]:
             link.settimeout(timeout)
             link.connect((host, port))
             yield link
-    except socket.timeout as error:
+    except (socket.timeout, TimeoutError) as error:
         raise VacError(f"the job's starter at {host}:{port}: no answer within {timeout:g} s") from error
     except OSError as error:
         raise VacError(f"the job's starter at {host}:{port}: {error.strerror or error}") from error
+
+
+def _left(deadline: float) -> float:
+    """The seconds left. Raises TimeoutError if there are none: who sends a byte now and then gets no more time."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
 
 
 def _answers(link: socket.socket, deadline: float) -> Iterator[bytes]:
@@ -119,7 +128,7 @@ def _answers(link: socket.socket, deadline: float) -> Iterator[bytes]:
     rest = b""
     while True:
         while b"\n" not in rest:
-            link.settimeout(max(deadline - time.monotonic(), 0.01))
+            link.settimeout(_left(deadline))
             chunk = link.recv(_ANSWER_LIMIT)
             if not chunk or len(rest) > _ANSWER_LIMIT:
                 return

@@ -12,18 +12,22 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from condor_vac.base import apart
 from condor_vac.base.errors import VacError
 from condor_vac.base.shared import JobStatus, one_line
 
 DEFAULT_CONFIG = "/etc/condor/condor_config"
 BINDINGS = (("htcondor2", "classad2"), ("htcondor", "classad"))
-_PLAIN = frozenset({bool, int, float, str})
 JOB_ID = re.compile(r"[0-9]+\.[0-9]+")
 
 Ad = Mapping[str, Any]
+
+# What matching one slot with a job may take: a thousand times what sane ads do.
+_MATCH_SECONDS = 1.0
+_MATCH_BYTES = 256 << 20
 
 
 class PoolError(VacError):
@@ -38,6 +42,20 @@ class Unreadable:
 
     def __repr__(self) -> str:
         return f"expression {self.text[:60]!r}"
+
+
+_READ = frozenset({bool, int, float, str, Unreadable})
+
+
+class Matching(NamedTuple):
+    """``wanted`` slots meet a job's requirements, ``both`` of them accept it; of ``unknown`` machines that is open.
+
+    The evaluation of an ad of theirs failed, or took too much time or memory.
+    """
+
+    wanted: int
+    both: int
+    unknown: Sequence[str]
 
 
 class Pool:
@@ -68,6 +86,7 @@ class Pool:
         except self._errors as error:
             raise PoolError(
                 f"schedd query failed: {_line(error)}; run this on an access point, with condor_schedd running"
+                " (systemctl status condor; its SchedLog)"
             ) from error
 
     def history(self, constraint: str, projection: Sequence[str], limit: int) -> list[dict[str, Any]]:
@@ -87,19 +106,36 @@ class Pool:
         except self._errors as error:
             raise PoolError(f"collector query failed: {_line(error)}; is condor_collector running?") from error
 
-    def matching(self, job: str, constraint: str) -> tuple[int, int]:
-        """How many of these slots meet the job's requirements, and how many of them accept it. Raises PoolError."""
+    def setting(self, name: str, default: str) -> str:
+        """A variable of this machine's HTCondor configuration; ``default`` where it is not set. Raises PoolError."""
+        try:
+            return str(self._condor.param[name])
+        except KeyError:
+            return default
+        except self._errors as error:
+            raise PoolError(
+                f"HTCondor's configuration cannot be read: {_line(error)}; see condor_config_val"
+            ) from error
+
+    def matching(self, job: str, constraint: str) -> Matching:
+        """How many of these slots meet the job's requirements, and how many of them accept it. Raises VacError."""
         try:
             jobs = self._schedd().query(constraint=by_id([job]))
             kinds = getattr(self._condor, "AdType", None) or self._condor.AdTypes
             slots = self._condor.Collector().query(kinds.Startd, constraint=constraint)
             if not jobs:
                 raise PoolError(f"job {job} has left the queue; ask again")
-            # X.matches(Y): X is what Y's requirements ask for.
-            wanted = [slot for slot in slots if slot.matches(jobs[0])]
-            return len(wanted), sum(bool(jobs[0].matches(slot)) for slot in wanted)
         except self._errors as error:
             raise PoolError(f"matching {job} failed: {_line(error)}; is condor_collector running?") from error
+
+        def look(number: int) -> int:
+            # X.matches(Y): X is what Y's requirements ask for.
+            return int(bool(slots[number].matches(jobs[0]))) and 1 + int(bool(jobs[0].matches(slots[number])))
+
+        # Who wrote an ad chose how much time and memory its evaluation takes.
+        found = apart.each(look, len(slots), seconds=_MATCH_SECONDS, memory_bytes=_MATCH_BYTES)
+        unknown = {str(self._plain(slot, ["Machine"]).get("Machine")) for slot, one in zip(slots, found) if one is None}
+        return Matching(sum(bool(one) for one in found), found.count(2), sorted(unknown))
 
     def submit(self, commands: Mapping[str, str], count: int) -> int:
         """Submit ``count`` jobs as one cluster, in one transaction: all or none. Returns the cluster's
@@ -161,7 +197,10 @@ class Pool:
         return self._condor.Schedd()
 
     def _plain(self, ad: Any, projection: Sequence[str]) -> dict[str, Any]:
-        """The projected attributes as Python values; ``undefined`` left out, an expression Unreadable."""
+        """The projected attributes as Python values; ``undefined`` left out, an expression Unreadable.
+
+        Nothing is evaluated: who wrote an expression into an ad chose how much time and memory that takes.
+        """
         return {name: value for name, value in self._values(ad, projection) if value is not None}
 
     def _values(self, ad: Any, projection: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -170,10 +209,11 @@ class Pool:
                 value = ad[name]
             except KeyError:
                 continue
-            if isinstance(value, self._classad.ExprTree):
-                value = ad.eval(name)
+            except self._errors as error:
+                # One attribute of one job, such as a text that is not UTF-8.
+                value = Unreadable(_line(error))
             # The bindings' Value (undefined, error) is a subclass of int.
-            yield name, value if type(value) in _PLAIN else self._special(value)
+            yield name, value if type(value) in _READ else self._special(value)
 
     def _special(self, value: Any) -> Unreadable | None:
         undefined = value is None or value == self._classad.Value.Undefined
@@ -200,6 +240,11 @@ def by_id(ids: Sequence[str], only_if: str = "True") -> str:
         for cluster, procs in clusters.items()
     ]
     return f"({only_if}) && ({' || '.join(f'({part})' for part in parts)})"
+
+
+def owned(owners: Collection[str]) -> str:
+    """The part of a constraint that takes these users' jobs, and of none of them no job."""
+    return f"({' || '.join(f'Owner == {chr(34)}{owner}{chr(34)}' for owner in sorted(owners)) or 'False'})"
 
 
 def _bindings(wanted: str | None) -> tuple[Any, Any]:

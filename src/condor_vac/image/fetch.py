@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
-from condor_vac.base import fetch, urls
+from condor_vac.base import fetch, public_hosts, urls
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.http_proxy import HttpProxy
+from condor_vac.base.http_proxy import Exempt, HttpProxy
 from condor_vac.base.shared import IMAGE_CHECKSUM, IMAGE_CHECKSUM_REMEDY
 from condor_vac.base.x509 import GRID_CA, grid_ca
-from condor_vac.image import signature
+from condor_vac.image import qcow2, signature
 from condor_vac.image.store import Record, Store, check_name, version_name
 
 _CHUNK = 1 << 20
@@ -36,7 +36,8 @@ Progress = Callable[[int, "int | None"], None]
 class Wanted:
     """What a site asks for. ``sha256`` pins the contents; ``signing_dn`` demands a signature (a regular
     expression for its DN); ``ca`` is where the CAs are that may vouch for the signer and for the server.
-    ``origin`` is what the record names where ``source`` is only a temporary copy."""
+    ``origin`` is what the record names where ``source`` is only a temporary copy. ``private_hosts`` is given, be it
+    empty, where a pipe wrote ``source`` (``public_hosts``)."""
 
     name: str
     source: str
@@ -44,6 +45,7 @@ class Wanted:
     signing_dn: str | None = None
     ca: str | None = None
     origin: str | None = None
+    private_hosts: str | None = None
 
     def checked(self) -> Wanted:
         """The same with its digest in lower case. Raises UsageError for what can never be."""
@@ -57,9 +59,14 @@ class Wanted:
             raise UsageError(f"{ascii(self.source)[:120]}: must be an https URL or an absolute path of this node")
         if self.origin is not None and self.sha256 is None:
             raise UsageError("an image that was copied to this node needs its checksum, which identifies it")
+        self.may_reach()
         if self.signing_dn is not None:
             signature.check_pattern(self.signing_dn)
         return replace(self, sha256=None if self.sha256 is None else check_digest(self.sha256))
+
+    def may_reach(self) -> tuple[Exempt, ...] | None:
+        """The private hosts that the source may lead to, None for any. Raises UsageError."""
+        return None if self.private_hosts is None else public_hosts.named(self.private_hosts)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def ensure(
     is not fetched from the web either.
     """
     wanted = wanted.checked()
-    before = store.record(wanted.name)
+    before = _present(store, wanted.name)
     removed = store.prune(in_use) if apply else store.unused(in_use)
     after = _ready(store, wanted, before)
     if after is None and before is None and not apply and urls.is_url(wanted.source):
@@ -128,6 +135,9 @@ def ensure(
     part = None
     if after is None:
         after, part = _fetched(store, wanted, before, _Room(store, bounds, removed), bounds, apply, progress)
+    if before is not None and after.version == before.version:
+        # It may be there since before images were looked at when they are fetched.
+        qcow2.check_file(store.path(before))
     if apply and (part is not None or after != before):
         store.install(after, part)
         removed += store.prune(in_use)
@@ -136,6 +146,14 @@ def ensure(
     mended = before is not None and after.version == before.version and store.mend(before, apply=apply)
     changed = mended or bool(removed) or before is None or _visible(before) != _visible(after)
     return Outcome(changed, before, after, tuple(removed))
+
+
+def _present(store: Store, name: str) -> Record | None:
+    """The image as it is there; None also where its record is damaged, in whose place the new one comes."""
+    try:
+        return store.record(name)
+    except VacError:
+        return None
 
 
 def _fetched(
@@ -183,8 +201,10 @@ def _ready(store: Store, wanted: Wanted, before: Record | None) -> Record | None
 
 def _asks_nothing_new(before: Record, wanted: Wanted) -> bool:
     """Whether the image was asked for in just these words, so that its source's former answer still counts."""
-    asked = (wanted.origin or wanted.source, wanted.sha256 is not None, wanted.signing_dn, wanted.ca)
-    return (before.source, before.pinned, before.signing_dn, before.ca) == asked
+    asked = (
+        wanted.origin or wanted.source, wanted.sha256 is not None, wanted.signing_dn, wanted.ca, wanted.private_hosts
+    )  # fmt: skip
+    return (before.source, before.pinned, before.signing_dn, before.ca, before.private_hosts) == asked
 
 
 def _bring(
@@ -205,10 +225,10 @@ def _bring(
                 if progress is not None:
                     progress(done, announced)
 
-            access = fetch.Access(wanted.ca or grid_ca(), bounds.proxy)
+            access = fetch.Access(wanted.ca or grid_ca(), bounds.proxy, wanted.may_reach())
             answer = fetch.download(wanted.source, sink.write, limits, known, access=access, progress=look)
             if not answer.modified and before is not None:
-                return before._replace(etag=answer.etag, last_modified=answer.last_modified)
+                return before._replace(etag=_printed(answer.etag), last_modified=_printed(answer.last_modified))
         else:
             room.check(_size(wanted.source), wanted.name)
             _copy(wanted.source, sink, progress)
@@ -223,6 +243,10 @@ def _bring(
 
 
 def _record(wanted: Wanted, sink: _Sink, answer: fetch.Answer | None) -> Record:
+    try:
+        qcow2.check_alone(qcow2.parse(sink.head, wanted.source), wanted.source)
+    except UsageError as error:
+        raise VacError(f"{error}; not used") from error
     signer = None
     if wanted.signing_dn is not None:
         try:
@@ -236,12 +260,20 @@ def _record(wanted: Wanted, sink: _Sink, answer: fetch.Answer | None) -> Record:
         size=sink.size,
         fetched=int(time.time()),
         pinned=wanted.sha256 is not None,
-        etag=None if answer is None else answer.etag,
-        last_modified=None if answer is None else answer.last_modified,
+        etag=None if answer is None else _printed(answer.etag),
+        last_modified=None if answer is None else _printed(answer.last_modified),
         signing_dn=wanted.signing_dn,
         signed_by=signer,
         ca=wanted.ca,
+        private_hosts=wanted.private_hosts,
     )
+
+
+def _printed(validator: str | None) -> str | None:
+    """The server's word, if it is one that can be kept and sent again."""
+    if validator is None or not validator.isprintable():
+        return None
+    return validator
 
 
 class _Room:
@@ -267,10 +299,11 @@ class _Room:
 
 
 class _Sink:
-    """Takes an image's bytes: to a file or to nowhere, with both digests and the last block at the end."""
+    """Takes an image's bytes: to a file or to nowhere, with both digests, the first bytes and the last block."""
 
     def __init__(self, fd: int | None, room: _Room | None) -> None:
         self.size = 0
+        self.head = b""
         self.tail = b""
         self._fd = fd
         self._room = room
@@ -298,6 +331,7 @@ class _Sink:
         self.size += len(piece)
         if self._room is not None:
             self._room.check(self.size, "the image")
+        self.head += piece[: qcow2.HEAD_BYTES - len(self.head)]
         self._all.update(piece)
         held = self.tail + piece
         self._signed.update(held[: -signature.BLOCK_BYTES])

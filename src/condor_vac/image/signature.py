@@ -45,17 +45,22 @@ def verify(block: bytes, digest: bytes, pattern: str, ca: str = GRID_CA) -> str:
     Raises SignatureError if it is wrong, VacError where this node cannot check it.
     """
     x509 = library("x509")
-    pem = _field(block, "certificate")
+    pem = certificate(block)
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        signer = x509.load_pem_x509_certificate(pem)
     except ValueError as error:
         raise SignatureError(f"the certificate in its signature block cannot be read: {error}") from error
-    _check_signature(certificate, _field(block, "signature"), digest)
-    name = distinguished_name(certificate.subject)
+    _check_signature(signer, _field(block, "signature"), digest)
+    name = distinguished_name(signer.subject)
     if not re.search(check_pattern(pattern), name):
         raise SignatureError(f"signed by {name}, which does not match {pattern}")
     _check_chain(pem, name, ca)
     return name
+
+
+def certificate(block: bytes) -> bytes:
+    """The signer's certificate (PEM) as an image's last 32 KiB hold it, unchecked. Raises SignatureError."""
+    return _field(block, "certificate")
 
 
 def _field(block: bytes, name: str) -> bytes:

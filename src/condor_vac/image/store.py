@@ -3,8 +3,8 @@
 
 ``IMAGE_DIR/NAME`` is a symbolic link to ``.versions/DIGEST-NAME``, swapped by one rename; beside the versions
 is ``NAME.json``, which records where the image came from. VMs run on the version that the link led to when they
-were prepared (overlays name it), so that a new image changes nothing under a running VM. A version that is
-neither the present one nor named by a VM's lease is removed.
+were prepared (overlays name it), so that a new image changes nothing under a running VM. A version that no link
+leads to, no record describes and no VM's lease names is removed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import NamedTuple
 from condor_vac.base import atomic
 from condor_vac.base import fields as f
 from condor_vac.base.errors import UsageError, VacError
+from condor_vac.base.shared import one_line
 
 VERSIONS = ".versions"
 # VMs run as their jobs' users.
@@ -35,6 +36,7 @@ class Record(NamedTuple):
 
     ``pinned``: the site named the digest, so that nothing at the source can change it. ``etag`` and
     ``last_modified`` are the server's words. ``signed_by`` is the DN that was verified, None if none was asked for.
+    ``private_hosts`` are those of a source that a pipe wrote, None for one of the site's own.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Record(NamedTuple):
     signing_dn: str | None = None
     signed_by: str | None = None
     ca: str | None = None
+    private_hosts: str | None = None
 
     @property
     def version(self) -> str:
@@ -104,25 +107,40 @@ class Store:
             yield
 
     def names(self) -> list[str]:
-        """The stored images, sorted."""
+        """The stored images, sorted, also those with a damaged record. Raises VacError."""
         try:
             found = os.listdir(self.versions_directory)
         except FileNotFoundError:
             return []
-        return sorted(name[: -len(".json")] for name in found if name.endswith(".json") and not name.startswith("."))
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return sorted(file[: -len(".json")] for file in found if re.fullmatch(rf"{_NAME}\.json", file))
 
     def record(self, name: str) -> Record | None:
         """The image of that name; None if there is none, or not all of it. Raises VacError for a damaged record."""
-        path = self._record_path(name)
-        if not os.path.exists(path):
+        record = self.described(name)
+        if record is None or self.linked(name) != record.version:
             return None
-        record = _record(f.load_object(path), path)
         try:
-            whole = os.stat(self.path(record)).st_size == record.size
-            linked = os.readlink(os.path.join(self.directory, name)) == f"{VERSIONS}/{record.version}"
+            return record if os.stat(self.path(record)).st_size == record.size else None
         except OSError:
             return None
-        return record if whole and linked else None
+
+    def described(self, name: str) -> Record | None:
+        """What the record of that image says, be the image there or not; None without a record.
+
+        Raises VacError for a damaged one.
+        """
+        path = self._record_path(name)
+        return _record(f.load_object(path), path, name) if os.path.lexists(path) else None
+
+    def linked(self, name: str) -> str | None:
+        """The version that VMs start on; None if the name leads to none."""
+        try:
+            directory, version = os.path.split(os.readlink(os.path.join(self.directory, name)))
+        except OSError:
+            return None
+        return version if directory == VERSIONS and re.fullmatch(_VERSION, version) else None
 
     def path(self, record: Record) -> str:
         """Where the version itself is."""
@@ -172,12 +190,23 @@ class Store:
             raise VacError(f"{link}: cannot remove: {error.strerror}") from error
 
     def present(self) -> set[str]:
-        """The versions that links lead to."""
-        records = (self.record(name) for name in self.names())
-        return {record.version for record in records if record is not None}
+        """The versions that links lead to, and those of records: between the two a crash leaves different ones."""
+        try:
+            links = os.listdir(self.directory)
+        except FileNotFoundError:
+            links = []
+        return {version for name in {*links, *self.names()} for version in self.versions_of(name)}
+
+    def versions_of(self, name: str) -> set[str]:
+        """The version that VMs of that image start on, and that of its record; a damaged record names none."""
+        found = {self.linked(name)}
+        with contextlib.suppress(VacError):
+            record = self.described(name)
+            found.add(None if record is None else record.version)
+        return {version for version in found if version is not None}
 
     def sizes(self) -> dict[str, int]:
-        """Every version on disk, with its bytes there."""
+        """Every version on disk, with its bytes there. Raises VacError."""
         try:
             with os.scandir(self.versions_directory) as entries:
                 return {
@@ -187,6 +216,8 @@ class Store:
                 }
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def unused(self, in_use: Collection[str]) -> list[str]:
         """The versions that are neither present nor in use, sorted."""
@@ -197,6 +228,9 @@ class Store:
         gone = self.unused(in_use)
         self._remove(gone)
         return gone
+
+    def _unreadable(self, error: OSError) -> VacError:
+        return VacError(f"{self.versions_directory}: cannot be read: {error.strerror}; check its disk and its owner")
 
     def free_bytes(self) -> int:
         """What the file system has left."""
@@ -220,15 +254,29 @@ class Store:
                 raise VacError(f"{path}: cannot remove: {error.strerror}") from error
 
 
-def _record(data: object, path: str) -> Record:
-    known = set(Record._fields)
+def _record(data: object, path: str, name: str) -> Record:
     try:
         if not isinstance(data, dict):
             raise TypeError("no object")
-        record = Record(**{key: value for key, value in data.items() if key in known})
-        check_name(record.name)
-        if not re.fullmatch(r"[0-9a-f]{64}", record.sha256):
-            raise TypeError("no digest")
+        record = Record(**{key: value for key, value in data.items() if key in Record._fields})
+        _check(record, name)
     except TypeError as error:
-        raise VacError(f"{path}: not an image's record ({error}); remove it, and fetch the image again") from error
+        reason = one_line(str(error), 120)
+        raise VacError(f"{path}: not an image's record ({reason}); remove it, and fetch the image again") from error
     return record
+
+
+def _check(record: Record, name: str) -> None:
+    """Whether all values are what a record has. Raises TypeError."""
+    for field, value in record._asdict().items():
+        wanted = int if field in {"size", "fetched"} else bool if field == "pinned" else str
+        optional = field in Record._field_defaults and wanted is str
+        of_type = isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool))
+        if not of_type and not (optional and value is None):
+            raise TypeError(f"{field} is {value!r}")
+        if isinstance(value, str) and not value.isprintable():
+            raise TypeError(f"{field} cannot be printed")
+    if record.name != name:
+        raise TypeError("of another image")
+    if not re.fullmatch(r"[0-9a-f]{64}", record.sha256):
+        raise TypeError("no digest")

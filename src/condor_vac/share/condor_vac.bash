@@ -13,7 +13,11 @@ _condor_vac() {
       "condor_vac factory-job" | \
       "condor_vac status" | \
       "condor_vac machines" | \
+      "condor_vac usage" | \
+      "condor_vac page" | \
       "condor_vac explain" | \
+      "condor_vac trace" | \
+      "condor_vac metrics" | \
       "condor_vac simulate" | \
       "condor_vac render-user-data" | \
       "condor_vac machinetype" | \
@@ -51,9 +55,23 @@ _condor_vac() {
     "condor_vac machines --state") kind=files ;;
     "condor_vac machines --bindings") words='htcondor2 htcondor' ;;
     "condor_vac machines --watch") kind=none ;;
+    "condor_vac machines --ended") kind=none ;;
+    "condor_vac usage --month") kind=none ;;
+    "condor_vac usage --owner") kind=none ;;
+    "condor_vac usage --machinetypes") kind=files ;;
+    "condor_vac usage --state") kind=files ;;
+    "condor_vac page --machinetypes") kind=files ;;
+    "condor_vac page --state") kind=files ;;
     "condor_vac explain --machinetypes") kind=files ;;
     "condor_vac explain --state") kind=files ;;
     "condor_vac explain --bindings") words='htcondor2 htcondor' ;;
+    "condor_vac trace --machinetypes") kind=files ;;
+    "condor_vac trace --state") kind=files ;;
+    "condor_vac trace --bindings") words='htcondor2 htcondor' ;;
+    "condor_vac trace --since") kind=none ;;
+    "condor_vac metrics --textfile") kind=files ;;
+    "condor_vac metrics --machinetypes") kind=files ;;
+    "condor_vac metrics --state") kind=files ;;
     "condor_vac simulate --policy") kind=none ;;
     "condor_vac simulate --plot") kind=files ;;
     "condor_vac simulate --seed") kind=none ;;
@@ -71,6 +89,7 @@ _condor_vac() {
     "condor_vac image put --signing-dn") kind=none ;;
     "condor_vac image put --ca") kind=files ;;
     "condor_vac image put --origin") kind=none ;;
+    "condor_vac image put --private-hosts") kind=none ;;
     "condor_vac image put --timeout") kind=none ;;
     "condor_vac image put --http-proxy") kind=files ;;
     "condor_vac image refresh --directory") kind=files ;;
@@ -89,13 +108,18 @@ _condor_vac() {
     "condor_vac smoke run --run-timeout") kind=none ;;
     "condor_vac smoke run --bindings") words='htcondor2 htcondor' ;;
     "condor_vac doctor --step") words='checks condor hooks http images ip_forward network nfs packages preflight ready services sudoers' ;;
+    "condor_vac doctor --textfile") kind=files ;;
     *) case "$place" in
-      "condor_vac") kind=none words='-h --help --version factory factory-job status machines explain simulate render-user-data machinetype pipe import image proxy outcome mjf-check shutdowntime smoke doctor' ;;
+      "condor_vac") kind=none words='-h --help --version factory factory-job status machines usage page explain trace metrics simulate render-user-data machinetype pipe import image proxy outcome mjf-check shutdowntime smoke doctor' ;;
       "condor_vac factory") kind=files words='-h --help --state --once --dry-run --bindings' ;;
       "condor_vac factory-job") kind=files words='-h --help --json' ;;
       "condor_vac status") kind=none words='-h --help --json --machinetypes --state --bindings --watch' ;;
-      "condor_vac machines") kind=machinetypes words='-h --help --json --machinetypes --state --bindings --watch' ;;
+      "condor_vac machines") kind=machinetypes words='-h --help --json --machinetypes --state --bindings --watch --ended' ;;
+      "condor_vac usage") kind=none words='-h --help --month --owner --json --csv --machinetypes --state' ;;
+      "condor_vac page") kind=files words='-h --help --json --machinetypes --state' ;;
       "condor_vac explain") kind=machinetypes words='-h --help --json --machinetypes --state --bindings' ;;
+      "condor_vac trace") kind=none words='-h --help --json --machinetypes --state --bindings --since' ;;
+      "condor_vac metrics") kind=none words='-h --help --textfile --json --machinetypes --state' ;;
       "condor_vac simulate") kind=files words='-h --help --policy --json --plot --seed' ;;
       "condor_vac render-user-data") kind=files words='-h --help --set --list --http-proxy --json' ;;
       "condor_vac machinetype") kind=files words='-h --help --json --faults --submit' ;;
@@ -103,7 +127,7 @@ _condor_vac() {
       "condor_vac import") kind=files words='-h --help --json' ;;
       "condor_vac image") kind=none words='-h --help list put refresh keep remove verify' ;;
       "condor_vac image list") kind=none words='-h --help --json --directory --digest' ;;
-      "condor_vac image put") kind=files words='-h --help --json --directory --checksum --signing-dn --ca --origin --timeout --http-proxy --dry-run' ;;
+      "condor_vac image put") kind=files words='-h --help --json --directory --checksum --signing-dn --ca --origin --private-hosts --timeout --http-proxy --dry-run' ;;
       "condor_vac image refresh") kind=none words='-h --help --json --directory --timeout --http-proxy' ;;
       "condor_vac image keep") kind=none words='-h --help --json --directory --dry-run' ;;
       "condor_vac image remove") kind=none words='-h --help --json --directory --dry-run' ;;
@@ -118,7 +142,7 @@ _condor_vac() {
       "condor_vac smoke") kind=none words='-h --help build run' ;;
       "condor_vac smoke build") kind=files words='-h --help' ;;
       "condor_vac smoke run") kind=files words='-h --help --image --owner --start-timeout --run-timeout --json --bindings' ;;
-      "condor_vac doctor") kind=none words='-h --help --step --json' ;;
+      "condor_vac doctor") kind=none words='-h --help --step --json --nagios --textfile' ;;
     esac ;;
   esac
   if [[ $kind == machinetypes && $word != -* ]]; then

@@ -7,15 +7,15 @@ import os
 import pwd
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
-from condor_vac.base.shared import STATE_DIRECTORY, JobStatus
+from condor_vac.base.shared import JobStatus
 from condor_vac.condor.pool import Pool, PoolError, by_id, job_id
-from condor_vac.smoke import vms
+from condor_vac.smoke import places, vms
+from condor_vac.smoke.places import Place
 from condor_vac.smoke.vms import Result, Vm
 from condor_vac.worker import privileges
 
@@ -51,18 +51,31 @@ class Trial:
         self.results: dict[str, Result] = {}
         self.busy: dict[str, float] = {}
         self.directory = ""
+        self.stuck: list[str] = []
         self.identity = (os.geteuid(), os.getegid())
 
     def run(self, image: str, owner: str, progress: Progress) -> list[Result]:
-        """Every VM's result, in the order of the VMs. Raises VacError; also then nothing is left."""
+        """Every VM's result, in the order of the VMs. Raises VacError; also then nothing is left.
+
+        What is left of an earlier run that was killed is removed first; ``stuck`` says what of it could not be.
+        """
         self.identity = _identity(owner)
-        self.directory = _directory(*self.identity)
-        try:
-            self._submit(image, owner)
-            self._follow(progress)
-        finally:
-            self._clean(progress)
+        with places.new(*self.identity) as place:
+            self.directory = place.path
+            try:
+                self._clean_up(progress)
+                self._submit(image, owner)
+                self._follow(progress)
+            finally:
+                self._clean(place, progress)
         return [self.results[vm.name] for vm in self.wanted]
+
+    def _clean_up(self, progress: Progress) -> None:
+        for place in places.abandoned():
+            try:
+                self._clean(place, progress)
+            except (VacError, OSError) as error:
+                self.stuck.append(f"of an earlier run, {place.path} is left: {error}")
 
     def _submit(self, image: str, owner: str) -> None:
         """Submit a job for each VM. The schedd takes who connects for the owner, so a process of the owner's does it.
@@ -137,20 +150,27 @@ class Trial:
         if busy:
             self.busy[vm.node.machine] = time.monotonic()
 
-    def _clean(self, progress: Progress) -> None:
-        """Remove the jobs, wait until they have left the queue, and remove their files."""
-        if self.jobs:
-            pool, ids = self.make_pool(), list(self.jobs)
-            pool.remove(ids, REASON)
-            deadline = time.monotonic() + GONE_SECONDS
-            while left := pool.jobs(by_id(ids), ["ClusterId", "ProcId"]):
-                progress(f"smoke: {len(left)} jobs are being removed")
-                if time.monotonic() > deadline:
-                    raise PoolError(
-                        f"{len(left)} jobs stay in the queue: condor_rm -forcex {' '.join(map(job_id, left))}"
-                    )
-                time.sleep(1)
-        shutil.rmtree(self.directory)
+    def _clean(self, place: Place, progress: Progress) -> None:
+        """Remove the jobs of a directory, wait until they have left the queue, and remove it. Raises VacError.
+
+        The jobs' owner does that: a schedd need not let root act on them.
+        """
+        mine = place.jobs()
+        privileges.run_as(place.uid, place.gid, lambda: self._withdraw(mine, progress), timeout=2 * GONE_SECONDS)
+        shutil.rmtree(place.path)
+
+    def _withdraw(self, mine: str, progress: Progress) -> None:
+        pool, deadline = self.make_pool(), time.monotonic() + GONE_SECONDS
+
+        def jobs() -> list[str]:
+            return [job_id(ad) for ad in pool.jobs(mine, ["ClusterId", "ProcId"])]
+
+        pool.remove(jobs(), REASON)
+        while left := jobs():
+            progress(f"smoke: {len(left)} jobs are being removed")
+            if time.monotonic() > deadline:
+                raise PoolError(f"{len(left)} jobs stay in the queue: condor_rm -forcex {' '.join(left)}")
+            time.sleep(1)
 
 
 def _identity(owner: str) -> tuple[int, int]:
@@ -161,14 +181,3 @@ def _identity(owner: str) -> tuple[int, int]:
     if os.geteuid() not in {0, user.pw_uid}:
         raise UsageError(f"run this as root, or as {owner}, who is to own the VM jobs")
     return user.pw_uid, user.pw_gid
-
-
-def _directory(uid: int, gid: int) -> str:
-    """A new directory of the owner's for files and outputs. Raises VacError."""
-    try:
-        place = tempfile.mkdtemp(prefix="smoke-", dir=STATE_DIRECTORY)
-        if os.geteuid() == 0:
-            os.chown(place, uid, gid)
-    except OSError as error:
-        raise VacError(f"{STATE_DIRECTORY}: {error.strerror}; run this as root on an access point") from error
-    return place

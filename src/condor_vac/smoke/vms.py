@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.base.shared import DNS_DOMAIN, IMAGE_DIRECTORY, JobStatus, one_line
-from condor_vac.factory import submit_description, vm_jobs
+from condor_vac.factory import job_ad, submit_description, vm_jobs
 from condor_vac.model import machinetype, outcome, outcome_record
 from condor_vac.worker import network
 
@@ -23,7 +23,7 @@ TEXT_LIMIT = 300
 REMOVE_SECONDS = 7200
 FIZZLE_SECONDS = 60
 OUTPUT = "smoke.txt"
-PROJECTION = (*vm_jobs.PROJECTION, "HoldReason", "ShutdownMessage", "LastRejMatchReason")
+PROJECTION = (*vm_jobs.PROJECTION, "HoldReason", "LastRejMatchReason")
 
 USER_DATA = """\
 #!/usr/bin/bash
@@ -158,7 +158,7 @@ def judge(vm: Vm, given: Mapping[str, Any], directory: str, token: str) -> str:
     ``directory`` is where its outputs came to; it is read as the owner. What a VM or another user wrote into ad or
     outputs is data: it is shown as printable text. Raises VacError where the directory cannot be read.
     """
-    ad = vm_jobs.with_message(outcome_record.completed({**given, "Iwd": directory}), FIZZLE_SECONDS)
+    ad = job_ad.with_message(outcome_record.completed({**given, "Iwd": directory}), FIZZLE_SECONDS)
     code = ad.get("ShutdownCode")
     if code != vm.code:
         return line(_wrong_end(ad, code, vm.code, directory))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from condor_vac.condor.pool import PoolError
+from condor_vac.condor.pool import Matching, PoolError
 from condor_vac.model.machinetype import Machinetype
 
 NOW = 1_764_000_000.0
@@ -59,7 +59,8 @@ class StandInPool:
         self.machines: list[dict[str, Any]] = []
         self.done: list[tuple[Any, ...]] = []
         self.failing: set[str] = set()
-        self.matches = (0, 0)
+        self.matches: tuple[int, int, Sequence[str]] = (0, 0, [])
+        self.settings: dict[str, str] = {}
         self.on_submit: Any = None
         self.next = 60
 
@@ -88,10 +89,15 @@ class StandInPool:
         self._fail("slots")
         return self.machines
 
-    def matching(self, _job: str, _constraint: str) -> tuple[int, int]:
+    def setting(self, name: str, default: str) -> str:
+        """A variable of HTCondor's configuration."""
+        self._fail("setting")
+        return self.settings.get(name, default)
+
+    def matching(self, _job: str, _constraint: str) -> Matching:
         """What the slots answer for the job."""
         self._fail("matching")
-        return self.matches
+        return Matching(*self.matches)
 
     def submit(self, commands: Mapping[str, str], count: int) -> int:
         """A new cluster, whose jobs wait."""

@@ -128,13 +128,13 @@ def test_a_lock_is_one_processs_until_that_ends(tmp_path: Path, holder: BaseProc
     path = str(tmp_path / "lock")
     with (
         pytest.raises(atomic.LockedError, match="lock: another process holds it"),
-        atomic.locked(path, "x", wait=False),
+        atomic.locked(path, "x", patience=0.0),
     ):
         pytest.fail("two processes have the lock")
     holder.kill()
     with atomic.locked(path, "x") as fd:
         assert os.fstat(fd).st_ino == os.stat(path).st_ino
-    with atomic.locked(path, "x", wait=False):
+    with atomic.locked(path, "x", patience=0.0):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
@@ -142,7 +142,7 @@ def test_a_lock_is_let_go_when_its_work_fails_and_the_error_stays_what_it_was(tm
     path = str(tmp_path / "lock")
     with pytest.raises(BlockingIOError), atomic.locked(path, "x"):
         raise BlockingIOError("of the work, not of the lock")
-    with atomic.locked(path, "x", wait=False):
+    with atomic.locked(path, "x", patience=0.0):
         pass
 
 

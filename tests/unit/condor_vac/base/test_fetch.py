@@ -125,6 +125,7 @@ def test_a_silent_server_is_left(web: WebServer) -> None:
     assert "not complete within" in refused(f"{web.url}/", HASTY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize(
     "head",

@@ -13,7 +13,7 @@ from typing import Any
 from condor_vac.base import tools
 from condor_vac.cli import doctor
 from condor_vac.worker import network
-from condor_vac.worker.checks.node import Node
+from condor_vac.worker.checks.node import UNIT_PROPERTIES, Node
 from condor_vac.worker.checks.table import CHECKS
 
 OWNER = getpass.getuser()
@@ -129,7 +129,7 @@ class Pretended:
         entries = "".join(f"<host mac='{item.mac}' ip='{item.address}'/>" for item in hosts)
         return {
             **self.answers,
-            **{f"systemctl show --property=LoadState,ActiveState,UnitFileState,After,Result,NeedDaemonReload {name}":
+            **{f"systemctl show --property={UNIT_PROPERTIES} {name}":
                (0, lines(unit)) for name, unit in self.units.items()},
             **{f"systemctl show --property=ActiveState {name}": (0, f"ActiveState={unit.get('ActiveState')}\n")
                for name, unit in self.units.items()},

@@ -15,7 +15,7 @@ import pytest
 from condor_vac.base import tools
 from condor_vac.base.findings import Finding
 from condor_vac.cli import dispatch, doctor
-from condor_vac.worker.checks import host, sharing
+from condor_vac.worker.checks import host, remembered, sharing
 from condor_vac.worker.checks import network as network_checks
 from condor_vac.worker.checks.node import Check, Node
 from condor_vac.worker.checks.table import CHECKS
@@ -103,9 +103,9 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
         "vac_http.service is failed",
     ),
     "stray VM": (
-        lambda n: n.answers.update({"domstats": (0, "Domain: 'vac_9.0'\n  state.state=1\n")}),
-        "nfs/leases",
-        "VM vac_9.0 runs without a lease",
+        lambda n: n.answers.update({"domstats": (0, f"Domain: '{OWNER}_9.0'\n  state.state=1\n")}),
+        "nfs/VMs",
+        f"VM {OWNER}_9.0 runs without a lease",
     ),
     "sudo wide": (
         lambda n: n.answers.update({"sudo -n -ll": (0, SUDO.format(owner=OWNER) + "\t/bin/sh\n")}),
@@ -139,6 +139,11 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
     "hook directory": (hook_directory, "hooks/hooks", "libexec is world-writable"),
     "hook gone": (lambda n: (n.base / PROGRAMS[1].lstrip("/")).unlink(), "hooks/hooks", "condor_vac is missing"),
     "hook edited": (lambda n: n.write(PROGRAMS[0], "#!/bin/sh\n", 0o755), "hooks/hooks", "was changed"),
+    "hook not loaded": (
+        lambda n: n.units.update({"libvirtd.service": {**UNIT, "InactiveExitTimestampMonotonic": "1"}}),
+        "hooks/libvirt's hook",
+        "libvirtd.service runs since before /etc/libvirt/hooks/qemu.d/condor_vac was written",
+    ),
     "settings": (lambda n: n.write("/etc/condor_vac/worker.json", '{"networc": "x"}'), "hooks/settings", "networc"),
     "file edited": (
         lambda n: n.write("/etc/systemd/system/vac_watch.timer", "[Timer]\nOnBootSec=9999\n"),
@@ -203,6 +208,7 @@ FAULTS: dict[str, tuple[Callable[[Pretended], object], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_is_named_where_it_is(node: Pretended, name: str) -> None:
     make, where, text = FAULTS[name]
@@ -224,6 +230,7 @@ def test_only_what_is_broken_is_named(node: Pretended) -> None:
     assert sorted(findings(node)) == ["hooks/hooks", "network/VMs' network"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pattern", ["net-info", "condor_status", "condor_who", "ip -json", "domcapabilities", "sudo"])
 @pytest.mark.parametrize(
     "answer",
@@ -282,12 +289,13 @@ def test_sudo_rules_of_several_entries() -> None:
 
 
 def arguments(**changes: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"step": None, "json": False, **changes})
+    return argparse.Namespace(**{"step": None, "json": False, "nagios": False, "textfile": None, **changes})
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *checks: Check) -> None:
     monkeypatch.setattr(doctor, "CHECKS", checks)
     monkeypatch.setattr(Node, "is_worker", True)
+    monkeypatch.setattr(remembered, "leave", lambda *_: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
 
 
@@ -321,7 +329,7 @@ def test_a_note_is_shown_and_nothing_wrong(monkeypatch: pytest.MonkeyPatch, caps
     assert doctor.run(arguments(json=True)) == 0
     (entry,) = json.loads(capsys.readouterr().out)["checks"]
     assert (entry["ok"], entry["findings"]) == (True, [])
-    assert entry["notes"] == [{"what": "VMs are\ufffd emulated", "remedy": "buy another"}]
+    assert entry["notes"] == [{"what": "VMs are\ufffd emulated", "remedy": "buy another", "later": False}]
     pretend(monkeypatch, Check("preflight", "KVM", lambda _: [known, _finding("it is broken", "repair it")]))
     assert doctor.run(arguments()) == 1
     assert "1 checks, 1 with a finding" in capsys.readouterr().out

@@ -6,75 +6,22 @@ from __future__ import annotations
 import json
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from condor_vac.cli import explain, machines, status, survey
-from condor_vac.cli.dispatch import main
-from condor_vac.factory import state as factory_state
+from condor_vac.cli import survey
 from condor_vac.factory.state import State
+from tests.unit.condor_vac.cli.surveyed import LAST, SLOT, Site
 from tests.unit.condor_vac.standins import (
     COMPLETED,
     HELD,
     IDLE,
     NOW,
     RUNNING,
-    StandInPool,
     ad,
     factory_ad,
-    machinetype,
 )
-
-LAST = {
-    "time": NOW - 30, "cycle_seconds": 60, "error": None, "submit": 2, "reasons": ["No work for 600 s."],
-    "numbers": {"allowed_unproven": 2, "probe_interval_seconds": 900.0},
-}  # fmt: skip
-SLOT = {"Machine": "wn1", "HasVM": True, "VM_AvailNum": 8, "VM_Memory": 1 << 20, "Cpus": 8, "Memory": 65536}
-
-
-class Site:
-    """A machinetype's file, its factory's state and a pool."""
-
-    def __init__(self, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.types = path / "machinetypes"
-        self.states = path / "states"
-        self.types.mkdir()
-        (self.states / "gridpp").mkdir(parents=True)
-        self.capsys = capsys
-        self.pool = StandInPool([factory_ad()])
-        self.write()
-        self.keep(State(last=LAST))
-
-    def write(self, **keys: Any) -> None:
-        (self.types / "gridpp.json").write_text(json.dumps(machinetype(**keys).to_mapping()))
-
-    def keep(self, state: State) -> None:
-        factory_state.save(str(self.states / "gridpp"), state)
-
-    def run(self, *words: str) -> tuple[int, str, str]:
-        code = main([*words, "--machinetypes", str(self.types), "--state", str(self.states)])
-        captured = self.capsys.readouterr()
-        return code, captured.out, captured.err
-
-    def explain(self) -> tuple[int, str]:
-        """Exit code, and all sentences in one text."""
-        code, out, err = self.run("explain", "gridpp", "--json")
-        assert not err
-        report = json.loads(out)
-        assert bool(report["findings"]) == bool(code)
-        words = [f"{finding['what']} -> {finding['remedy']}" for finding in report["findings"]]
-        return code, "\n".join([*words, *report["notes"]])
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Site:
-    made = Site(tmp_path, capsys)
-    for module in (explain, machines, status):
-        monkeypatch.setattr(module, "Pool", lambda _bindings: made.pool)
-    monkeypatch.setattr(survey, "now", lambda: NOW)
-    return made
 
 
 def test_a_healthy_machinetype(site: Site) -> None:
@@ -85,7 +32,7 @@ def test_a_healthy_machinetype(site: Site) -> None:
            ShutdownMessage="Nothing to do"),
         ad("50.3", COMPLETED),
     ]  # fmt: skip
-    site.pool.machines, site.pool.matches = [SLOT], (3, 2)
+    site.pool.machines, site.pool.matches = [SLOT], (3, 2, [])
     code, out, _ = site.run("status", "--json")
     entry = json.loads(out)["machinetypes"]["gridpp"]
     assert code == 0
@@ -268,29 +215,34 @@ def offline(site: Site) -> None:
 
 def no_match(site: Site) -> None:
     no_slots(site)
-    site.pool.machines, site.pool.matches = [SLOT], (0, 0)
+    site.pool.machines, site.pool.matches = [SLOT], (0, 0, [])
 
 
 def refused(site: Site) -> None:
     no_slots(site)
-    site.pool.machines, site.pool.matches = [SLOT], (4, 0)
+    site.pool.machines, site.pool.matches = [SLOT], (4, 0, [])
+
+
+def endless_start(site: Site) -> None:
+    no_slots(site)
+    site.pool.machines, site.pool.matches = [SLOT], (0, 0, ["wn1", "wn\n2"])
 
 
 def stale_ledger(site: Site) -> None:
     no_slots(site)
-    site.pool.machines, site.pool.matches = [{**SLOT, "VM_AvailNum": 0}], (0, 0)
+    site.pool.machines, site.pool.matches = [{**SLOT, "VM_AvailNum": 0}], (0, 0, [])
 
 
 def too_small(site: Site) -> None:
     no_slots(site)
     site.write(processors=16)
-    site.pool.machines, site.pool.matches = [SLOT], (0, 0)
+    site.pool.machines, site.pool.matches = [SLOT], (0, 0, [])
 
 
 @pytest.mark.parametrize(
     ("change", "printed", "remedy"),
     [
-        (held, "40.0 is held: via condor_hold", "condor_release 40.0"),
+        (held, "40.0 is held: via condor_hold", "runuser -u vac -- condor_release 40.0"),
         (no_factory, "no factory of this machinetype is in the queue", "vacuum.htcondor.site"),
         (two_factories, "2 factories", "condor_rm 41.0"),
         (not_started, "40.0 is idle", "START_SCHEDULER_UNIVERSE"),
@@ -300,15 +252,14 @@ def too_small(site: Site) -> None:
         (damaged, "not a state file", "correct it"),
         (no_file, "file is missing", "correct it"),
         (broken_file, "missing", "correct it"),
-        (full, "max_machines (1) is reached", "raise max_machines"),
         (switched_off, "max_machines (0) is reached", "raise max_machines"),
-        (held_vms, "3 VMs held: no image", "condor_release"),
-        (wrong_ad, "QDate", "correct it"),
+        (held_vms, "3 VMs held: no image", "as root runuser -u vac -- condor_release -constraint 'JobStatus == 5 &&"),
         (collector_down, "slots failed", "collector"),
         (no_slots, "none of 0 slots has HasVM", "condor_vac doctor"),
         (offline, "wn7 offers no VMs: Error in virDomainCreateXML", "condor_vac doctor on wn7"),
         (no_match, "meets the requirements of 50.0", "-better-analyze 50.0"),
         (refused, "START accepts it on none", "-better-analyze:reverse"),
+        (endless_start, "cannot be judged for wn1, wn 2: an expression of its ad", "condor_status -long"),
         (stale_ledger, "VM_AvailNum >= 1 (most: 0)", "VM_MAX_NUMBER = 0"),
         (too_small, "Cpus >= 16 (most: 8)", "smaller than the machinetype"),
     ],
@@ -325,10 +276,41 @@ def test_explain_names_the_cause_and_what_to_do(site: Site, change: Any, printed
     assert printed in out
 
 
-@pytest.mark.parametrize("change", [held, no_factory, not_started, silent, failing, damaged, broken_file, wrong_ad])
+def test_all_the_vms_that_were_asked_for_are_no_fault(site: Site) -> None:
+    full(site)
+    code, text = site.explain()
+    assert code == 0, text
+    assert "1 VM: max_machines (1) is reached; raise it for more" in text.splitlines()
+
+
+@pytest.mark.parametrize("change", [
+    held, no_factory, not_started, silent, failing, damaged, broken_file, wrong_ad, held_vms,
+])  # fmt: skip
 def test_status_fails_for_what_needs_a_person(site: Site, change: Any) -> None:
     change(site)
     assert site.run("status", "--json")[0] == 1
+
+
+def test_status_has_the_reason_of_held_vms(site: Site) -> None:
+    held_vms(site)
+    site.pool.ads.append(ad("50.7", HELD))
+    code, out, _ = site.run("status")
+    lines = [line for line in out.splitlines() if " held: " in line]
+    assert code == 1
+    assert [line.partition(";")[0] for line in lines] == [
+        "gridpp: 3 VMs held: no image here", "gridpp: 1 VM held: no reason given",
+    ]  # fmt: skip
+    assert """; fix the cause, then as root runuser -u vac -- condor_release -constraint""" in lines[0]
+
+
+def test_the_vms_of_smoke_are_no_machinetypes(site: Site) -> None:
+    """During its run and after one that was killed."""
+    (site.states / "smoke_92lyx0n0").mkdir()
+    site.pool.ads += [ad("50.0", RUNNING, VacMachinetype="smoke-0-http-200", Owner="vac"), ad("50.1", Owner="vac")]
+    code, out, err = site.run("status", "--json")
+    assert (code, err, list(json.loads(out)["machinetypes"])) == (0, "", ["gridpp"])
+    code, out, err = site.run("machines", "--json")
+    assert (code, err, [each["id"] for each in json.loads(out)]) == (0, "", ["50.1"])
 
 
 def test_one_bad_machinetype_hides_nothing_of_the_others(site: Site) -> None:
@@ -363,3 +345,56 @@ def test_ages_for_people() -> None:
     ]  # fmt: skip
     before = int(time.time())
     assert before <= survey.now() <= time.time()
+
+
+def test_nodes_that_shut_down_too_soon_are_named(site: Site) -> None:
+    site.write(min_wallclock_seconds=7200)
+    site.pool.ads.append(ad("50.0"))
+    plans = {"wn1": int(NOW) + 7000, "wn2": int(NOW) + 7300, "wn3": int(NOW) - 50, "wn4": "soon", "wn5": True}
+    site.pool.machines = [
+        *({**SLOT, "Machine": name, "VacShutdownTime": plan} for name, plan in plans.items()),
+        {**SLOT, "Machine": "wn6"},
+    ]
+    site.pool.matches = (4, 4, [])
+    code, printed = site.explain()
+    assert code == 0
+    assert (
+        "2 nodes with a planned shutdown in less than min_wallclock_seconds (7200 s): no VM starts there: wn1, wn3"
+    ) in printed
+    site.write()
+    _code, printed = site.explain()
+    assert "1 node with a planned shutdown in less than min_wallclock_seconds (0 s)" in printed
+    site.pool.machines = [{**SLOT, "VacShutdownTime": int(NOW) + 7300}]
+    assert "planned shutdown" not in site.explain()[1]
+
+
+def test_vms_that_show_no_work_are_compared_with_what_counts_as_work(site: Site) -> None:
+    site.write(processors=8)
+    low = {"VacEvidenceTime": int(NOW) - 5, "VacCpuFraction": 0.125}
+    site.pool.ads += [
+        ad("50.0", RUNNING, **low),
+        ad("50.1", RUNNING, **{**low, "VacCpuFraction": 0.01}),
+        # Too young to have shown any.
+        ad("50.2", RUNNING, **low, JobCurrentStartDate=int(NOW) - 100),
+    ]
+    words = (
+        "2 VMs of age evidence_seconds (300) or more, and none shows work: the most use of its processors is 0.125,"
+        " below evidence_cpu_fraction (0.3); if they work, lower that (one busy processor of 8 is 0.125)"
+    )
+    code, printed = site.explain()
+    assert (code, words in printed, "heartbeat" in printed) == (0, True, False)
+    site.pool.ads[-3]["VacHeartbeat"] = int(NOW) - 30
+    assert "set heartbeat_is_evidence: true" in site.explain()[1]
+    site.write(processors=8, heartbeat_file="beat", heartbeat_seconds=600, heartbeat_is_evidence=True)
+    assert "evidence_seconds" not in site.explain()[1], "one of them works"
+    site.write(processors=8, evidence_cpu_fraction=0.1)
+    assert "evidence_seconds" not in site.explain()[1]
+
+
+def test_an_ad_that_cannot_be_judged_hides_no_slot_that_can(site: Site) -> None:
+    site.pool.ads.append(ad("50.0"))
+    site.pool.machines, site.pool.matches = [SLOT], (3, 2, [f"wn{number}" for number in range(7)])
+    code, printed = site.explain()
+    assert code == 1
+    assert "cannot be judged for wn0, wn1, wn2, wn3, wn4, ...:" in printed
+    assert "2 slots would accept 50.0" in printed

@@ -60,6 +60,7 @@ def test_json_has_the_documented_keys_for_every_policy(scenario: str, capsys: py
         "wasted_starts",
         "net",
         "seconds_to_90_percent",
+        "mean_wait_seconds",
         "peak_machines",
         "peak_idle",
         "cap_violations",
@@ -138,6 +139,8 @@ def test_table_has_a_row_for_each_policy_and_machinetype(scenario: str, capsys: 
     assert lines[0] == "small"
     assert [line.split()[0] for line in lines[2:]] == ["vacuum", "one", "two", "cobald", "one", "two"]
     assert len({len(line) for line in lines[1:]}) == 1
+    ends = lines[1].index("WAIT") + len("WAIT")
+    assert [line[ends - 2 : ends] for line in lines[2:]] == [" s", " s", " -"] * 2, "two has no work"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,26 @@ def test_ctrl_c_is_one_line(
     assert capsys.readouterr().err == "condor_vac smoke: stopped; its jobs and files are removed\n"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_like_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    (tmp_path / "nodes.json").write_text(json.dumps(NODES))
+
+    def signalled(*words: Any) -> list[Result]:
+        signal.raise_signal(number)
+        return []
+
+    monkeypatch.setattr(trial.Trial, "run", signalled)
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert main(["smoke", "run", str(tmp_path / "nodes.json")]) == 1
+        assert capsys.readouterr().err == "condor_vac smoke: stopped; its jobs and files are removed\n"
+        assert signal.getsignal(number) is signal.SIG_IGN, "it gives the signal back"
+    finally:
+        signal.signal(number, before)
+
+
 def test_wrong_nodes_are_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["smoke", "run", str(tmp_path / "absent.json")]) == 2
     (tmp_path / "nodes.json").write_text("{}")
@@ -89,14 +110,16 @@ def test_wrong_nodes_are_bad_usage(tmp_path: Path, capsys: pytest.CaptureFixture
             (0, 0),
             "wn1 offers no VMs: no libvirt",
         ),
-        ([SLOT], (1, 0), "START accepts it on none"),
-        ([SLOT], (0, 0), "meets the requirements of 7.0"),
+        ([SLOT], (1, 0), "suit the VM, but START accepts it on none (condor_config_val START on wn1; a clause of the"),
+        ([SLOT], (0, 0), "meets the requirements of the VM (condor_status -vm wn1)"),
         ([SLOT], (1, 1), "it starts in its turn"),
     ],
 )
 def test_why_a_vm_waits(slots: list[dict[str, Any]], matches: tuple[int, int], named: str) -> None:
     pool: Any = StandInPool()
-    pool.machines, pool.matches = slots, matches
-    assert named in explain.waiting("wn1", {}, "7.0", pool)
+    pool.machines, pool.matches = slots, (*matches, [])
+    why = explain.waiting("wn1", {}, "7.0", pool)
+    assert named in why
+    assert "7.0" not in why, "its job is removed before anybody reads this"
     pool.failing.add("slots")
     assert "slots failed" in explain.waiting("wn1", {}, "7.0", pool)

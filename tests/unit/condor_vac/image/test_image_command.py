@@ -27,7 +27,7 @@ def command(store: Store, capsys: pytest.CaptureFixture[str], *words: str, code:
 def lease_of(version: str) -> None:
     """A lease on this node, whose VM runs on the version."""
     text = "machinetype user sandbox address mac hostname network filter gateway machinefeatures jobfeatures joboutputs"
-    values: dict[str, Any] = dict.fromkeys([*text.split(), "sharing", "chirp_config", "console"], "x")
+    values: dict[str, Any] = dict.fromkeys([*text.split(), "sharing", "chirp_config", "console"], "/x")
     numbers = "uid gid created fizzle_seconds max_wallclock_seconds heartbeat_seconds evidence_cpu_fraction"
     values.update(dict.fromkeys(numbers.split(), 1))
     uuid = "00000000-0000-4000-8000-000000000001"
@@ -85,5 +85,9 @@ def test_a_lease_that_cannot_be_read_removes_nothing(
     command(store, capsys, "put", "b.raw", str(tmp_path / "src.raw"))
     with lease_store.Store().lock():
         (Path(lease_store.Store().directory) / "00000000-0000-4000-8000-000000000002.json").write_text("{")
-    assert dispatch.main(["image", "remove", "--directory", store.directory, "b.raw"]) == 1
-    assert contents(store, "b.raw") == image(35)
+    done = command(store, capsys, "remove", "b.raw")
+    (version,) = store.sizes()
+    assert done["removed"] == []
+    assert done["in_use"] == {version: ["lease 00000000-0000-4000-8000-000000000002"]}
+    (Path(lease_store.Store().directory) / "00000000-0000-4000-8000-000000000002.json").unlink()
+    assert command(store, capsys, "refresh")["removed"] == [version]

@@ -16,6 +16,9 @@ from condor_vac.image import signature
 from condor_vac.image.signature import BLOCK_BYTES, SignatureError
 from tests.unit.grid import Authority, openssl
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 DN = "/DC=ch/DC=cern/OU=computers/CN=cvm-sign01.cern.ch"
 PATTERN = r"/CN=cvm-sign01\.cern\.ch$"
 

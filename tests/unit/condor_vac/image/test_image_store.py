@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import os
 import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from condor_vac.base import urls
 from condor_vac.base.errors import UsageError, VacError
 from condor_vac.image import fetch as image_fetch
+from condor_vac.image import qcow2
 from condor_vac.image.fetch import Bounds, Outcome, Wanted
 from condor_vac.image.store import Store, resolved, version_of
 from condor_vac.worker.vm import disks
@@ -148,6 +150,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_a_hostile_server_changes_nothing(store: Store, server: WebServer, tmp_path: Path, kind: str) -> None:
     route, printed = HOSTILE[kind]
@@ -300,8 +303,43 @@ def test_an_overlay_names_the_version(store: Store, tmp_path: Path) -> None:
     put(store, Wanted("vm.raw", str(tmp_path / "src.raw")))
     path = resolved(f"{store.directory}/vm.raw", store.directory)
     overlay = disks.make_overlay(str(tmp_path), path, "raw")
-    assert disks.backing_file(overlay) == path
+    assert qcow2.read(overlay) == (path, "raw", False)
     assert version_of(path, store.directory) == f"{sha256(image(30, 1 << 20))[:16]}-vm.raw"
+
+
+def naming_others(tmp_path: Path, kind: str) -> bytes:
+    """A qcow2 image that has QEMU read another file of the node, or (alone) none."""
+    path = tmp_path / "made.qcow2"
+    more = {"alone": [], "backing file": ["-F", "raw", "-b", "/etc/passwd"], "data file": ["-o", f"data_file={path}.d"]}
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *more[kind], str(path), "1M"], check=True)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["file", "server", "check mode", "checksum", "on disk"])
+@pytest.mark.parametrize(
+    ("kind", "words"), [("backing file", "/etc/passwd"), ("data file", "another file"), ("alone", "")]
+)
+def test_an_image_that_has_qemu_read_other_files_is_not_used(
+    store: Store, server: WebServer, tmp_path: Path, kind: str, words: str, way: str
+) -> None:
+    (tmp_path / "old.qcow2").write_bytes(image(40))
+    put(store, Wanted("vm.qcow2", str(tmp_path / "old.qcow2")))
+    data = naming_others(tmp_path, kind)
+    server.routes["/a.qcow2"] = reply(data)
+    (tmp_path / "src.qcow2").write_bytes(data)
+    source = server.url + "/a.qcow2" if way == "server" else str(tmp_path / "src.qcow2")
+    wanted = Wanted("vm.qcow2", source, sha256(data) if way in {"checksum", "on disk"} else None)
+    if way == "on disk":
+        Path(store.versions_directory, f"{sha256(data)[:16]}-vm.qcow2").write_bytes(data)
+    in_use = (f"{sha256(data)[:16]}-vm.qcow2",)
+    if kind == "alone":
+        assert put(store, wanted, in_use, apply=way != "check mode").changed
+        assert contents(store, "vm.qcow2") == (image(40) if way == "check mode" else data)
+        return
+    with pytest.raises(VacError, match=f"{words}.*which QEMU would read on the node; .*; not used"):
+        put(store, wanted, in_use, apply=way != "check mode")
+    assert contents(store, "vm.qcow2") == image(40)
+    assert left_over(store) == []
 
 
 def test_an_answer_to_a_changed_question_does_not_count(store: Store, server: WebServer, tmp_path: Path) -> None:
@@ -311,6 +349,14 @@ def test_an_answer_to_a_changed_question_does_not_count(store: Store, server: We
     put(store, Wanted("vm.iso", server.url + "/a.iso"))
     assert put(store, Wanted("vm.iso", server.url + "/b.iso")).changed
     assert contents(store) == image(37)
+
+
+def test_a_servers_word_that_cannot_be_printed_is_not_kept(store: Store, server: WebServer) -> None:
+    server.routes["/a.iso"] = page(image(38), etag='"a\x7f"')
+    for changed in (True, False):
+        outcome = put(store, Wanted("vm.iso", server.url + "/a.iso"))
+        assert outcome.after is not None
+        assert (outcome.changed, outcome.after.etag) == (changed, None)
 
 
 def test_unreachable(store: Store) -> None:
