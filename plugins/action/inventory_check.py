@@ -33,10 +33,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         inventory_rules.names(variables, report)
         inventory_rules.values(variables, report)
         inventory_rules.proxies(variables, report)
-        names = self._machinetypes(variables, report)
+        machinetypes = self._machinetypes(variables, report)
+        inventory_rules.sharing(variables, machinetypes, report)
         hosts = inventory_rules.hosts(variables.groups)
         lines = report.lines(variables.groups, hosts)
-        result.update(changed=False, faults=lines, hosts=len(hosts), machinetypes=names)
+        warnings = [
+            *inventory_rules.without_central_manager(variables, machinetypes.values()),
+            *inventory_rules.claimed_leftovers(variables),
+        ]
+        result.update(changed=False, faults=lines, hosts=len(hosts), machinetypes=list(machinetypes), warnings=warnings)
         if lines:
             count = f"{len(lines)} fault{'' if len(lines) == 1 else 's'}"
             # Shown as a debug task's result is, with each fault on a line of its own.
@@ -55,15 +60,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         ):
             report.add(line)
 
-    def _machinetypes(self, variables: HostVariables, report: Report) -> list[str]:
-        """Report the faults of the machinetypes of every access point; the names of all."""
-        names: dict[str, None] = {}
+    def _machinetypes(self, variables: HostVariables, report: Report) -> dict[str, Any]:
+        """Report the faults of the machinetypes of every access point; name → keys of all."""
+        found: dict[str, Any] = {}
         for host in inventory_rules.factories(variables.groups):
             site, wanted, lines = self._wanted(host, variables)
             for line in (*lines, *machinetype_faults.of_all(wanted, site)):
                 report.add(line)
-            names.update(dict.fromkeys(str(name) for name in wanted))
-        return list(names)
+            found.update({str(name): keys for name, keys in wanted.items()})
+        return found
 
     def _wanted(
         self, host: str, variables: HostVariables

@@ -15,8 +15,7 @@ description:
   - A machinetype of a pipe that could not be deployed is left out, with a warning that names it and the reason. All
     others are returned. The command C(condor_vac pipe) shows the same before the playbook runs.
   - A copy of each pipe is saved on the controller. It is used while it is fresh (C(cache_seconds)), and while the
-    pipe's server does not answer, for at most C(last_good_seconds) of the pipe. Without one the lookup fails, because
-    machinetypes that seem to be gone would be drained.
+    pipe's server does not answer, for at most C(last_good_seconds) of the pipe. Without one O(unread) decides.
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)
 options:
@@ -25,12 +24,20 @@ options:
       - Mappings of prefix to pipe, as in the variable C(vacuum_pipes). Each has C(url) (https, or a file on the
         controller)
         and may have C(last_good_seconds), C(target_share), C(files) (where the files are that the pipe names; the
-        prefix by default), any key of a machinetype, and C(defaults) with keys that hold where the pipe sets none.
+        prefix by default), C(private_hosts) (hosts of the site's own network that its URLs may lead to), any key of a
+        machinetype, and C(defaults) with keys that hold where the pipe sets none.
     required: true
   machinetypes:
     description: The machinetypes of the inventory itself, name to settings.
     type: dict
     default: {}
+  unread:
+    description:
+      - What to do with a pipe that cannot be read, or is none. V(leave_out) warns and returns the others; what the pool
+        has of it must then be kept (P(vacuum.htcondor.silent_pipes#filter)), because it seems to be gone.
+    type: str
+    choices: [fail, leave_out]
+    default: fail
   cache:
     description: The directory for copies of pipes.
     type: path
@@ -90,8 +97,17 @@ from ansible_collections.vacuum.htcondor.plugins.plugin_utils.machinetypes impor
 # Keys of a pipe that are about the pipe itself.
 OWN_KEYS = ("url", "last_good_seconds")
 TIMEOUT_SECONDS = 120
+# Exit code of condor_vac where it is the site that wrote something wrong.
+USAGE = 2
+# Characters of what a pipe or its server wrote in one warning, and sentences on what is ignored of a pipe.
+SHOWN = 300
+MOST_IGNORED = 10
 CACHE = "~/.cache/vacuum.htcondor/pipes"
 display = Display()
+
+
+class UnreadError(AnsibleLookupError):  # type: ignore[misc]
+    """A pipe that cannot be read, or is none, for which the site is not to blame."""
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -114,7 +130,14 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             for word, pipe in pipes.items():
                 prefix = str(word)
                 mine = {name: keys for name, keys in own.items() if name == prefix or name.startswith(f"{prefix}-")}
-                for name, keys in _offered(prefix, pipe, mine, cache, proxy, variables or {}).items():
+                try:
+                    offered = _offered(prefix, pipe, mine, cache, proxy, variables or {})
+                except UnreadError as error:
+                    if kwargs.get("unread", "fail") != "leave_out":
+                        raise
+                    display.warning(f"{error.message}: left out; what the pool has of it stays as it is")
+                    continue
+                for name, keys in offered.items():
                     if name in found:
                         display.warning(f"vacuum_pipes.{prefix}: {name} is left out: another pipe has it already")
                     else:
@@ -177,8 +200,10 @@ def _offered(
 
 def _settings(prefix: str, pipe: Mapping[str, Any]) -> dict[str, Any]:
     """The site's settings for all machinetypes of a pipe. Raises MachinetypeError."""
-    local = {key: value for key, value in pipe.items() if key not in (*OWN_KEYS, "files", "defaults")}
-    found = typed(local, f"vacuum_pipes.{prefix}")
+    apart = (*OWN_KEYS, "files", "defaults", "private_hosts")
+    found = typed({key: value for key, value in pipe.items() if key not in apart}, f"vacuum_pipes.{prefix}")
+    if pipe.get("private_hosts"):
+        found["private_hosts"] = pipe["private_hosts"]
     if pipe.get("defaults") is not None:
         found["defaults"] = typed(pipe["defaults"], f"vacuum_pipes.{prefix}.defaults")
     return {**found, "files": str(pipe["files"])} if pipe.get("files") else found
@@ -199,7 +224,8 @@ def _shown(prefix: str, words: list[str], files: Mapping[str, Mapping[str, Any]]
             words += [f"--{option}", str(path)]
         answer = _condor_vac(words)
     if not answer.stdout:
-        raise AnsibleLookupError(f"vacuum_pipes.{prefix}: {one_line(answer.stderr)}")
+        kind = AnsibleLookupError if answer.returncode == USAGE else UnreadError
+        raise kind(f"vacuum_pipes.{prefix}: {one_line(answer.stderr, SHOWN)}")
     shown: dict[str, Any] = json.loads(answer.stdout)
     return shown
 
@@ -221,18 +247,21 @@ def _warn(prefix: str, shown: Mapping[str, Any], left_out: Mapping[str, str]) ->
     """Say what of a pipe is not as its experiment has it: what is lost as warnings, the rest with -vv."""
     if shown["problem"]:
         display.warning(
-            f"vacuum_pipes.{prefix}: using a copy of {shown['age']:.0f} s ago: {one_line(shown['problem'])}"
+            f"vacuum_pipes.{prefix}: using a copy of {shown['age']:.0f} s ago: {one_line(shown['problem'], SHOWN)}"
         )
     for name, reason in left_out.items():
-        display.warning(f"vacuum_pipes.{prefix}: {name} is left out: {one_line(reason)}")
+        display.warning(f"vacuum_pipes.{prefix}: {name} is left out: {one_line(reason, SHOWN)}")
     if shown["ignored"]:
-        display.warning(f"vacuum_pipes.{prefix}: ignored: {one_line('; '.join(shown['ignored']))}")
+        few = shown["ignored"][:MOST_IGNORED]
+        more = len(shown["ignored"]) - len(few)
+        rest = f"; and {more} more, which condor_vac pipe shows" if more else ""
+        display.warning(f"vacuum_pipes.{prefix}: ignored: {one_line('; '.join(few))}{rest}")
     for note in shown["notes"]:
-        display.vv(f"vacuum_pipes.{prefix}: {note}")
+        display.vv(f"vacuum_pipes.{prefix}: {one_line(note, SHOWN)}")
 
 
 def _condor_vac(words: list[str]) -> subprocess.CompletedProcess[str]:
     try:
         return controller_programs.run(words, TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise AnsibleLookupError(f"vacuum_pipes: {words[1]} was not read within {TIMEOUT_SECONDS} s") from error
+        raise UnreadError(f"vacuum_pipes: {words[1]} was not read within {TIMEOUT_SECONDS} s") from error

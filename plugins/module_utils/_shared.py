@@ -10,6 +10,8 @@ for programs that import this.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 
 
@@ -43,6 +45,17 @@ STATUS_WORDS: Mapping[int, str] = {
     JobStatus.TRANSFERRING: "transferring",
     JobStatus.SUSPENDED: "suspended",
 }
+
+# A node's planned shutdown in its slots' ads (Unix s): vac_watch writes it, the requirements of VMs' jobs read it.
+SHUTDOWN_ATTRIBUTE = "VacShutdownTime"
+# The names of a node's images in its slots' ads, with commas between them, also by vac_watch.
+IMAGES_ATTRIBUTE = "VacImages"
+# How many checks of the node's last condor_vac doctor had findings, if any had, in its slots' ads; also by vac_watch.
+FINDINGS_ATTRIBUTE = "VacFindings"
+# What HTCondor reads as a truth value in its configuration, in lower case (string_is_boolean_param in
+# condor_utils/condor_config.cpp).
+CONDOR_TRUE = frozenset({"true", "t", "yes", "y", "1"})
+CONDOR_FALSE = frozenset({"false", "f", "no", "n", "0"})
 
 # What the module programs installs: the programs, the directory of their trees, and SHA-256 of each program by path.
 CLI = "/usr/local/bin/condor_vac"
@@ -156,3 +169,20 @@ def sysctl_path(key: str) -> str:
 def submit_text(commands: Mapping[str, str]) -> str:
     """The submit description of one job, as condor_submit reads it; the commands are checked already."""
     return "".join(f"{key} = {value}\n" for key, value in commands.items()) + "queue\n"
+
+
+def runs_since_before(unit: Mapping[str, str], path: str) -> bool:
+    """Whether a unit runs that was started before a file got its present content, so that it may not know it.
+
+    ``unit`` has systemd's ActiveState and InactiveExitTimestampMonotonic, in microseconds of CLOCK_MONOTONIC. The time
+    of the file is its change (ctime), which nobody sets. One that is still to come is of a wrong clock.
+    """
+    started = unit.get("InactiveExitTimestampMonotonic", "")
+    if unit.get("ActiveState") != "active" or not started.isdigit() or started == "0":
+        return False
+    try:
+        changed = os.stat(path).st_ctime
+    except OSError:
+        return False
+    now = time.time()
+    return now - (time.monotonic() - int(started) / 1e6) < changed <= now

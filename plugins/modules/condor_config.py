@@ -8,11 +8,13 @@ module: condor_config
 short_description: Keep HTCondor configuration fragments, tried out before they replace what runs
 version_added: 0.1.0
 description:
-  - Makes any set of C(config.d) fragments what it should be, as one transaction. Before anything is
-    replaced, the node's whole configuration with the new fragments in it is staged and loaded by
-    C(condor_config_val).
+  - Makes any set of C(config.d) fragments what it should be, as one transaction. Before anything is replaced, the
+    node's whole configuration with the new fragments in it is staged and loaded by C(condor_config_val).
   - Finds syntax errors, names that no part of HTCondor uses (with the name that was probably meant), values
     that do not fit a variable's type, and policy expressions that do not parse, on which a daemon would exit.
+  - Refuses a consumption policy on a node whose SLOT_WEIGHT is not a number out of Cpus, Memory and Disk, on which the
+    pool's negotiator would abort.
+  - Asks the startd, before a change that it has to be restarted for, whether root may do that (C(condor_ping)).
   - Shows the difference variable by variable, as HTCondor expands them, and reports whether a reconfig is
     enough or which daemons need a restart, and why.
   - What the running daemons have not taken up yet is remembered on the node, until
@@ -217,11 +219,14 @@ class CondorConfig:
             effective = staging.try_out(directory, self.fragments)
             judge.refuse(self.condor, directory, self.fragments, effective, self.params["allow_unknown"])
             knobs = _compare(staging.live, effective, {os.path.join(directory, name) for name in self.fragments})
+        judge.refuse_weight(self.condor, self.fragments, effective)
         ad = self.condor.master()
         pending = condor_pending.load(ad, self.pending_file)
+        due = condor_pending.after_change(pending, list(knobs), ad) if knobs else pending
+        judge.refuse_unloadable(self.condor, knobs, pending, due)
         changes = self._write(directory)
         if knobs:
-            pending = condor_pending.after_change(pending, list(knobs), ad)
+            pending = due
             condor_pending.save(self.module, pending, ad, self.pending_file)
         if self._applies(pending):
             pending = self._apply(pending, changes, ad)

@@ -37,6 +37,13 @@ options:
       - Excludes O(machinetype) and O(name).
     type: list
     elements: str
+  silent_pipes:
+    description:
+      - Prefixes of vacuum pipes that offer nothing now. With O(exclusive=true), machinetypes whose names begin with one
+        (PREFIX, or PREFIX-suffix) may have a factory as well.
+    type: list
+    elements: str
+    default: []
   exclusive:
     description:
       - Remove the factories of all machinetypes but O(names), and their virtual machines that do not run. This drains
@@ -114,13 +121,19 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import SHOWN, Ad, Queue
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.pipes import prefix_of
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import (
+    SHOWN,
+    Ad,
+    Queue,
+    users_of_machinetypes,
+)
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
     CLI,
     MACHINETYPE_NAME,
@@ -196,7 +209,7 @@ class Factory:
             self.queue.submit(self.wanted["owner"], commands)
 
     def _hold_or_release(self, job: Ad, held: bool) -> None:
-        is_held = job["JobStatus"] == JobStatus.HELD
+        is_held = job.get("JobStatus") == JobStatus.HELD
         if is_held == held:
             return
         verb, tool = ("hold", "condor_hold") if held else ("release", "condor_release")
@@ -230,7 +243,8 @@ class _Seen:
     """A factory's job as it is in the queue."""
 
     def __init__(self, ad: Ad) -> None:
-        self.status = STATUS_WORDS.get(ad["JobStatus"], "unknown")
+        status = ad.get("JobStatus")
+        self.status = STATUS_WORDS.get(status, "unknown") if isinstance(status, int) else "unknown"
         self._ad = ad
 
     def lines(self) -> list[str]:
@@ -247,12 +261,13 @@ class FactoryModule:
         module: AnsibleModule,
         poll_seconds: float = 2,
         exists: Callable[[str], bool] = os.path.exists,
+        users: Callable[[], Mapping[str, Collection[str]]] = users_of_machinetypes,
     ) -> None:
         self.module = module
         self.exists = exists
         self.poll_seconds = poll_seconds
         self.command = Command(module)
-        self.queue = Queue(module)
+        self.queue = Queue(module, users())
 
     def run(self) -> Ad:
         """Bring about the state; the result for exit_json. Raises ModuleError."""
@@ -269,6 +284,8 @@ class FactoryModule:
         name = name or wanted.get("name", "")
         if not re.fullmatch(MACHINETYPE_NAME, name):
             raise ModuleError(f"name: {name!r} is not a valid machinetype name", MACHINETYPE_NAME_REMEDY)
+        if "owner" in wanted:
+            self.queue.add_user(name, wanted["owner"])
         if "predicted" in wanted:
             return _predicted(name, wanted["predicted"])
         return Factory(self.module, self.queue, name, wanted, self.poll_seconds).ensure(state)
@@ -276,9 +293,9 @@ class FactoryModule:
     def _remove_others(self) -> Ad:
         """Remove the factories and waiting VMs of all machinetypes but those named."""
         keep = set(self.module.params["names"])
-        names = {str(job["VacFactory"]) for job in self.queue.factories()} | set(self.queue.waiting())
-        # A job's ad is its user's: what cannot be a machinetype's name is not one, so the job is not a factory.
-        gone = sorted(name for name in names - keep if re.fullmatch(MACHINETYPE_NAME, name))
+        names = {job["VacFactory"] for job in self.queue.factories()} | set(self.queue.waiting())
+        silent = self.module.params["silent_pipes"]
+        gone = sorted(name for name in names - keep if prefix_of(name, silent) is None)
         results = [Factory(self.module, self.queue, name, {}, self.poll_seconds).ensure("absent") for name in gone]
         return {
             "changed": any(result["changed"] for result in results),
@@ -337,6 +354,7 @@ ARGUMENTS: dict[str, Any] = {
     "machinetype": {"type": "path"},
     "name": {"type": "str"},
     "names": {"type": "list", "elements": "str"},
+    "silent_pipes": {"type": "list", "elements": "str", "default": []},
     "exclusive": {"type": "bool", "default": False},
     "state": {"type": "str", "default": "present", "choices": ["present", "absent", "held", "restarted"]},
     "timeout": {"type": "int", "default": 120},

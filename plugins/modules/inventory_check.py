@@ -16,6 +16,7 @@ description:
   - Every machinetype, those of pipes among them, is valid by all rules that need no node; files on the controller that
     it names are there and can be read, those of a vault among them.
   - Values that depend on facts are left to the role that uses them.
+  - A setting that only the role of central managers carries out, in an inventory without one, is a warning.
   - All faults are reported at once, one line each. See docs/inventory.md.
 author:
   - The vacuum.htcondor developers (@vacuum-htcondor)

@@ -68,6 +68,13 @@ options:
     type: list
     elements: str
     default: []
+  silent_pipes:
+    description:
+      - Prefixes of vacuum pipes that offer nothing now. What is on the access point of machinetypes whose names begin
+        with one (PREFIX, or PREFIX-suffix) stays, and counts neither as unwanted nor as missing.
+    type: list
+    elements: str
+    default: []
   removable:
     description:
       - Names of machinetypes whose factory may go although O(machinetypes) is empty, or more than half of those that
@@ -156,7 +163,11 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Co
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import ModuleError, run_module
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.check import Checker
 from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.diff import entries
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import Queue
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.pipes import prefix_of
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import (
+    Queue,
+    users_of_machinetypes,
+)
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node import file_set, files
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
     IMAGE_DIRECTORY,
@@ -203,17 +214,17 @@ class Machinetypes:
         result["changed_machinetypes"] = [
             name for name in sorted(items) if changed & {item.path for item in items[name]}
         ]
-        result["unwanted"] = sorted(set(self._present()) - set(wanted))
+        result["unwanted"] = sorted(self._present() - set(wanted))
         result["largest_node"] = node
 
     def _refuse_accident(self, wanted: set[str]) -> None:
         """Raise ModuleError where an inventory that is not whole is likelier than one that gave so much up."""
         removable = self.module.params["removable"]
-        present = set(self._present())
+        present = self._present()
         if removable is None or "all" in removable or not present - wanted - set(removable):
             return
         # Not those that have been drained before, whose last VMs still run.
-        running = {str(job["VacFactory"]) for job in Queue(self.module).factories()} & present
+        running = {job["VacFactory"] for job in self._queue().factories()} & present
         gone = sorted(running - wanted)
         if set(gone) - set(removable) and (not wanted or 2 * len(gone) > len(running)):
             raise ModuleError(
@@ -265,8 +276,8 @@ class Machinetypes:
         return {name for name, found in items.items() if any(_differs(item) for item in found)}
 
     def _retire(self, names: list[str], result: dict[str, Any]) -> None:
-        queue = Queue(self.module)
-        factories = {str(job["VacFactory"]) for job in queue.leaving()}
+        queue = self._queue()
+        factories = {job["VacFactory"] for job in queue.leaving()}
         result["retired"] = {}
         for name in names:
             if not re.fullmatch(MACHINETYPE_NAME, name):
@@ -290,6 +301,9 @@ class Machinetypes:
             result["diff"] += [entry for change in removed for entry in entries(change)]
             result["changed"] = result["changed"] or bool(removed)
 
+    def _queue(self) -> Queue:
+        return Queue(self.module, users_of_machinetypes(self.module.params["state_directory"], self.directory))
+
     def _remove_state(self, name: str) -> bool:
         """Remove the factory's directory with its state, its logs and those of its VMs; whether there was one."""
         path = f"{self.module.params['state_directory']}/{name}"
@@ -302,9 +316,11 @@ class Machinetypes:
                 raise ModuleError(f"cannot remove {path} ({error.strerror})", "run the task with become") from error
         return True
 
-    def _present(self) -> list[str]:
+    def _present(self) -> set[str]:
+        """The machinetypes that are there, but for those of silent pipes."""
         names = (name[: -len(".json")] for name in self._listed() if name.endswith(".json"))
-        return [name for name in names if re.fullmatch(MACHINETYPE_NAME, name)]
+        silent = self.module.params["silent_pipes"]
+        return {name for name in names if re.fullmatch(MACHINETYPE_NAME, name) and prefix_of(name, silent) is None}
 
     def _files_of(self, name: str) -> list[str]:
         """Paths of what the directory has of a machinetype: names hold no dot, so NAME. is a prefix of its own."""
@@ -347,6 +363,7 @@ ARGUMENTS: dict[str, Any] = {
     "directory": {"type": "path", "default": MACHINETYPES_DIRECTORY},
     "state_directory": {"type": "path", "default": STATE_DIRECTORY},
     "retire": {"type": "list", "elements": "str", "default": []},
+    "silent_pipes": {"type": "list", "elements": "str", "default": []},
     "removable": {"type": "list", "elements": "str"},
     "payload": {"type": "str", "no_log": True},
 }

@@ -171,7 +171,10 @@ class NfsServer:
         if "3" in self.versions and not self.systemd.exists("rpcbind.socket"):
             raise ModuleError("NFS 3 needs rpcbind, which is not installed", "install the package rpcbind")
         if not nfsd.module_available(self.root, self.command):
-            remedy = "reboot into the installed kernel, or install its extra modules (linux-modules-extra)"
+            remedy = (
+                "reboot into the installed kernel, or install its extra modules (linux-modules-extra), "
+                "or let VMs do without NFS (worker_sharing: [http])"
+            )
             raise ModuleError("the running kernel has no NFS server (module nfsd)", remedy)
         missing = [text for text in self.listen if text not in nfsd.own_addresses(self.command)]
         if missing and not self.module.check_mode:

@@ -71,7 +71,9 @@ options:
     elements: str
     default: []
   restart:
-    description: For the name of a unit, the paths of files after whose change it is restarted.
+    description:
+      - For the name of a unit, the paths of files that it reads only when it starts. It is restarted after their
+        change, and where it runs since before their last one, which an earlier run made that then stopped.
     type: dict
     default: {}
   stopped_units:
@@ -129,7 +131,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import (
 )
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import Change, Validator, remove, write
 from ansible_collections.vacuum.htcondor.plugins.module_utils._node.systemd import Systemd
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import FILES_RECORD
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import FILES_RECORD, runs_since_before
 
 UNITS = "/etc/systemd/system/"
 TMPFILES = "/etc/tmpfiles.d/"
@@ -162,7 +164,10 @@ class NodeFiles:
             self._mode(self.root + _absolute(path), _octal(path, mode))
         record = self.params["record"]
         texts = {**self.files, record: self._record()}
-        changes = [remove(self.module, self.root + _absolute(path)) for path in self.params["absent"]]
+        absent = [_absolute(path) for path in self.params["absent"]]
+        # systemctl disables no unit whose file is gone.
+        self._stop([name for name in self.params["stopped_units"] if UNITS + name in absent])
+        changes = [remove(self.module, self.root + path) for path in absent]
         changes += [self._write_private(path, text) for path, text in self.private.items()]
         changes += [self._write(path, text) for path, text in texts.items()]
         changed = [change for change in changes if change.changed]
@@ -248,10 +253,7 @@ class NodeFiles:
         systemd = Systemd(self.command)
         if reload:
             self._do("daemon-reload", systemd.reload)
-        for name in stopped:
-            state = systemd.show(name)
-            if systemd.is_enabled(state) or state.get("ActiveState") == "active":
-                self._do(f"stop and disable {name}", functools.partial(systemd.disable_now, name))
+        self._stop(stopped)
         states = {name: self._state(systemd, name) for name in [*running, *enabled]}
         # In one go: systemd reads every unit of the node again after each call.
         off = [name for name, state in states.items() if not systemd.is_enabled(state)]
@@ -261,16 +263,34 @@ class NodeFiles:
             # What was done may have started it: a service starts its sockets.
             state = systemd.show(name) if self.actions else states[name]
             active = state.get("ActiveState") == "active"
-            if not active or set(self.params["restart"].get(name, [])) & set(changed):
+            if not active or self._is_behind(name, state, changed):
                 verb = "restart" if active else "start"
                 self._do(f"{verb} {name}", functools.partial(systemd.restart, name))
+
+    def _stop(self, names: list[str]) -> None:
+        if not names:
+            return
+        systemd = Systemd(self.command)
+        for name in names:
+            state = systemd.show(name)
+            if systemd.is_enabled(state) or state.get("ActiveState") == "active":
+                self._do(f"stop and disable {name}", functools.partial(systemd.disable_now, name))
+
+    def _is_behind(self, name: str, state: dict[str, str], changed: list[str]) -> bool:
+        """Whether a unit of which `Systemd.show` answered *state* has not read one of its files."""
+        return any(
+            path in changed or runs_since_before(state, self.root + path)
+            for path in self.params["restart"].get(name, [])
+        )
 
     def _state(self, systemd: Systemd, name: str) -> dict[str, str]:
         """What systemd knows of a unit. Raises ModuleError if that is nothing, but in check mode."""
         state = systemd.show(name)
         if state.get("LoadState") != "loaded" and not self.module.check_mode:
-            remedy = f"systemctl unmask {name}" if state.get("LoadState") == "masked" else "install its package"
-            raise ModuleError(f"{name} is {state.get('LoadState', 'unknown to systemd')}", remedy)
+            load = state.get("LoadState", "unknown to systemd")
+            remedies = {"masked": f"systemctl unmask {name}", "not-found": "install its package"}
+            wrong = f"correct its file or drop-ins (systemctl cat {name}), then run systemctl daemon-reload"
+            raise ModuleError(f"{name} is {load}", remedies.get(load, wrong))
         return state
 
     def _do(self, text: str, action: Callable[[], object]) -> None:

@@ -39,6 +39,8 @@ options:
     type: int
     default: 0
 seealso:
+  - plugin: vacuum.htcondor.pool
+    plugin_type: inventory
   - module: vacuum.htcondor.virtualization_info
   - module: vacuum.htcondor.condor_daemons
 """
@@ -88,6 +90,25 @@ machines:
     offline_since:
       description: Since when, in seconds since 1970; 0 if it is not.
       type: int
+    offline:
+      description: Whether something took the VM universe offline, or the whole machine is switched off (C(Offline)).
+      type: bool
+    shutdown_time:
+      description: When the machine's planned shutdown is, in seconds since 1970; 0 without one.
+      type: int
+    draining:
+      description: Whether a shutdown is planned, or C(condor_drain) drains it.
+      type: bool
+    findings:
+      description: >-
+        How many checks of the last C(condor_vac doctor) there had findings, where C(vac_watch) has published it; 0 if
+        none had, and where it has not run for two days.
+      type: int
+    images:
+      description: Names of the images that are on the machine for VMs, where C(vac_watch) has published them.
+      type: list
+      elements: str
+      sample: [cernvm3.iso]
     networking:
       description: Kinds of network that a virtual machine can have there.
       type: list
@@ -178,12 +199,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import slots as pool_slots
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor, parse_json
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError, run_module
-
-REMEDY = "see whether the central manager runs and whether this machine may read from it (CONDOR_HOST, ALLOW_READ)"
-# How long one query may take, in seconds.
-PATIENCE = 60
 
 
 class PoolInfo:
@@ -233,10 +250,8 @@ class PoolInfo:
         return result
 
     def _slots(self, node: str) -> list[dict[str, Any]]:
-        where = ["-pool", self.params["collector"]] if self.params["collector"] else []
-        which = ["-constraint", f'Machine == "{_quoted(node)}"'] if node else []
-        arguments = [*where, *which, "-json", "-attributes", pool_slots.ATTRIBUTES]
-        return parse_json(self.condor.tool("condor_status", *arguments, timeout=PATIENCE, remedy=REMEDY))
+        which = f'Machine == "{_quoted(node)}"' if node else ""
+        return pool_slots.known(self.condor.tool, self.params["collector"], which)
 
     @property
     def _collector(self) -> str:

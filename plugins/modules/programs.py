@@ -76,13 +76,6 @@ EXAMPLES = r"""
 - name: Install the worker node's programs
   vacuum.htcondor.programs:
     entry_points: [worker, cli]
-  register: programs
-
-- name: Let libvirt find its first hook script (running VMs continue)
-  ansible.builtin.service:
-    name: libvirtd
-    state: restarted
-  when: programs.libvirt_restart_needed
 
 - name: Install the factory's program on the access point
   vacuum.htcondor.programs:
@@ -131,10 +124,6 @@ changed_entry_points:
   elements: str
   returned: success
   sample: [/usr/local/libexec/vac_prepare_hook]
-libvirt_restart_needed:
-  description: Whether libvirt's hook script is new. Libvirt looks for its hooks when it starts.
-  type: bool
-  returned: success
 archive_needed:
   description:
     - Whether the node lacks the programs and nothing was done yet; the action plugin answers by sending them.
@@ -157,7 +146,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._node.files import
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs import entry_points
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.store import Installation, Store
 from ansible_collections.vacuum.htcondor.plugins.module_utils._programs.tree import Manifest, unpack
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import ENTRY_POINTS_RECORD, LIBVIRT_HOOK, TREES
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import ENTRY_POINTS_RECORD, TREES
 
 PACKAGE = "condor_vac"
 
@@ -304,9 +293,6 @@ class Programs:
             "repaired": [],
             "pruned": [],
             "changed_entry_points": [change.path[len(self.root) :] for change in changed],
-            "libvirt_restart_needed": any(
-                change.path == self.root + LIBVIRT_HOOK and not change.before.exists for change in changed
-            ),
             "archive_needed": False,
         }
 

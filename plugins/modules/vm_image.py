@@ -71,6 +71,11 @@ options:
       - File or directory on the node with the CA certificates that may vouch for the signer, and, besides the system's,
         for the web server. The default is C(/etc/grid-security/certificates).
     type: path
+  private_hosts:
+    description:
+      - Given, be it empty, where a vacuum pipe wrote the URL O(source). The URL, and what it redirects to, may then
+        lead to public addresses and to these hosts alone. Written as O(no_proxy), in one text with commas.
+    type: str
   names:
     description:
       - The images to keep, with O(exclusive=true). Excludes O(name) and O(source).
@@ -259,6 +264,8 @@ class VmImage:
         if self.params["http_proxy"]:
             options["--http-proxy"] = "-"
         words = [word for key, value in options.items() if value for word in (f"{key}={value}",)]
+        if self.params["private_hosts"] is not None:
+            words.append(f"--private-hosts={self.params['private_hosts']}")
         return ["put", *words, "--", self._name(), source]
 
     def _proxy(self) -> str | None:
@@ -319,6 +326,7 @@ ARGUMENTS: dict[str, Any] = {
     "checksum": {"type": "str"},
     "signing_dn": {"type": "str"},
     "ca": {"type": "path"},
+    "private_hosts": {"type": "str"},
     "names": {"type": "list", "elements": "str"},
     "exclusive": {"type": "bool", "default": False},
     "directory": {"type": "path"},

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 FILE_LIMIT = 4 << 20
-UNLOCK = "give ansible-playbook the vault's password (--vault-id, --ask-vault-pass)"
+UNLOCK = "give ansible-playbook the vault's password (--vault-id, --ask-vault-pass), or check the password given"
 _VAULT = b"$ANSIBLE_VAULT"
 
 

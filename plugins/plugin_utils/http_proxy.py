@@ -80,7 +80,7 @@ def parse(proxy: object, no_proxy: object = ()) -> HttpProxy | None:
 
     Raises ValueError (``http_proxy: …`` or ``no_proxy: …``), which never shows a password.
     """
-    exempt = tuple(_exempt(word) for word in _words(no_proxy))
+    exempt = exceptions(no_proxy, "no_proxy")
     if proxy is None or proxy == "":
         return None
     if not isinstance(proxy, str):
@@ -110,18 +110,22 @@ def fault(proxy: object, no_proxy: object, variables: tuple[str, str]) -> str:
     return ""
 
 
-def _words(no_proxy: object) -> list[str]:
-    if no_proxy is None:
-        return []
-    given = [no_proxy] if isinstance(no_proxy, str) else no_proxy
+def exceptions(hosts: object, key: str) -> tuple[Exempt, ...]:
+    """Hosts, domains, addresses and networks: texts, or one text with commas or blanks between.
+
+    Raises ValueError (``KEY: …``).
+    """
+    if hosts is None:
+        return ()
+    given = [hosts] if isinstance(hosts, str) else hosts
     if not isinstance(given, Iterable) or isinstance(given, dict):
-        raise ValueError("no_proxy: must be a list of hosts and domains")
-    return [word for text in given for word in re.split(r"[,\s]+", str(text)) if word]
+        raise ValueError(f"{key}: must be a list of hosts and domains")
+    return tuple(_exempt(word, key) for text in given for word in re.split(r"[,\s]+", str(text)) if word)
 
 
-def _exempt(word: str) -> Exempt:
+def _exempt(word: str, key: str) -> Exempt:
     """One entry. Raises ValueError."""
-    wrong = ValueError(f"no_proxy: {ascii(re.sub('^.*@', '...@', word))[:120]}: {EXCEPTION_REMEDY}")
+    wrong = ValueError(f"{key}: {ascii(re.sub('^.*@', '...@', word))[:120]}: {EXCEPTION_REMEDY}")
     if word == EVERYTHING:
         return Exempt(None, EVERYTHING, None)
     found = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::([0-9]+))?|([^:]+):([0-9]+)", word)

@@ -8,7 +8,7 @@ import fnmatch
 import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from ansible_collections.vacuum.htcondor.plugins.plugin_utils import faults, http_proxy, site_variables
+from ansible_collections.vacuum.htcondor.plugins.plugin_utils import faults, http_proxy, machinetypes, site_variables
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.host_variables import HostVariables
 from ansible_collections.vacuum.htcondor.plugins.plugin_utils.site_variables import GROUPS
 
@@ -16,6 +16,9 @@ from ansible_collections.vacuum.htcondor.plugins.plugin_utils.site_variables imp
 _MISSPELT = 0.9
 _ANSIBLES_GROUPS = frozenset({"all", "ungrouped"})
 _NAMED = 3
+# The keys of a machinetype that the role shares carries out.
+_SHARES = frozenset({"accounting_group", "target_share"})
+_SHARING = machinetypes.options()["sharing"]
 
 
 class Report:
@@ -152,6 +155,62 @@ def listed(variables: HostVariables, host: str, name: str) -> list[str]:
     """The value of a list of words; empty where it is none, which is a fault of its own."""
     value = variables.silent(host, name)
     return [str(word) for word in value] if isinstance(value, (list, tuple)) else []
+
+
+def without_central_manager(variables: HostVariables, offered: Iterable[object]) -> list[str]:
+    """A warning for each setting that only the role of central managers carries out, where the inventory has none.
+
+    ``offered`` are the machinetypes of all access points. It is no fault: a site may have set its negotiator up itself.
+    """
+    if variables.groups.get("central_manager"):
+        return []
+    backfill = (variables.silent(host, "worker_backfill") for host in variables.groups.get("worker_node", ()))
+    shares = any(isinstance(keys, Mapping) and (_SHARES & keys.keys()) for keys in offered)
+    wanted = {
+        ", ".join(sorted(_SHARES)): (shares, "docs/shares.md"),
+        "worker_backfill": (any(str(value).lower() in faults.TRUE for value in backfill), "docs/batch-jobs.md"),
+    }
+    what = "the group central_manager has no host, so that no negotiator is set up for it"
+    remedy = "add the negotiator's host, or set it up yourself as {} says"
+    return [faults.line(name, what, remedy.format(page)) for name, (found, page) in wanted.items() if found]
+
+
+def claimed_leftovers(variables: HostVariables) -> list[str]:
+    """A warning where schedds may take what matches leave of nodes, and nodes have a limit of starts."""
+    name, limit = "factory_claim_leftovers", "worker_starts_per_cycle"
+    found = {host: str(variables.silent(host, name)).lower() for host in variables.groups.get("access_point", ())}
+    points = [host for host, value in found.items() if value in faults.TRUE]
+    limits = [variables.silent(host, limit) for host in variables.groups.get("worker_node", ())]
+    if not points or not any(str(value) != "0" for value in limits):
+        return []
+    what = f"true on {', '.join(points)}, where {limit} of the worker nodes then limits nothing and shares do not hold"
+    return [faults.line(name, what, f"set {limit} to 0 and CONSUMPTION_POLICY in worker_config as docs/shares.md says")]
+
+
+def sharing(variables: HostVariables, wanted: Mapping[str, object], report: Report) -> None:
+    """Report each machinetype whose ``sharing`` no worker node offers: every VM of it would be held."""
+    nodes = variables.groups.get("worker_node", ())
+    offered = [_offered(variables, host) for host in nodes]
+    ways = sorted(set().union(*offered))
+    for name, keys in wanted.items() if nodes else ():
+        way = str(keys.get("sharing") or _SHARING["default"]) if isinstance(keys, Mapping) else ""
+        needed = set(_SHARING["choices"]) - {"both"} if way == "both" else {way}
+        # What is no choice has its line already.
+        if way in _SHARING["choices"] and not any(needed <= words for words in offered):
+            instead = f"set it to {' or '.join(ways)}, or " if ways else ""
+            what = f"{way}: no worker node has that in its worker_sharing"
+            remedy = f"{instead}name {' and '.join(sorted(needed))} in worker_sharing"
+            report.add(faults.line(f"{site_variables.OWN}.{name}.sharing", what, remedy))
+
+
+def _offered(variables: HostVariables, host: str) -> set[str]:
+    """How a worker node shares; every way while that is not known, or has a fault of its own."""
+    option = site_variables.options()["worker_sharing"]
+    value = variables.silent(host, "worker_sharing")
+    if value is None:
+        return set(option["default"])
+    whole = isinstance(value, (list, tuple)) and faults.known(value)
+    return {str(word) for word in value} if whole else set(option["choices"])
 
 
 def managed(variables: HostVariables) -> bool:

@@ -18,9 +18,11 @@ OWN_PREFIX = "vacuum_"
 # Which roles run on the hosts of a group: playbooks/site.yml.
 ROLES_OF_GROUP: Mapping[str, tuple[str, ...]] = {
     "central_manager": ("pool", "shares"),
-    "access_point": ("pool", "runtime", "factory"),
-    "worker_node": ("pool", "runtime", "worker"),
+    "access_point": ("pool", "runtime", "factory", "monitoring"),
+    "worker_node": ("pool", "runtime", "worker", "monitoring"),
 }
+# Many sites have variables of their own that begin with its name.
+COMMON_NAMES = frozenset({"monitoring"})
 GROUPS = tuple(ROLES_OF_GROUP)
 
 # Where machinetypes are set.
@@ -33,6 +35,7 @@ PLAYBOOKS: Mapping[str, Mapping[str, Any]] = {
     "vacuum_http_proxy": {"type": "str", "no_log": True},
     "vacuum_no_proxy": {"type": "list", "elements": "str"},
     "vacuum_manage_pool": {"type": "bool"},
+    "vacuum_monitoring": {"type": "bool"},
     "vacuum_owner_ids": {"type": "dict"},
     "vacuum_remove_machinetypes": {"type": "list", "elements": "str"},
     "vacuum_ignore_variables": {"type": "list", "elements": "str"},
@@ -45,6 +48,14 @@ PLAYBOOKS: Mapping[str, Mapping[str, Any]] = {
     "vacuum_smoke_timeout": {"type": "int"},
     "vacuum_verify_json": {"type": "path"},
     "vacuum_verify_all": {"type": "bool"},
+    "vacuum_upgrade_canary": {"type": "str"},
+    "vacuum_upgrade_serial": {"type": "str"},
+    "vacuum_upgrade_drain": {"type": "bool"},
+    "vacuum_rollback_all": {"type": "bool"},
+    "vacuum_remove_all": {"type": "bool"},
+    "vacuum_remove_force": {"type": "bool"},
+    "vacuum_remove_packages": {"type": "list", "elements": "str"},
+    "vacuum_remove_start": {"type": "list", "elements": "str"},
 }
 
 
@@ -59,8 +70,8 @@ def options() -> dict[str, Mapping[str, Any]]:
 
 @functools.lru_cache(maxsize=1)
 def prefixes() -> tuple[str, ...]:
-    """What the name of every variable of the collection begins with one of."""
-    roles = sorted(path.name for path in COLLECTION.glob("roles/*") if path.is_dir())
+    """What the name of nearly every variable of the collection begins with one of, and no other variable does."""
+    roles = sorted({path.name for path in COLLECTION.glob("roles/*") if path.is_dir()} - COMMON_NAMES)
     return (OWN_PREFIX, *(f"{role}_" for role in roles))
 
 
@@ -70,7 +81,7 @@ def internal() -> frozenset[str]:
     found: set[str] = set()
     for path in COLLECTION.glob("roles/*/vars/*.yml"):
         found.update(_load(path))
-    for pattern in ("roles/*/tasks/*.yml", "playbooks/*.yml"):
+    for pattern in ("roles/*/tasks/*.yml", "playbooks/*.yml", "playbooks/tasks/*.yml"):
         for path in COLLECTION.glob(pattern):
             found.update(re.findall(r"^ +register: (\w+)$", path.read_text("utf-8"), re.MULTILINE))
     return frozenset(found)

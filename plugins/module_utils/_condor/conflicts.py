@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.knobs import REFERENCE
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Configuration, Knob
 
 _SET = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=(.*)", re.DOTALL)
@@ -32,6 +33,17 @@ def found(directory: str, fragments: Mapping[str, bytes | None], configuration: 
         if knob is not None and knob.from_file and knob.source not in ours and not _builds_on(knob, value):
             conflicts.append({"name": knob.name, "file": knob.source, "line": knob.line})
     return conflicts
+
+
+def referred(fragments: Mapping[str, bytes | None]) -> set[str]:
+    """Lower-case names of the variables that the fragments use in the values of others."""
+    names: set[str] = set()
+    for content in fragments.values():
+        for line in (content or b"").decode("utf-8", "replace").replace("\\\n", " ").splitlines():
+            match = _SET.match(line)
+            if match:
+                names.update({name.lower() for name in REFERENCE.findall(match[2])} - {match[1].lower()})
+    return names
 
 
 def _assignments(text: str) -> Iterator[tuple[str, str]]:

@@ -6,14 +6,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Iterable, Mapping, Sequence
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import knobs
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor import conflicts, knobs, slot_weight
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.pending import Pending
 from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import Condor, Configuration, Knob
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import InvalidContent
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CONDOR_TRUE
 
 # A line that takes one of HTCondor's own templates in, and with it what that sets.
 TEMPLATE = re.compile(rb"\s*use\s+\w+\s*:", re.IGNORECASE)
+# Variables that decide who may command daemons begin so.
+_DECIDE = ("ALLOW_", "DENY_", "SEC_", "USE_", "UID_DOMAIN", "TRUST_DOMAIN", "CERTIFICATE_MAPFILE")
 Fragments = Mapping[str, "bytes | None"]
 
 
@@ -27,7 +32,9 @@ def refuse(
     ours = {os.path.join(directory, name) for name, content in fragments.items() if content is not None}
     found = [knob for knob in staged.knobs.values() if knob.source in ours]
     written = [knob.name for knob in found if not _by_template(knob, fragments)]
-    strange = knobs.unknown(staged, written, list(allow_unknown))
+    # A later file may override what uses a variable. That is for `conflicts` to report; the variable is right.
+    used = conflicts.referred(fragments)
+    strange = knobs.unknown(staged, [name for name in written if name.lower() not in used], list(allow_unknown))
     findings = []
     for knob in sorted(found, key=lambda knob: (knob.source, knob.line)):
         problem = _problem(condor, knob, staged, knob.name in strange)
@@ -36,9 +43,40 @@ def refuse(
     if findings:
         raise InvalidContent(
             "; ".join(findings),
-            "correct the fragment, or name the variable in allow_unknown; nothing was changed",
+            "correct it in worker_config or pool_config, if it is from there; a task of your own corrects its "
+            "fragment, or names the variable in allow_unknown; nothing was changed",
             findings=findings,
         )
+
+
+def refuse_weight(condor: Condor, fragments: Fragments, effective: Configuration) -> None:
+    """Raise InvalidContent where fragments set a consumption policy, and the negotiator would abort on a slot's weight.
+
+    *effective* is the configuration with the fragments; the weight may be from any other file.
+    """
+    ours = any(b"CONSUMPTION_POLICY" in (content or b"") for content in fragments.values())
+    if not ours or effective.value("CONSUMPTION_POLICY").strip().lower() not in CONDOR_TRUE:
+        return
+    tool = condor.command.find("classad_eval")
+    evaluate = (lambda words: condor.tool("classad_eval", *words, ok=None).stdout) if tool else None
+    for knob in effective.knobs.values():
+        fault = slot_weight.fault(knob.expanded, evaluate) if slot_weight.KNOB.fullmatch(knob.name) else ""
+        if fault:
+            what = f"{knob.name} on {socket.gethostname()} is {knob.expanded} ({knob.source}, line {knob.line})"
+            raise InvalidContent(
+                f"{what}, which {fault}: with CONSUMPTION_POLICY the pool's negotiator would abort, or count nothing",
+                f"{slot_weight.REMEDY}, or set worker_starts_per_cycle to 0; nothing was changed",
+            )
+
+
+def refuse_unloadable(condor: Condor, changed: Iterable[str], before: Pending, due: Pending) -> None:
+    """Raise ModuleError where a change of these variables needs a restart of the startd that HTCondor refuses to root.
+
+    Nothing is asked where HTCondor has yet to load what may decide it: a change *before*, or one of these variables.
+    """
+    decides = any(name.upper().startswith(_DECIDE) for name in changed)
+    if "STARTD" in due.scope and before.action == "none" and not decides:
+        condor.require_administrator()
 
 
 def _by_template(knob: Knob, fragments: Fragments) -> bool:

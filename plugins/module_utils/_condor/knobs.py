@@ -74,6 +74,11 @@ RESTARTS: list[tuple[str, str, str]] = [
         "the startd divides the machine into slots when it starts",
     ),
     (
+        r"CONSUMPTION_POLICY|NUM_CLAIMS",
+        "STARTD",
+        "the startd makes the claims of a consumption policy when it starts",
+    ),
+    (
         r"STARTD_NAME|EXECUTE|SLOTS_CONNECTED_TO_(CONSOLE|KEYBOARD)",
         "STARTD",
         "the startd reads it when it starts",

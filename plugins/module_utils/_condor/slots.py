@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The machines of a pool and the virtual machines that run there, out of the slots that a collector knows.
+"""The slots that a collector knows, and out of them the pool's machines and the virtual machines that run there.
 
 A startd probes the VM universe once and publishes the result in all its slots: HasVM, VM_Type and, where
 something failed since, VMOfflineReason and VMOfflineTime (condor_startd.V6/VMUniverseMgr.cpp, ResAttributes).
@@ -8,16 +8,38 @@ something failed since, VMOfflineReason and VMOfflineTime (condor_startd.V6/VMUn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import is_vm
+from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Result
+from ansible_collections.vacuum.htcondor.plugins.module_utils._condor.tools import is_vm, parse_json
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import (
+    FINDINGS_ATTRIBUTE,
+    IMAGES_ATTRIBUTE,
+    SHUTDOWN_ATTRIBUTE,
+)
 
+REMEDY = "see whether the central manager runs and whether this machine may read from it (CONDOR_HOST, ALLOW_READ)"
+# How long one query may take, in seconds.
+PATIENCE = 60
 ATTRIBUTES = (
     "Name,Machine,SlotType,State,Activity,Cpus,Memory,TotalCpus,TotalMemory,HasVM,VM_Type,VM_Memory,VM_AvailNum"
     ",VM_Networking,VM_Networking_Types,VM_GAHP_VERSION,VMOfflineReason,VMOfflineTime,OfflineUniverses,JobUniverse"
     ",JobId,GlobalJobId,RemoteOwner,EnteredCurrentState,CondorVersion,Offline"
+    f",Draining,{SHUTDOWN_ATTRIBUTE},{IMAGES_ATTRIBUTE},{FINDINGS_ATTRIBUTE}"
 )
+
+
+def known(tool: Callable[..., Result], collector: str | None, constraint: str = "") -> list[dict[str, Any]]:
+    """The slots that a collector knows, by one query; the node's own collector if *collector* is empty.
+
+    *tool* runs a condor_* tool, as ``Condor.tool`` does: its name, its arguments, ``timeout`` and ``remedy``. Raises
+    ToolMissing, CommandError.
+    """
+    where = ["-pool", collector] if collector else []
+    which = ["-constraint", constraint] if constraint else []
+    arguments = [*where, *which, "-json", "-attributes", ATTRIBUTES]
+    return parse_json(tool("condor_status", *arguments, timeout=PATIENCE, remedy=REMEDY))
 
 
 def machines(slots: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -43,6 +65,11 @@ def _machine(name: str, slots: list[Mapping[str, Any]]) -> dict[str, Any]:
         "vm_type": str(head.get("VM_Type", "")),
         "offline_reason": str(head.get("VMOfflineReason", "")),
         "offline_since": _number(head.get("VMOfflineTime")),
+        "offline": bool(head.get("VMOfflineReason")) or head.get("Offline") is True,
+        "shutdown_time": _number(head.get(SHUTDOWN_ATTRIBUTE)),
+        "draining": _number(head.get(SHUTDOWN_ATTRIBUTE)) > 0 or any(_drains(slot) for slot in slots),
+        "findings": _number(head.get(FINDINGS_ATTRIBUTE)),
+        "images": sorted(set(_words(head.get(IMAGES_ATTRIBUTE)))),
         "networking": _words(head.get("VM_Networking_Types")) if head.get("VM_Networking") is True else [],
         "vm_memory": _number(head.get("VM_Memory")),
         "vm_available": _number(head.get("VM_AvailNum")),
@@ -65,6 +92,11 @@ def _problem(entry: Mapping[str, Any]) -> str:
         remedy = "read VMGahpLog, then condor_restart -startd when no VM runs there"
         return f"its VM universe is offline: {entry['offline_reason']} ({remedy})"
     return "its startd offers no VM universe; run condor_vac doctor there"
+
+
+def _drains(slot: Mapping[str, Any]) -> bool:
+    """Whether condor_drain empties the slot, or has emptied it."""
+    return slot.get("Draining") is True or slot.get("State") == "Drained"
 
 
 def _is_idle(slot: Mapping[str, Any]) -> bool:

@@ -14,13 +14,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.vacuum.htcondor.plugins.module_utils import _json_text
 from ansible_collections.vacuum.htcondor.plugins.module_utils._command import Command, Result
 from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import CommandError, ModuleError
-from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import Universe
+from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import Universe, one_line
 
 INSTALL = "install HTCondor on the node first (package condor)"
 MASTER_TRIES = 3
 SERVICE = "condor.service"
+# What HTCondor's tools print where a daemon refuses who they say they are, and what a site can do.
+DENIED = '"DENIED"'
+ALLOW = (
+    "the user that is named is root as HTCondor knows it here, and ALLOW_ADMINISTRATOR has to name it: add "
+    "ALLOW_ADMINISTRATOR = $(ALLOW_ADMINISTRATOR) condor@$(UID_DOMAIN) to a file of the site, then systemctl reload "
+    "condor; condor_ping -verbose -type startd ADMINISTRATOR shows whether that is enough"
+)
 BY_FILE_SYSTEM = {"_CONDOR_SEC_CLIENT_AUTHENTICATION_METHODS": "FS"}
 SLOT_ATTRIBUTES = "Name,State,Activity,JobUniverse,JobId,GlobalJobId,RemoteOwner,SlotType,EnteredCurrentState"
 
@@ -137,10 +145,29 @@ class Condor:
         whose daemons know no FS gets its own methods.
         """
         argv = [self.command.require(name, INSTALL), *arguments]
-        try:
+        with contextlib.suppress(CommandError):
             return self.by_file_system.run(argv)
-        except CommandError:
+        try:
             return self.command.run(argv)
+        except CommandError as error:
+            error.remedy = ALLOW if DENIED in error.message else error.remedy
+            raise
+
+    def require_administrator(self) -> None:
+        """Raise ModuleError where this node's startd would refuse `administer`; that reports other failures itself."""
+        path = self.command.find("condor_ping")
+        if path is None:
+            return
+        argv = [path, "-verbose", "-type", "startd", "ADMINISTRATOR"]
+        answers = []
+        for command in (self.by_file_system, self.command):
+            result = command.run(argv, ok=None)
+            if result.ok:
+                return
+            answers.append(f"{result.stdout} {result.stderr}")
+        refusal = next((one_line(text) for text in answers if DENIED in text), "")
+        if refusal:
+            raise ModuleError(f"HTCondor lets root restart no daemon here ({refusal}); nothing was changed", ALLOW)
 
     def configuration(self, root: str | None = None) -> Configuration:
         """The node's configuration, or the one that begins at *root*. Raises CommandError if it is bad."""
@@ -266,11 +293,14 @@ def job_of(slot: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_json(result: Result) -> list[dict[str, Any]]:
-    """The ads that a tool printed with -json; nothing at all means none. Raises CommandError."""
+    """The ads that a tool printed with -json; nothing at all means none. Raises CommandError.
+
+    Who advertises an ad chose how deep a list in it nests: such a value hides no other ad.
+    """
     if not result.stdout.strip():
         return []
     try:
-        ads = json.loads(result.stdout)
+        ads = _json_text.loads(_json_text.without_depth(result.stdout).encode())
     except ValueError as error:
         raise CommandError(f"{' '.join(result.argv)} printed no JSON ({error})", "is it HTCondor's own?") from error
     return ads if isinstance(ads, list) else [ads]

@@ -27,7 +27,9 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
         return None
     try:
         parsed = json.loads(content)
-    except ValueError:
+        # What is read may still be too deep to be written.
+        json.dumps(parsed, indent=1)
+    except (ValueError, RecursionError):
         return {"(not JSON)": True}
     return parsed if isinstance(parsed, dict) else {"(not a JSON object)": True}
 

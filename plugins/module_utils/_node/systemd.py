@@ -9,6 +9,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._errors import Com
 
 # Seconds; an NFS server whose node cannot reach its name servers was seen to take two minutes.
 TIMEOUT = 600
+PROPERTIES = "LoadState,ActiveState,UnitFileState,InactiveExitTimestampMonotonic"
 
 
 class Systemd:
@@ -19,8 +20,8 @@ class Systemd:
         self.program = command.require("systemctl", "this module needs a node that systemd manages")
 
     def show(self, unit: str) -> dict[str, str]:
-        """LoadState, ActiveState and UnitFileState of a unit; one that is not there has LoadState not-found."""
-        words = [self.program, "show", "--property=LoadState,ActiveState,UnitFileState", unit]
+        """What `PROPERTIES` names, of a unit; one that is not there has LoadState not-found."""
+        words = [self.program, "show", f"--property={PROPERTIES}", unit]
         output = self.command.run(words, timeout=TIMEOUT, remedy="is systemd running on this node?").stdout
         pairs = (line.partition("=") for line in output.splitlines() if "=" in line)
         return {key: value for key, _equals, value in pairs}

@@ -60,12 +60,25 @@ from {module} import main  # noqa: E402
 sys.exit(main({arguments}))
 """
 
-# libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls matter.
+# What a program does before it imports anything of the package.
 GUARDS = {
+    # libvirt calls its hook five times for each VM and holds the VM meanwhile; two of the calls matter.
     "condor_vac.worker.programs.libvirt_hook": """
 if sys.argv[2:4] not in (["started", "begin"], ["release", "end"]):
     sys.exit()
-"""
+""",
+    # On any exit code but 0 vm-gahp builds a domain of its own. What comes after the import is the module's.
+    "condor_vac.worker.programs.xml_script": """
+
+def refuse(*_):
+    reason = "its programs do not run on this node; condor_vac doctor checks them"
+    os_type = f"<os><type>condor_vac: {reason}</type></os>"
+    print(f"<domain type='kvm'><name>condor_vac-refused</name>{os_type}</domain>", flush=True)
+    os._exit(0)
+
+
+sys.excepthook = refuse
+""",
 }
 
 
@@ -75,6 +88,7 @@ WITHOUT_SITE = frozenset(
         "condor_vac.worker.programs.exit_hook",
         "condor_vac.worker.programs.libvirt_hook",
         "condor_vac.worker.programs.lease_helper",
+        "condor_vac.worker.programs.xml_script",
     }
 )
 

@@ -20,12 +20,16 @@ EXCLUDE = (
 )
 # What HTCondor knows by itself: value, type.
 DEFAULTS = {
+    "CONSUMPTION_POLICY": ("false", "BOOL"),
     "DAEMON_LIST": ("MASTER", "STRING"),
     "LOCAL_CONFIG_DIR": ("", "STRING"),
     "LOCAL_CONFIG_DIR_EXCLUDE_REGEXP": (EXCLUDE, "STRING"),
     "LOG": ("/var/log/condor", "PATH"),
     "NUM_CPUS": ("$(DETECTED_CPUS_LIMIT)", "INT"),
+    # Which has no default, and is a word of the startd.
+    "NUM_CLAIMS": ("", "INT"),
     "SLEEP_JITTER": ("$RANDOM_INTEGER(1,9)", "INT"),
+    "SLOT_WEIGHT": ("Cpus", "STRING"),
     "START": ("True", "STRING"),
     "UPDATE_INTERVAL": ("300", "INT"),
     "USE_SHARED_PORT": ("true", "BOOL"),
@@ -63,6 +67,7 @@ class CondorNode:
         self.restarting: set[str] = set()
         self.stopping = False
         self.deadly = ""
+        self.refusal = ""
         self.by_service = True
         self.log: list[str] = []
         self.now = 0.0
@@ -144,7 +149,13 @@ class CondorNode:
         slots = [{"Name": "slot1@box.lab", "SlotType": "Partitionable", "State": "Unclaimed", "Activity": "Idle"}]
         return 0, json.dumps(slots + self.vms), ""
 
+    def condor_ping(self, words: list[str]) -> Answer:
+        assert words == ["-verbose", "-type", "startd", "ADMINISTRATOR"]
+        return (1, f"ADMINISTRATOR failed!\n{self.refusal}\n", "") if self.refusal else (0, "Authorized: TRUE\n", "")
+
     def condor_restart(self, words: list[str]) -> Answer:
+        if self.refusal:
+            return 1, "", f"ERROR\n{self.refusal}\nCan't send Kill-Daemon-Peacefully command to local startd\n"
         self.log.append(f"restart {' '.join(words)}")
         manner, what = words
         if manner == "-peaceful":
@@ -179,9 +190,10 @@ class CondorNode:
         return 0, f'Sent "Spawn-Daemon" command for "{words[0][1:]}" to local master\n', ""
 
     def classad_eval(self, words: list[str]) -> Answer:
-        text = words[1]
+        text = words[-1]
         if text.count("(") == text.count(")"):
-            return 0, "undefined\n", ""
+            # With assignments before it the expression is a slot's weight.
+            return 0, "undefined\n" if len(words) == 2 else "8\n", ""
         return 1, "", f"Unable to turn '{text}' into a ClassAd or an expression.\n"
 
     def condor_config_val(self, words: list[str]) -> Answer:

@@ -97,7 +97,7 @@ def test_a_use_as_given_is_found() -> None:
 
 @pytest.mark.parametrize("role", NAMES)
 def test_documented_types_fit_the_defaults(role: str) -> None:
-    kinds = {"str": str, "path": str, "int": int, "bool": bool, "list": list, "dict": dict}
+    kinds = {"str": str, "path": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
     for name, spec in options(role).items():
         if spec.get("default") is not None:
             assert type(spec["default"]) is kinds[spec["type"]], name

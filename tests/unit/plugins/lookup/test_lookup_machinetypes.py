@@ -59,6 +59,8 @@ def test_a_pipe_that_cannot_be_read_never_looks_like_one_that_is_empty(tmp_path:
         pipes = {"vo": {"url": f"{web.url}/p"}}
         with pytest.raises(AnsibleLookupError, match=r"vacuum_pipes\.vo: .*404"):
             look(tmp_path, pipes)
+        with pytest.raises(AnsibleLookupError, match=r"vacuum_pipes\.vo: .*404"):
+            look(tmp_path, pipes, unread="fail")
         web.routes["/p"] = reply(PIPE)
         assert list(look(tmp_path, pipes)) == ["vo-prod"]
     assert list(look(tmp_path, pipes)) == ["vo-prod"], "the copy"

@@ -11,6 +11,7 @@ from ansible_collections.vacuum.htcondor.plugins.modules import condor_config
 from tests.unit.plugins.condor_node import CondorNode, running_vm
 from tests.unit.plugins.harness import Plugin, Tools, four_calls, run
 
+REFUSAL = 'SECMAN:2010:Received "DENIED" from server for user condor@lab using method FS.'
 VM = {"50-vm.config": "VM_TYPE = kvm\nVM_MEMORY = 4096\n"}
 POLICY = {"60-policy.config": "START = (RequiresVac =?= True)\n"}
 
@@ -126,6 +127,17 @@ def test_an_own_variable_has_to_be_used_or_allowed(condor_node: CondorNode) -> N
     assert not run(config(condor_node), allowed, check=True, tools=Tools(condor_node)).get("failed")
 
 
+def test_a_variable_whose_use_a_later_file_overrides_is_a_conflict_and_not_unknown(condor_node: CondorNode) -> None:
+    (condor_node.directory / "99-site.config").write_text("\nSTART = NodeOk =?= True\n")
+    given = {"fragments": {"50-x.config": "MY_START = True\nSTART = ($(START)) && ($(MY_START))\n"}}
+    result = run(config(condor_node), given, check=True, tools=Tools(condor_node))
+    assert not result.get("failed"), result
+    assert [(found["name"], found["line"]) for found in result["conflicts"]] == [("START", 2)]
+    itself = {"fragments": {"50-x.config": "MY_START = $(MY_START) && True\n"}}
+    refused = run(config(condor_node), itself, check=True, tools=Tools(condor_node))
+    assert "HTCondor has no MY_START" in refused["msg"]
+
+
 @pytest.mark.parametrize("daemon", ["STARTD", "VM_GAHP", "vm_gahp", "SHARED_PORT", "GRIDMANAGER", "KBDD", "C_GAHP"])
 def test_a_daemons_name_may_stand_before_a_variable(condor_node: CondorNode, daemon: str) -> None:
     good = {"fragments": {"60-x.config": f"{daemon}.VM_MEMORY = 1024\n"}}
@@ -212,3 +224,40 @@ def test_a_lost_root_configuration_is_an_error_with_its_name(condor_node: Condor
     result = run(config(condor_node), {"fragments": POLICY}, tools=tools)
     assert result["failed"]
     assert str(condor_node.main) in result["msg"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_restart_that_htcondor_refuses_to_root_is_named_before_anything_is_written(
+    condor_node: CondorNode, check: bool
+) -> None:
+    condor_node.refusal = REFUSAL
+    result = run(config(condor_node), {"fragments": VM}, check=check, tools=Tools(condor_node))
+    assert result["failed"]
+    assert "for user condor@lab using method FS" in result["msg"]
+    assert "ALLOW_ADMINISTRATOR = $(ALLOW_ADMINISTRATOR) condor@$(UID_DOMAIN)" in result["remedy"]
+    assert list(condor_node.directory.iterdir()) == []
+    condor_node.refusal = ""
+    assert not run(config(condor_node), {"fragments": VM}, check=check, tools=Tools(condor_node)).get("failed")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fragment"),
+    [
+        (REFUSAL, "MY_POLICY = True\nSTART = $(MY_POLICY)\n"),
+        (REFUSAL, "VM_TYPE = kvm\nALLOW_ADMINISTRATOR = condor@lab\n"),
+        ("AUTHENTICATE:1004:Failed to authenticate using FS", "VM_TYPE = kvm\n"),
+    ],
+    ids=["a reconfig is enough", "the change may allow it", "another failure"],
+)
+def test_what_needs_no_such_restart_or_may_allow_it_is_written(
+    condor_node: CondorNode, refusal: str, fragment: str
+) -> None:
+    condor_node.refusal = refusal
+    given = {"fragments": {"60-x.config": fragment}}
+    assert not run(config(condor_node), given, tools=Tools(condor_node)).get("failed")
+    assert (condor_node.directory / "60-x.config").exists()
+
+
+def test_without_condor_ping_nothing_is_asked(condor_node: CondorNode) -> None:
+    condor_node.refusal = REFUSAL
+    assert not run(config(condor_node), {"fragments": VM}, tools=Tools(condor_node, ["condor_ping"])).get("failed")

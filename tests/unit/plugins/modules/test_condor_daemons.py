@@ -262,3 +262,10 @@ def test_an_unreadable_record_is_an_error(condor_node: CondorNode, tmp_path: Any
     result = run(daemons(condor_node), {"state": "applied"}, tools=Tools(condor_node))
     assert result["failed"]
     assert "pending.json" in result["msg"]
+
+
+def test_a_restart_that_is_refused_names_what_allows_it(condor_node: CondorNode) -> None:
+    condor_node.refusal = 'SECMAN:2010:Received "DENIED" from server for user condor@lab using method FS.'
+    result = run(daemons(condor_node), {"state": "restarted"}, tools=Tools(condor_node))
+    assert "Can't send Kill-Daemon-Peacefully command to local startd" in result["msg"]
+    assert "ALLOW_ADMINISTRATOR has to name it" in result["remedy"]

@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import WAITING
+from ansible_collections.vacuum.htcondor.plugins.module_utils._machinetype.queue import (
+    WAITING,
+    users_of_machinetypes,
+)
 from ansible_collections.vacuum.htcondor.plugins.module_utils._shared import CLI
 from ansible_collections.vacuum.htcondor.plugins.modules import factory
 
@@ -35,7 +41,7 @@ class Schedd:
         self.next += 1
 
     def add_vms(self, name: str, *states: int) -> None:
-        self.vms += [{"VacMachinetype": name, "JobStatus": state} for state in states]
+        self.vms += [{"VacMachinetype": name, "JobStatus": state, "Owner": "vac"} for state in states]
 
     def answer(self, argv: list[str], stdin: str | None) -> Answer:
         tool = argv[0].rsplit("/", 1)[-1]
@@ -57,11 +63,12 @@ class Schedd:
             assert constraint.endswith(WAITING), "running VMs are not counted"
             found = [vm for vm in self.vms if vm["JobStatus"] in {IDLE, HELD}]
             return 0, json.dumps(found) if found else "", ""
-        assert constraint == "JobUniverse == 7 && isString(VacFactory)"
+        assert constraint.endswith(" && JobUniverse == 7 && isString(VacFactory)")
+        assert constraint.startswith("(Owner == ")
         if self.slow:
             self.slow -= 1
         else:
-            self.queue = [job for job in self.queue if job["JobStatus"] != REMOVED]
+            self.queue = [job for job in self.queue if job.get("JobStatus") != REMOVED]
         return 0, json.dumps(self.queue) if self.queue else "", ""
 
     def condor_submit(self, _argv: list[str], stdin: str) -> Answer:
@@ -77,6 +84,7 @@ class Schedd:
     def condor_rm(self, argv: list[str], _stdin: str) -> Answer:
         if argv[1] == "-constraint":
             assert argv[2].endswith(WAITING), "running VMs are not removed"
+            assert argv[2].startswith('(Owner == "vac") && '), "nobody else's jobs are removed"
             gone = [vm for vm in self.vms if f'"{vm["VacMachinetype"]}"' in argv[2] and vm["JobStatus"] != RUNNING]
             self.vms = [vm for vm in self.vms if vm not in gone]
             return (0, "", "") if gone else (1, "", "Couldn't find/remove all jobs matching constraint")
@@ -89,7 +97,9 @@ class Schedd:
         return self.set_status(argv, RUNNING)
 
 
-FACTORY = Plugin(factory, poll_seconds=0, exists=lambda _path: True)
+# Whose the machinetypes' jobs are, as the access point's files show it.
+USERS = {name: {"vac"} for name in ("gridpp", "old", "older", "gone", "other", "vo", "vo-dev", "vo-prod", "vox")}
+FACTORY = Plugin(factory, poll_seconds=0, exists=lambda _path: True, users=lambda: USERS)
 
 
 @pytest.mark.parametrize("state", ["present", "held"])
@@ -114,11 +124,13 @@ def test_hold_and_release_keep_the_job(status: int, state: str, action: str) -> 
     assert not schedd.submitted
 
 
-@pytest.mark.parametrize(("digest", "owner"), [("0ld0", "vac"), ("aa11", "somebody")])
+@pytest.mark.parametrize(("digest", "owner"), [("0ld0", "vac"), ("aa11", "before")])
 def test_a_changed_factory_ends_before_the_new_one_begins(digest: str, owner: str) -> None:
+    """Also that of the machinetype's owner before, as its directory shows."""
     schedd = Schedd(slow=3)
     schedd.add(digest, owner=owner)
-    results = four_calls(FACTORY, {"machinetype": PATH}, Tools(schedd.answer))
+    plugin = Plugin(factory, poll_seconds=0, exists=lambda _path: True, users=lambda: {"gridpp": {"before"}})
+    results = four_calls(plugin, {"machinetype": PATH}, Tools(schedd.answer))
     assert results[1]["actions"] == ["remove 7.0: its program or description changed", "submit"]
     assert [job["ClusterId"] for job in schedd.queue] == [8]
 
@@ -234,9 +246,66 @@ def test_machinetypes_that_the_inventory_lacks_are_drained() -> None:
     ]
     assert [job["VacFactory"] for job in schedd.queue] == ["gridpp"]
     assert schedd.vms == [
-        {"VacMachinetype": "gone", "JobStatus": RUNNING},
-        {"VacMachinetype": "gridpp", "JobStatus": IDLE},
+        {"VacMachinetype": "gone", "JobStatus": RUNNING, "Owner": "vac"},
+        {"VacMachinetype": "gridpp", "JobStatus": IDLE, "Owner": "vac"},
     ]
+
+
+def test_what_is_of_a_pipe_that_cannot_be_read_is_not_drained() -> None:
+    schedd = Schedd()
+    for name in ("gridpp", "vo-prod", "vo", "vox", "old"):
+        schedd.add("aa11", name=name)
+    schedd.add_vms("vo-dev", IDLE)
+    given = {"names": ["gridpp"], "exclusive": True, "silent_pipes": ["vo"]}
+    assert run(FACTORY, given, tools=Tools(schedd.answer))["changed"]
+    assert {job["VacFactory"] for job in schedd.queue} - {"vox", "old"} == {"gridpp", "vo-prod", "vo"}
+    assert not {"vox", "old"} & {job["VacFactory"] for job in schedd.queue if job["JobStatus"] != REMOVED}
+    assert schedd.vms == [{"VacMachinetype": "vo-dev", "JobStatus": IDLE, "Owner": "vac"}]
+
+
+@pytest.mark.parametrize("arguments", [{"machinetype": PATH}, {"names": [], "exclusive": True}])
+def test_another_users_job_is_no_factory_and_stops_nothing(arguments: dict[str, Any]) -> None:
+    """Any user can name a machinetype in a job's ad, and let a job that is removed take its time."""
+    schedd = Schedd()
+    schedd.add("aa11", owner="mallory")
+    schedd.add("0ld0", REMOVED, owner="mallory")
+    schedd.vms.append({"VacMachinetype": "gridpp", "JobStatus": IDLE, "Owner": "mallory"})
+    schedd.slow = 10**9
+    result = run(FACTORY, {**arguments, "timeout": 0}, tools=Tools(schedd.answer))
+    assert not result.get("failed"), result
+    assert result["actions"] == (["submit"] if "machinetype" in arguments else [])
+    assert [job["JobStatus"] for job in schedd.queue if job["Owner"] == "mallory"] == [RUNNING, REMOVED]
+    assert len(schedd.vms) == 1
+    schedd.add("0ld0", name="old")
+    result = run(FACTORY, {"names": ["gridpp"], "exclusive": True, "timeout": 0}, tools=Tools(schedd.answer))
+    assert "the factory" in result["msg"], "its own users' job is removed, and waited for"
+
+
+@pytest.mark.parametrize(
+    "broken", [{"JobStatus": None}, {"JobStatus": "x"}, {"VacFactory": "/Expr(x)/"}, {"VacFactory": 5}]
+)
+def test_an_odd_job_of_the_owner_stops_no_other(broken: dict[str, Any]) -> None:
+    schedd = Schedd()
+    schedd.add("aa11", name="old")
+    schedd.queue[0].update(broken)
+    schedd.queue[0] = {key: value for key, value in schedd.queue[0].items() if value is not None}
+    schedd.add("aa11")
+    result = run(FACTORY, {"machinetype": PATH}, tools=Tools(schedd.answer))
+    assert (result.get("failed", False), result["changed"], result["job"]) == (False, False, "8.0")
+
+
+def test_whose_the_jobs_of_a_machinetype_are(tmp_path: Path) -> None:
+    """The directory's owner, who ran the factory last, and who is to run it; what cannot be read is left out."""
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    states, files = tmp_path / "states", tmp_path / "files"
+    for directory in (states / "gridpp", states / "Not a name", files / "atlas.json"):
+        directory.mkdir(parents=True)
+    (files / "gridpp.json").write_text(json.dumps({"owner": "next"}))
+    for name, text in (("empty", ""), ("deep", "[" * 100_000), ("list", "[]"), ("odd", '{"owner": "a\\" || true"}')):
+        (files / f"{name}.json").write_text(text)
+    found = users_of_machinetypes(str(states), str(files))
+    assert found == {"gridpp": {me, "next"}, **{name: set[str]() for name in ("atlas", "empty", "deep", "list", "odd")}}
+    assert users_of_machinetypes(str(tmp_path / "none"), str(tmp_path / "none")) == {}
 
 
 def test_a_users_job_with_a_name_that_is_none_is_left_alone() -> None:

@@ -8,6 +8,7 @@ import getpass
 import io
 import json
 import os
+import pwd
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ansible_collections.vacuum.htcondor.plugins.module_utils._node import files
 from ansible_collections.vacuum.htcondor.plugins.modules import machinetype
 
 from condor_vac.cli import dispatch
+from tests.unit.damage import MADE
 from tests.unit.plugins.harness import Answer, Tools, four_calls, run
 
 ME = getpass.getuser()
@@ -33,6 +35,8 @@ class AccessPoint:
         self.nodes: str | None = "3900 2\n64216 16\n"
         self.vms: list[int] = []
         self.factories = 0
+        # Whose the factories' jobs are; their directories are this process's.
+        self.user = pwd.getpwuid(os.geteuid()).pw_name
         self.refused = ""
         self.parsed: list[str] = []
         self.tools = Tools(self.answer)
@@ -60,7 +64,8 @@ class AccessPoint:
     def condor_q(self, argv: list[str], _stdin: str) -> Answer:
         constraint = argv[argv.index("-constraint") + 1]
         if "VacFactory" in constraint:
-            return 0, json.dumps([{"VacFactory": "old", "JobStatus": RUNNING}] * self.factories), ""
+            return 0, json.dumps([{"VacFactory": "old", "JobStatus": RUNNING, "Owner": self.user}] * self.factories), ""
+        assert constraint.startswith((f'(Owner == "{self.user}") && ', "(False) && "))
         assert 'VacMachinetype =?= "old' in constraint
         assert "!(JobStatus == 4)" in constraint
         left = [{"JobStatus": state} for state in self.vms if state != COMPLETED]
@@ -267,14 +272,57 @@ def test_one_that_left_the_inventory_is_reported_then_retired_when_its_last_vm_e
     assert sorted(path.name for path in (ap.root / "state").iterdir()) == ["atlas"]
 
 
+def test_what_is_of_a_pipe_that_cannot_be_read_is_not_unwanted(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments(dict.fromkeys(("atlas", "vo-prod", "vo", "vox"), ({},))), tools=ap.tools)
+    for silent, unwanted in (([], ["vo", "vo-prod", "vox"]), (["vo"], ["vox"])):
+        result = run(machinetype, ap.arguments({"atlas": ({},)}, silent_pipes=silent), tools=ap.tools)
+        assert (result["unwanted"], result["changed"]) == (unwanted, False)
+
+
+@pytest.mark.parametrize("kind", sorted(set(MADE) - {"a directory", "from the future"}))
+def test_a_damaged_file_is_replaced_and_the_others_stay(ap: AccessPoint, kind: str) -> None:
+    run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    MADE[kind](ap.directory / "atlas.json")
+    result = run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    assert not result.get("failed"), result
+    assert result["changed_machinetypes"] == ["atlas"]
+    assert json.loads((ap.directory / "atlas.json").read_text())["memory_mb"] == 4096
+    assert "sesame" not in json.dumps(result)
+
+
+def test_a_directory_in_a_files_place_is_named(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    MADE["a directory"](ap.directory / "atlas.json")
+    result = run(machinetype, ap.arguments(two(ap)), tools=ap.tools)
+    assert result["failed"]
+    assert f"{ap.directory}/atlas.json" in result["msg"]
+
+
 def test_a_factory_must_be_gone_before(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments({"old": ({},)}), tools=ap.tools)
     ap.factories = 1
     result = run(machinetype, ap.arguments(retire=["old"]), tools=ap.tools)
     assert result["failed"]
     assert "factory of old is still in the queue" in result["msg"]
 
 
+def test_a_factory_of_another_user_is_no_hindrance(ap: AccessPoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(machinetype, ap.arguments({"old": ({},)}), tools=ap.tools)
+    forged = [{"VacFactory": "old", "JobStatus": RUNNING, "Owner": "mallory"}]
+    asked: list[str] = []
+
+    def condor_q(argv: list[str], _stdin: str) -> Answer:
+        asked.append(argv[argv.index("-constraint") + 1])
+        return 0, json.dumps(forged) if "VacFactory" in asked[-1] else "", ""
+
+    monkeypatch.setattr(ap, "condor_q", condor_q)
+    result = run(machinetype, ap.arguments(retire=["old"]), tools=ap.tools)
+    assert result["retired"] == {"old": {"gone": True, "vms": 0}}
+    assert all(f'(Owner == "{ap.user}") && ' in constraint for constraint in asked)
+
+
 def test_another_machinetypes_factory_is_no_hindrance(ap: AccessPoint) -> None:
+    run(machinetype, ap.arguments({"old": ({},), "older": ({},)}), tools=ap.tools)
     ap.factories = 1
     result = run(machinetype, ap.arguments(retire=["older"]), tools=ap.tools)
     assert result["retired"] == {"older": {"gone": True, "vms": 0}}
@@ -331,7 +379,7 @@ def test_an_inventory_that_is_not_whole_drains_nothing(
 ) -> None:
     run(machinetype, ap.arguments(dict.fromkeys("abcd", ({},))), tools=ap.tools)
     # d was drained before; somebody's own job calls itself a factory of what is none.
-    jobs = [{"VacFactory": name, "JobStatus": RUNNING} for name in ("a", "b", "c", "x", "y", "z")]
+    jobs = [{"VacFactory": name, "JobStatus": RUNNING, "Owner": ap.user} for name in ("a", "b", "c", "x", "y", "z")]
     monkeypatch.setattr(ap, "condor_q", lambda *_: (0, json.dumps(jobs), ""))
     before = sorted(path.name for path in ap.directory.iterdir())
     given = ap.arguments(dict.fromkeys(wanted, ({},)), removable=removable)

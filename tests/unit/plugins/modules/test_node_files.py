@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ class Manager(Tools):
             self.state["UnitFileState"] = "enabled"
         if argv[1] == "restart":
             self.state["ActiveState"] = "active"
+        if argv[1] == "disable":
+            self.state.update(ActiveState="inactive", UnitFileState="disabled")
         return 0, "".join(f"{key}={value}\n" for key, value in self.state.items()), ""
 
     def verbs(self) -> list[str]:
@@ -204,6 +207,25 @@ def test_a_unit_is_restarted_when_one_of_its_files_changed(node: Path) -> None:
     assert call(node, tools, restart=restart)["actions"] == ["daemon-reload", "restart vac_watch.timer"]
 
 
+@pytest.mark.parametrize(
+    ("seconds_before", "expected"), [(3600, ["restart vac_watch.timer"]), (-0.001, [])], ids=["before", "after"]
+)
+def test_a_unit_that_runs_since_before_a_file_was_written_is_restarted(
+    node: Path, seconds_before: float, expected: list[str]
+) -> None:
+    """As after a run that wrote the file and stopped before it came to the unit."""
+    tools = Manager()
+    call(node, tools)
+    hook = "/etc/libvirt/hooks/qemu.d/condor_vac"
+    (node / hook[1:]).parent.mkdir(parents=True)
+    (node / hook[1:]).write_text("#!/bin/sh\n")
+    started = time.monotonic() - seconds_before
+    tools.state["InactiveExitTimestampMonotonic"] = f"{max(1, started * 1e6):.0f}"
+    restart = {"vac_watch.timer": [hook, "/etc/libvirt/hooks/other"]}
+    assert call(node, tools, check=True, restart=restart)["actions"] == expected
+    assert call(node, tools, restart=restart)["actions"] == expected
+
+
 def test_a_unit_that_must_not_run_is_stopped_once(node: Path) -> None:
     tools = Manager(active="active", enabled="enabled")
     assert (
@@ -215,6 +237,29 @@ def test_a_unit_that_must_not_run_is_stopped_once(node: Path) -> None:
     assert not call(node, tools, units=[], stopped_units=["nginx.service"])["changed"]
 
 
+def test_a_unit_whose_file_goes_is_stopped_while_systemd_can_disable_it(node: Path) -> None:
+    tools = Manager()
+    call(node, tools)
+    seen: list[bool] = []
+
+    def systemctl(argv: list[str], stdin: str | None) -> Answer:
+        if argv[1] == "disable":
+            seen.append((node / TIMER[1:]).exists())
+        return tools.systemctl(argv, stdin)
+
+    watching = Tools(systemctl)
+    wanted: dict[str, Any] = {
+        "files": {SETTINGS: "{}"},
+        "units": [],
+        "stopped_units": ["vac_watch.timer"],
+        "absent": [TIMER],
+    }
+    assert call(node, watching, **wanted)["actions"] == ["stop and disable vac_watch.timer", "daemon-reload"]
+    assert seen == [True]
+    assert not (node / TIMER[1:]).exists()
+    assert not call(node, watching, **wanted)["changed"]
+
+
 def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path) -> None:
     tools = Manager(load="not-found", enabled="")
     result = call(node, tools, check=True)
@@ -223,7 +268,14 @@ def test_check_mode_leaves_nothing_behind_and_does_not_need_the_unit(node: Path)
     assert tools.verbs() == []
 
 
-@pytest.mark.parametrize(("load", "remedy"), [("masked", "systemctl unmask"), ("not-found", "install its package")])
+@pytest.mark.parametrize(
+    ("load", "remedy"),
+    [
+        ("masked", "systemctl unmask"),
+        ("not-found", "install its package"),
+        ("bad-setting", "correct its file or drop-ins (systemctl cat vac_watch.timer)"),
+    ],
+)
 def test_a_unit_that_cannot_run_fails_with_a_remedy(node: Path, load: str, remedy: str) -> None:
     result = call(node, Manager(load=load))
     assert result["failed"]

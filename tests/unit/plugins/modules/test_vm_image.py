@@ -180,7 +180,7 @@ def test_exclusive_and_absent(node: Node, tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).write_bytes(name.encode() * 1_000)
         node.run(source=str(tmp_path / name), remote_source=True)
     version = f"{sha256(b'b.iso' * 1_000)[:16]}-b.iso"
-    monkeypatch.setattr(image, "users", lambda: {version: ["vac_lab_3.0"]})
+    monkeypatch.setattr(image, "users", lambda _store: {version: ["vac_lab_3.0"]})
     seen, done = (node.run(exclusive=True, names=["a.iso", "c.iso"], check=check) for check in (True, False))
     assert seen["changed"]
     assert seen["diff"] == done["diff"]
@@ -217,3 +217,22 @@ def test_wrong_arguments(node: Node, arguments: dict[str, Any], printed: str) ->
 def test_without_the_programs(tmp_path: Path) -> None:
     tools = Tools(lambda _argv, _stdin: (0, "", ""), missing=[vm_image.CLI])
     assert "role runtime" in run(vm_image, {"source": "https://e.org/vm.iso"}, tools=tools)["msg"]
+
+
+def test_an_image_of_a_pipe_is_fetched_from_public_hosts_and_those_that_the_site_names(node: Node) -> None:
+    with web_server() as web:
+        web.routes["/vm.iso"] = reply(b"image")
+        source = f"{web.url}/vm.iso"
+        result = node.run(source=source, private_hosts="")
+        assert "not public, and a pipe may name no host" in result["msg"]
+        assert web.requests == []
+        assert node.run(source=source, private_hosts="127.0.0.1")["changed"]
+        assert not node.run(source=source, private_hosts="127.0.0.1")["changed"]
+        # What the record says holds for the timer's refresh as well.
+        record = Path(node.store.versions_directory, "vm.iso.json")
+        record.write_text(record.read_text().replace('"private_hosts": "127.0.0.1"', '"private_hosts": "10.0.0.1"'))
+        before = len(web.requests)
+        code, out, err = node.answer([vm_image.CLI, "image", "refresh", "--json"], None)
+        assert (code, "not public" in out, "keeping the present version" in err) == (1, True, True)
+        assert len(web.requests) == before
+        assert "msg" not in node.run(source=source), "the site's own URL"

@@ -261,3 +261,73 @@ def test_proxies_of_the_site_and_of_roles_are_checked_where_they_matter() -> Non
     assert [line.rpartition(" (")[2] for line in lines] == ["host ap)", "host w1)", "host w2)"]
     assert lines[2].startswith("worker_http_proxy: (hidden): must be text")
     assert "sesame" not in str(lines)
+
+
+BOTH = ["nfs", "http"]
+HTTP = "http: no worker node has that in its worker_sharing: set it to nfs, or name http in worker_sharing"
+SHARING: dict[str, tuple[dict[str, dict[str, Any]], str | None, list[str]]] = {
+    "all ways by default": ({}, "both", []),
+    "the default key": (
+        {host: {"worker_sharing": ["http"]} for host in GOOD["worker_node"]},
+        None,
+        ["nfs: no worker node has that in its worker_sharing: set it to http, or name nfs in worker_sharing"],
+    ),
+    "one node has it": ({"w1": {"worker_sharing": ["nfs"]}, "w2": {"worker_sharing": ["nfs"]}}, "http", []),
+    "none has it": ({host: {"worker_sharing": ["nfs"]} for host in GOOD["worker_node"]}, "http", [HTTP]),
+    "both, on different nodes": (
+        {"w1": {"worker_sharing": ["nfs"]}, "w2": {"worker_sharing": ["http"]}, "w3": {"worker_sharing": []}},
+        "both",
+        [
+            "both: no worker node has that in its worker_sharing: set it to http or nfs, "
+            "or name http and nfs in worker_sharing"
+        ],
+    ),
+    "no choice": ({host: {"worker_sharing": ["nfs"]} for host in GOOD["worker_node"]}, "nsf", []),
+    "not known yet": (
+        {host: {"worker_sharing": "{{ ansible_facts['x'] }}"} for host in GOOD["worker_node"]},
+        "http",
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_a_machinetype_shares_as_some_worker_node_does(name: str) -> None:
+    hosts, way, expected = SHARING[name]
+    report = inventory_rules.Report()
+    keys = {} if way is None else {"sharing": way}
+    inventory_rules.sharing(variables(hosts), {"atlas": keys, "damaged": []}, report)
+    assert report.lines(GOOD, []) == [f"vacuum_machinetypes.atlas.sharing: {line}" for line in expected]
+
+
+def test_without_worker_nodes_no_sharing_is_refused() -> None:
+    report = inventory_rules.Report()
+    inventory_rules.sharing(variables({}, {**GOOD, "worker_node": []}), {"atlas": {}}, report)
+    assert report.lines(GOOD, []) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "nodes", "warned"),
+    [
+        ({}, {}, False),
+        ({"factory_claim_leftovers": True}, {}, True),
+        ({"factory_claim_leftovers": "yes"}, {"worker_starts_per_cycle": 4}, True),
+        ({"factory_claim_leftovers": True}, {"worker_starts_per_cycle": 0}, False),
+        ({"factory_claim_leftovers": True}, {"worker_starts_per_cycle": "0"}, False),
+        ({"factory_claim_leftovers": False}, {}, False),
+        ({"factory_claim_leftovers": "{{ site_choice }}"}, {}, False),
+    ],
+)
+def test_an_access_point_that_undoes_the_limit_of_starts_is_a_warning(
+    point: dict[str, Any], nodes: dict[str, Any], warned: bool
+) -> None:
+    hosts = {"ap": point, **{host: nodes for host in GOOD["worker_node"]}}
+    lines = inventory_rules.claimed_leftovers(variables(hosts))
+    assert len(lines) == warned
+    assert all(line.startswith("factory_claim_leftovers: true on ap, where worker_starts_per_cycle") for line in lines)
+
+
+def test_one_node_with_a_limit_is_enough_for_that_warning() -> None:
+    hosts: dict[str, dict[str, Any]] = {"ap": {"factory_claim_leftovers": True}, "w1": {"worker_starts_per_cycle": 0}}
+    assert len(inventory_rules.claimed_leftovers(variables(hosts))) == 1
+    assert inventory_rules.claimed_leftovers(variables(hosts, {"access_point": ["ap"]})) == []

@@ -50,3 +50,9 @@ def test_a_later_value_is_a_conflict_unless_it_builds_on_ours(raw: str, source: 
 def test_all_are_named_and_what_is_set_on_a_condition_is_not() -> None:
     wrong = look(VM_TYPE=("xen", "99-site.config"), START=("False", "99-site.config"), VAC_HOOK_JOB_EXIT=("/y", "10-a"))
     assert wrong == [("START", LATER), ("VM_TYPE", LATER)]
+
+
+def test_a_variable_is_referred_to_by_others_alone() -> None:
+    text = b"A = 1\nB = $(B) && $(b:2)\nSTART = ($(START)) && \\\n  ($(A))\n# $(C)\n"
+    text += b"if $(D)\n  E = $INT(F) + $(G:0)\nendif\n"
+    assert conflicts.referred({"50-x.config": text, "gone": None}) == {"a", "f", "g"}

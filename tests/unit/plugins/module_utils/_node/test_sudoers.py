@@ -141,6 +141,7 @@ LINE = st.one_of(
 END = st.sampled_from(["", " # the end", " #", "#,/bin/z"])
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(ALIASES, st.lists(st.tuples(LINE, END).map("".join), min_size=1, max_size=4))
 def test_any_file_that_sudo_takes(aliases: tuple[str, ...], lines: list[str]) -> None:
@@ -185,3 +186,112 @@ def test_files_that_include_each_other_end(tmp_path: Path) -> None:
 def test_aliases_that_mean_each_other_end() -> None:
     found = sudoers.Sudoers(aliases={"A": ("!B",), "B": ("A",)})
     assert len(list(found.expand(("A",)))) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#9 ALL = /bin/a\n%#8 ALL = /bin/b\n",
+        "slot1 ALL = /bin/a,\\\n/bin/b,\\\n\\\n/bin/c\n",
+        "User_Alias XVMS = slot1, !Xavi\n!XVMS, Xaver ALL = /bin/x\n",
+    ],
+)
+def test_short_ids_joined_lines_and_names(text: str) -> None:
+    expected = by_cvtsudoers(text)
+    assert expected, "sudo accepts it, and it has an effect"
+    assert by_us(text) == expected
+
+
+def permission(**changes: Any) -> sudoers.Permission:
+    values = {"path": "/s", "line": 1, "users": ("a", "%b"), "runas": "", "nopasswd": False, "command": "/bin/x"}
+    return sudoers.Permission(**{**values, **changes})
+
+
+def test_a_permission_says_who_may_run_what_as_whom() -> None:
+    assert str(permission()) == "a,%b may run (root) /bin/x"
+    assert str(permission(runas="condor", nopasswd=True)) == "a,%b may run (condor) NOPASSWD: /bin/x"
+
+
+@pytest.mark.parametrize(
+    ("users", "concerned"),
+    [
+        (("slot1",), True),
+        (("slot2",), False),
+        ((), False),
+        (("ALL",), True),
+        (("!slot1",), False),
+        (("slot1", "!ALL"), False),
+        (("!ALL", "slot1"), True),
+        (("ALL", "!slot1"), False),
+        (("ALL", "!slot2"), True),
+        (("slot1", "slot2"), True),
+        (("%vms",), True),
+        (("V",), True),
+        (("!V",), False),
+        (("Xslot1",), False),
+        (("slot1!",), False),
+    ],
+)
+def test_the_last_that_matches_decides_whom_a_list_concerns(users: tuple[str, ...], concerned: bool) -> None:
+    found = sudoers.Sudoers(aliases={"V": ("slot1",)})
+    assert found.concerns(users, {"slot1", "%vms"}) is concerned
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_aliases_are_expanded_as_deep_as_sudo_nests_them(more: int) -> None:
+    names = [f"A{number}" for number in range(sudoers.MOST_NESTED + more)]
+    found = sudoers.Sudoers(aliases={name: (inner,) for name, inner in zip(names, [*names[1:], "slot1"])})
+    assert list(found.expand(("A0",))) == ["slot1" if not more else names[-1]]
+
+
+def test_a_file_is_read_by_its_own_path_and_whatever_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "X").write_bytes(b"slot1 ALL = /bin/caf\xe9\n")
+    found = sudoers.read(str(tmp_path / "X"))
+    assert found.files == [str(tmp_path / "X")]
+    assert [rule.command for rule in found.permissions] == ["/bin/caf\N{REPLACEMENT CHARACTER}"]
+
+
+def test_names_that_begin_and_end_with_any_letter_are_found(tmp_path: Path) -> None:
+    (tmp_path / "Xd").mkdir()
+    (tmp_path / "Xs").write_text('@include "X file X"\n@includedir /Xd\n@includedir /missing\n')
+    (tmp_path / "X file X").write_text("a ALL = /1\n")
+    (tmp_path / "Xd/X").write_text("b ALL = /2\n")
+    assert sudoers.read("/Xs", str(tmp_path)).files == ["/Xs", "/X file X", "/Xd/X"]
+
+
+def test_a_rule_for_nobody_is_for_nobody(tmp_path: Path) -> None:
+    """visudo refuses it; who reads it must not fail."""
+    (tmp_path / "sudoers").write_text("= /bin/x\n")
+    assert [rule.users for rule in sudoers.read("/sudoers", str(tmp_path)).permissions] == [()]
+
+
+def test_defaults_are_read_with_their_scopes_and_places(tmp_path: Path) -> None:
+    (tmp_path / "sudoers").write_text(
+        "Defaults env_reset, !requiretty, \\\n  use_pty\n"
+        "# a comment\n"
+        "Defaults:slot1, %vms !use_pty\n"
+        "Defaults:slot1,%vms !use_pty\n"
+        "Defaults@hostX,X1 lectureX, X2\nDefaults>root umask=022\nDefaults!/bin/ls noexec\nDefaults\n"
+    )
+    found = sudoers.read("/sudoers", str(tmp_path)).defaults
+    assert found[0] == sudoers.Default("/sudoers", 1, "", (), ("env_reset", "!requiretty", "use_pty"))
+    assert found[2:] == [
+        sudoers.Default("/sudoers", 5, ":", ("slot1", "%vms"), ("!use_pty",)),
+        sudoers.Default("/sudoers", 6, "@", ("hostX", "X1"), ("lectureX", "X2")),
+        sudoers.Default("/sudoers", 7, ">", ("root",), ("umask=022",)),
+        sudoers.Default("/sudoers", 8, "!", ("/bin/ls",), ("noexec",)),
+        sudoers.Default("/sudoers", 9, "", (), ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "! slot9, ALL ALL = /bin/g\n",
+        "User_Alias V = slot1\nCmnd_Alias C = /bin/a x\\=y, /bin/b\nV ALL = C\n",
+    ],
+)
+def test_blanks_after_a_negation_and_equals_in_an_alias(text: str) -> None:
+    expected = by_cvtsudoers(text)
+    assert expected, "sudo accepts it, and it has an effect"
+    assert by_us(text) == expected
