@@ -24,6 +24,8 @@ KEYS = (
 )  # fmt: skip
 VMS = "'JobUniverse == 13 && isString(VacMachinetype)'"
 COMPLETED = 4
+# The site's factory_page_directory.
+PAGE = "/var/www/vacuum"
 QUEUE_PORT = 8080
 # So long a pause between two looks is shown.
 TICK_SECONDS = 1.0
@@ -83,6 +85,10 @@ class Pool:
                 if ad.get("JobStatus") == COMPLETED:
                     found[ad["ClusterId"], ad["ProcId"]] = ad
         return sorted(found.values(), key=lambda ad: int(ad.get("CompletionDate", 0)))
+
+    def page(self) -> str:
+        """The page of the access point, as it is now. Raises PoolError."""
+        return self._run(f"condor_vac page {PAGE} && cat {PAGE}/index.html")
 
     def _looks(self, process: subprocess.Popen[str], names: Sequence[str]) -> Iterator[Look | None]:
         assert process.stdout is not None

@@ -3,20 +3,18 @@
 """An experiment's task queue, for VMs of the test guest to ask. One file, standard library only.
 
 taskqueue.py serve [--host H] [--port P] [--lease S] [--tasks QUEUE:N:SECONDS[:light] ...] [--series ...]
-taskqueue.py add URL N SECONDS [--light]
-taskqueue.py end URL
-taskqueue.py status URL
+taskqueue.py add URL N SECONDS [--light]  |  end URL  |  status URL
 
 URL is http://HOST:PORT (the queue `default`) or http://HOST:PORT/QUEUE; a queue exists from its first use.
-POST URL/add?n=N&seconds=S        N more tasks of S seconds; light ones with &light=yes
+POST URL/add?n=N&seconds=S        N more tasks of S seconds; with &light=yes light ones, which wait and do not compute
 POST URL/task?vm=VM&host=HOST     a task as the line `ID SECONDS` or `ID SECONDS light`, or `none`
-                                  (with &format=json: {"id", "seconds", "light"}, or {})
+                                  (with &format=json: {"id", "seconds", "light"}, or {});
+                                  with &again=yes the one that this VM has, if it did not hear the answer
 POST URL/done?vm=VM&id=ID         that task is finished; 409 if another VM has taken it since
 POST URL/end                      the series end: what is done from now on is followed by nothing
+POST URL/empty                    the tasks that no VM has are withdrawn
 GET  URL/status                   counters, JSON (see Queue.status)
-A task that is not done LEASE seconds beyond its own length after it was taken goes back to the queue, before those that
-no VM has taken yet.
-A light task is one that waits instead of computing.
+A task that is not done LEASE seconds beyond its own length after it was taken goes back, before those that nobody had.
 A series is work for one VM without an end: whenever a task of it is done, there is another one, which for a minute only
 the VM that did the last may have.
 """
@@ -103,11 +101,15 @@ class Queue:
         self._event("added", detail=f"{count} of {seconds:g} s")
         return [task.id for task in tasks]
 
-    def take(self, vm: str, host: str) -> Task | None:
-        """The next task for a VM, or None."""
+    def take(self, vm: str, host: str, again: bool = False) -> Task | None:
+        """The next task for a VM, or None; ``again``: the one that it has already, if it has one."""
         self._expire()
         seen = self._vm(vm, host)
         seen["asks"] += 1
+        mine = (task for task in self._tasks.values() if task.state == "taken" and task.vm == vm)
+        if again and (task := next(mine, None)):
+            self._event("again", vm, task.id)
+            return task
         task = self._next_for(vm)
         if task is None:
             self._asks_without_task += 1
@@ -142,12 +144,19 @@ class Queue:
         self._series_go_on = False
         self._event("ended")
 
+    def empty(self) -> int:
+        """Withdraws the tasks that no VM has; returns how many."""
+        self._expire()
+        withdrawn = [self._tasks.pop(identifier) for identifier in self._queued]
+        self._queued.clear()
+        self._event("emptied", detail=f"{len(withdrawn)}")
+        return len(withdrawn)
+
     def status(self) -> dict[str, Any]:
         """Counters queued, kept (of the queued, for one VM each), taken, done, requeued, asks_without_task, and:
 
-        vms {name: host, asks, taken, done, first, last}; tasks {id: vm, host, state, seconds} of all that a
-        VM took; events [{time, event, vm, task, detail}], event being added, taken, none, done, ended
-        or requeued.
+        vms {name: host, asks, taken, done, first, last}; tasks {id: vm, host, state, seconds} of all that a VM took;
+        events [{time, event, vm, task, detail}], event being added, taken, again, none, done, ended, emptied, requeued.
         """
         self._expire()
         states = collections.Counter(task.state for task in self._tasks.values())
@@ -174,9 +183,8 @@ class Queue:
         return task.kept_for != "" and self._clock() < task.kept_until
 
     def _follow(self, done: Task) -> None:
-        until = self._clock() + KEEP_SECONDS
-        name = f"t{next(self._numbers)}"
-        task = Task(name, done.seconds, done.light, series=True, kept_for=done.vm, kept_until=until)
+        task = Task(f"t{next(self._numbers)}", done.seconds, done.light, series=True)
+        task.kept_for, task.kept_until = done.vm, self._clock() + KEEP_SECONDS
         self._tasks[task.id] = task
         self._queued.appendleft(task.id)
 
@@ -231,17 +239,16 @@ class Server(ThreadingHTTPServer):
         self._lease = lease
         self._lock = threading.Lock()
         self._queues: dict[str, Queue] = {}
-        for work in tasks:
-            self._queue(work.queue).add(work.number, work.seconds, work.light)
-        for work in series:
-            self._queue(work.queue).add(work.number, work.seconds, work.light, series=True)
+        for works, endless in ((tasks, False), (series, True)):
+            for work in works:
+                self._queue(work.queue).add(work.number, work.seconds, work.light, endless)
 
     def answer(self, method: str, target: str) -> tuple[str, bytes]:
         """Content type and body for a request. Raises BadRequest."""
         url = urllib.parse.urlsplit(target)
-        match = re.fullmatch(rf"(?:/({QUEUE_NAME}))?/(add|task|done|end|status)", url.path)
+        match = re.fullmatch(rf"(?:/({QUEUE_NAME}))?/(add|task|done|end|empty|status)", url.path)
         if not match:
-            raise BadRequest(f"{url.path[:100]}: not [/QUEUE]/add, task, done, end or status", 404)
+            raise BadRequest(f"{url.path[:100]}: not [/QUEUE]/add, task, done, end, empty or status", 404)
         name, action = match.group(1) or DEFAULT_QUEUE, match.group(2)
         if (method == "GET") != (action == "status"):
             raise BadRequest(f"{method} {action}: status is GET, all others are POST", 405)
@@ -259,7 +266,7 @@ class Server(ThreadingHTTPServer):
         return _json({"added": len(added), "ids": added})
 
     def _task(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
-        task = queue.take(_word(query, "vm"), _word(query, "host", ""))
+        task = queue.take(_word(query, "vm"), _word(query, "host", ""), query.get("again") == "yes")
         if query.get("format") == "json":
             return _json({"id": task.id, "seconds": task.seconds, "light": task.light} if task else {})
         words = [task.id, f"{task.seconds:g}", *(["light"] if task.light else [])] if task else ["none"]
@@ -272,6 +279,9 @@ class Server(ThreadingHTTPServer):
     def _end(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
         queue.end_series()
         return _json({})
+
+    def _empty(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
+        return _json({"withdrawn": queue.empty()})
 
     def _status(self, queue: Queue, query: dict[str, str]) -> tuple[str, bytes]:
         return _json({**queue.status(), "queues": sorted(self._queues)})
@@ -362,10 +372,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("count", type=int)
     command.add_argument("seconds", type=float)
     command.add_argument("--light", action="store_true", help="light tasks")
-    command = commands.add_parser("end", help="let no task of a series be followed by another")
-    command.add_argument("url")
-    command = commands.add_parser("status", help="print the counters as JSON")
-    command.add_argument("url")
+    for verb, what in (("end", "let no task of a series be followed by another"), ("status", "print counters as JSON")):
+        commands.add_parser(verb, help=what).add_argument("url")
     return parser
 
 
@@ -379,8 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif options.command == "end":
             end_series(options.url)
         else:
-            json.dump(status(options.url), sys.stdout, indent=1)
-            print()
+            print(json.dumps(status(options.url), indent=1))
     except (OSError, ValueError, BadRequest) as error:
         print(f"taskqueue: {error}", file=sys.stderr)
         return 1

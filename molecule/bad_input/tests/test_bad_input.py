@@ -33,6 +33,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"worker_config": {"UPDATE_INTERVAL": "soon"}},
         ("UPDATE_INTERVAL", "soon is not a whole number"),
     ),
+    "slot weight": (
+        {"worker_config": {"SLOT_WEIGHT": "Memory/Cpus"}},
+        ("SLOT_WEIGHT on ", "Memory/Cpus", "is error for a full node", "worker_starts_per_cycle to 0"),
+    ),
+    "starts in a cycle": ({"worker_starts_per_cycle": -1}, ("worker_starts_per_cycle: -1 is not from 0 to 9999",)),
     "no such owner": (
         {"worker_owners": ["nosuch"], "worker_create_owners": False},
         ("worker_owners", "no user nosuch", "create the account"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Collection
 from typing import Any
 
@@ -130,8 +131,8 @@ def test_what_the_factory_makes_of_it(box: Box, ads: dict[str, dict[str, Any]], 
     ending = expected(box, ads[name], name)
     described = json.loads(box.run(f"cat {PLACE}/{word(name)}/{word(name)}.json"))
     machinetype = Machinetype.from_mapping(described, name)
-    jobs = vm_jobs.queue([ads[name]], machinetype).jobs
-    now = max(job.entered for job in jobs)
+    now = float(ads[name]["EnteredCurrentStatus"])
+    jobs = vm_jobs.queue([ads[name]], machinetype, now).jobs
     seen = vm_jobs.observation(jobs, machinetype, now, ())
     assert [(end.kind, end.abort) for end in seen.ended] == [(ending.kind, ending.abort)]
     judgement = Judgement(Limits())
@@ -143,3 +144,21 @@ def test_what_the_factory_makes_of_it(box: Box, ads: dict[str, dict[str, Any]], 
 def test_a_panic_is_on_the_console_that_came_back(box: Box, ads: dict[str, dict[str, Any]]) -> None:
     assert "kernel panic" in ads
     assert "Kernel panic" in box.run(f"cat {PLACE}/{word('kernel panic')}/0/console.log")
+
+
+def test_what_they_used_is_what_the_history_has(box: Box, ads: dict[str, dict[str, Any]]) -> None:
+    names = "VacMachinetype,LastMatchTime,CompletionDate,RemoteUserCpu"
+    words = " ".join(str(ad["ClusterId"]) for ad in ads.values())
+    history = json.loads(box.run(f"condor_history {words} -json -attributes {names}"))
+    assert sorted(ad["VacMachinetype"] for ad in history) == sorted(word(name) for name in ENDINGS)
+    wall = {ad["VacMachinetype"]: ad["CompletionDate"] - ad["LastMatchTime"] for ad in history}
+    used = {ad["VacMachinetype"]: int(ad.get("RemoteUserCpu", 0)) for ad in history}
+    months = {time.strftime("%Y-%m", time.gmtime(ad["CompletionDate"])) for ad in history}
+    reports = [json.loads(box.run(f"condor_vac usage --owner vac --json --month {month}")) for month in months]
+    rows = [row for report in reports for row in report["rows"] if row["machinetype"] in wall]
+    assert {row["machinetype"]: row["wall_seconds"] for row in rows} == wall
+    assert {row["machinetype"]: row["cpu_seconds"] for row in rows} == used
+    assert all(row["vms"] == 1 for row in rows)
+    # Those for the watch live for longer than HTCondor takes to ask libvirt.
+    assert any(used[word(name)] > 0 for name in (*STOPPED_FOR_A_LIMIT, *STOPPED_AS_PLANNED)), used
+    print(f"processor seconds of one start each: {used}, of {wall}")

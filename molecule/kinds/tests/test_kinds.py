@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -76,6 +77,15 @@ def test_nginx_has_no_privileges(box: Box) -> None:
     assert (hidden, box.run(f"nsenter -t {main} -m ls -A /var/lib/condor/execute")) == ("0", "")
     assert box.run(f"nsenter -t {main} -n ip -o link | wc -l") == "1"
     assert box.host.run("systemctl is-enabled nginx.service").stdout.strip() == "disabled"
+
+
+def test_no_process_of_nginx_waits_for_a_connection(box: Box) -> None:
+    """tests/integration/http shows what happens else; systemd says how it hands the sockets over."""
+    main = box.run("systemctl show -p MainPID --value vac_http.service")
+    for number in (3, 4):
+        assert box.run(f"readlink /proc/{main}/fd/{number}").startswith("socket:")
+        flags = int(box.run(f"sed -n 's/^flags:[[:space:]]*//p' /proc/{main}/fdinfo/{number}"), 8)
+        assert flags & os.O_NONBLOCK
 
 
 def test_a_restart_of_the_network_and_of_nginx_loses_nothing(box: Box, vms: dict[str, Vm]) -> None:

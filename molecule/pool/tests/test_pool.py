@@ -27,7 +27,8 @@ from typing import Any
 
 import pytest
 from pools import EXECUTE, HEAD, WORKERS, Look, Pool
-from records import Try, fates, is_once, tries
+
+from tests.experiment.records import Try, fates, is_once, tries
 
 MOST = 21
 SLOTS = {"node1": 4, "node2": 4, "node3": 4, "node4": 4, "node5": 12}

@@ -66,9 +66,9 @@ class Box:
         assert done.rc == 0, done.stderr
         return str(done.stdout).strip()
 
-    def add_task(self, queue: str, seconds: int) -> str:
-        """Add a task to an experiment's queue on the box; returns the queue's address for VMs."""
-        self.run(f"taskqueue add http://127.0.0.1:8080/{queue} 1 {seconds}")
+    def add_task(self, queue: str, seconds: int, number: int = 1, *, light: bool = False) -> str:
+        """Add tasks to an experiment's queue on the box; returns the queue's address for VMs."""
+        self.run(f"taskqueue add http://127.0.0.1:8080/{queue} {number} {seconds}{' --light' if light else ''}")
         return self.queue(queue)
 
     def queue(self, queue: str) -> str:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An administrator's directory outside the checkout: an inventory of the lab's box, and the README's commands."""
+"""An administrator's directory outside the checkout: an inventory of the lab's nodes, and the README's commands."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 LAB = ROOT / ".cache/lab/labs" / os.environ["VAC_LAB"]
+# Where `tests/artifact` leaves the installed collection.
+ARTIFACT = ROOT / ".cache/artifact/collections"
+BOX = {"central_manager": ["box"], "access_point": ["box"], "worker_node": ["box"]}
 # What a lab needs that a site does not: it has no KVM, no NFS, and little time; a VM may take long to boot.
 LAB_VARIABLES = {
     "worker_emulation": True,
@@ -22,7 +26,8 @@ LAB_VARIABLES = {
 }
 LAB_MACHINETYPE = {
     "sharing": "http", "memory_mb": 256, "cvmfs_cache_gb": 1, "scratch_gb": 1, "max_machines": 1, "cycle_seconds": 10,
-    "fizzle_seconds": 3600, "heartbeat_file": "heartbeat", "heartbeat_seconds": 600,
+    "fizzle_seconds": 3600, "heartbeat_file": "heartbeat", "heartbeat_seconds": 600, "evidence_seconds": 1,
+    "evidence_cpu_fraction": 0,
 }  # fmt: skip
 
 
@@ -34,17 +39,35 @@ def readme_inventory() -> dict[str, Any]:
     return found
 
 
-class Desk:
-    """The directory, for one box. Tests change ``inventory`` (``vars`` is a part of it) and play it."""
+def typed(place: Path, collections: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """What a command of Ansible's prints in a directory: without any setting of this process, by that ansible.cfg."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
+    return subprocess.run(
+        command,
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
-    def __init__(self, place: Path) -> None:
+
+class Desk:
+    """The directory, for the nodes of each group. Tests change ``inventory`` (``vars`` is a part of it) and play it."""
+
+    def __init__(self, place: Path, nodes: Mapping[str, Sequence[str]] = BOX) -> None:
         self.place = place
         self.inventory = readme_inventory()
-        lab = yaml.safe_load((LAB / "inventory.yml").read_text("utf-8"))["all"]["hosts"]["box"]
+        lab = yaml.safe_load((LAB / "inventory.yml").read_text("utf-8"))["all"]["hosts"]
         groups = self.inventory["all"]["children"]
         for group in groups:
-            groups[group] = {"hosts": {"box": None}}
-        self.inventory["all"]["hosts"] = {"box": {"ansible_host": lab["ansible_host"], "ansible_user": "root"}}
+            groups[group] = {"hosts": dict.fromkeys(nodes[group])}
+        self.inventory["all"]["hosts"] = {
+            name: {"ansible_host": lab[name]["ansible_host"], "ansible_user": "root"}
+            for name in {name for names in nodes.values() for name in names}
+        }
         self.vars: dict[str, Any] = self.inventory["all"]["vars"]
         self.vars.update(LAB_VARIABLES)
         (place / "files").mkdir(parents=True)
@@ -74,17 +97,7 @@ class Desk:
         options = {"queue_url": queue, "tasks_per_vm": "1", "idle_seconds": "10"}
         keys["user_data_options"] = {**keys.get("user_data_options", {}), **options}
 
-    def play(self, playbook: str, *words: str) -> subprocess.CompletedProcess[str]:
-        """Type an ansible-playbook command of the README, with the inventory as it is now."""
+    def play(self, playbook: str, *words: str, collections: Path = ARTIFACT) -> subprocess.CompletedProcess[str]:
+        """Type an ansible-playbook command, with the inventory as it is now, and the collection of a directory."""
         (self.place / "inventory.yml").write_text(yaml.safe_dump(self.inventory), "utf-8")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
-        environment["ANSIBLE_COLLECTIONS_PATH"] = str(ROOT / ".cache/artifact/collections")
-        return subprocess.run(
-            ["ansible-playbook", "-i", "inventory.yml", playbook, *words],
-            cwd=self.place,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        return typed(self.place, collections, "ansible-playbook", "-i", "inventory.yml", playbook, *words)

@@ -35,7 +35,7 @@ def checks(worker: Any) -> list[str]:
 def nothing_is_left(worker: Any, access_point: Any) -> None:
     """Neither image nor file nor job of the run is left."""
     assert "smoke" not in worker.check_output("ls -R /var/lib/condor_vac/images /var/tmp")
-    assert access_point.check_output("ls -d /var/lib/condor_vac/smoke-* 2> /dev/null || true") == ""
+    assert access_point.check_output("ls -d /var/lib/condor_vac/smoke* 2> /dev/null || true") == ""
     constraint = """-constraint 'regexp("^smoke-", VacMachinetype)' -af ClusterId"""
     assert access_point.check_output(f"condor_q -allusers {constraint}") == ""
 

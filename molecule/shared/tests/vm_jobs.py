@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, "/usr/local/lib/condor_vac/current")
 
-from condor_vac.factory import submit_description, vm_jobs
+from condor_vac.factory import job_ad, submit_description, vm_jobs
 from condor_vac.model import machinetype, outcome_record
 
 PLACE = Path("/var/lib/condor_vac/tests")
@@ -119,7 +119,7 @@ def jobs() -> dict[str, Any]:
     for tool in (["condor_q", "-allusers"], ["condor_history", "-limit", "30"]):
         text = run(*tool, "-constraint", constraint, "-json", "-attributes", KEYS)
         ads += json.loads(text.strip() or "[]")
-    completed = (vm_jobs.with_message(outcome_record.completed(ad), FIZZLE_SECONDS) for ad in ads)
+    completed = (job_ad.with_message(outcome_record.completed(ad), FIZZLE_SECONDS) for ad in ads)
     return {f"{ad['ClusterId']}.{ad['ProcId']}": dict(ad) for ad in completed}
 
 

@@ -52,7 +52,6 @@ def test_vms_come_once_the_startd_could_restart(box: Box, first: str) -> None:
 
 
 def test_a_batch_job_starts_beside_a_vm_and_a_vm_beside_a_batch_job(box: Box) -> None:
-    box.run("taskqueue add http://127.0.0.1:8080/lab 3 60 --light")
     (vm, *_) = until("a VM runs", lambda: vms(box, f"JobStatus == {RUNNING}"))
     second = batch(box, 100_000)
     until("a batch job runs beside it", lambda: job(box, second)["JobStatus"] == RUNNING)

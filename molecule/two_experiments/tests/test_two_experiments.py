@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from condor_vac.model.outcome_record import completed
+
 VM_UNIVERSE, IDLE, RUNNING, COMPLETED = 13, 1, 2, 4
 SHARES = {"alpha": 2, "beta": 1}
 SLOTS = 4
@@ -22,9 +24,9 @@ MEASURED_VMS = 12
 
 def vms(box: Any) -> list[dict[str, Any]]:
     """The VM jobs in the queue."""
-    wanted = "ClusterId,ProcId,JobStatus,VacMachinetype,AccountingGroup,AcctGroup,Iwd,ShutdownCode,VacKind"
+    wanted = "ClusterId,ProcId,JobStatus,VacMachinetype,AccountingGroup,AcctGroup,Iwd,VacOutcome"
     text = box.check_output(f"condor_q -allusers -constraint 'JobUniverse == {VM_UNIVERSE}' -json -attributes {wanted}")
-    return [ad for ad in json.loads(text or "[]") if ad.get("VacMachinetype") in SHARES]
+    return [dict(completed(ad)) for ad in json.loads(text or "[]") if ad.get("VacMachinetype") in SHARES]
 
 
 def count(ads: list[dict[str, Any]], status: int) -> Counter[str]:

@@ -10,6 +10,9 @@ import pytest
 from tests.demo import picture
 from tests.unit.demo import story
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 
 def test_a_life_has_the_times_of_its_job_and_of_its_vm() -> None:
     found = picture.lives(story.RECORDS, story.BEGAN)

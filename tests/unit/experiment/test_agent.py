@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -31,14 +32,23 @@ FEATURES = {
 }
 
 
-@pytest.fixture
-def queue() -> Iterator[str]:
-    with taskqueue.Server(("127.0.0.1", 0), lease=100) as server:
+@contextmanager
+def served(kind: type[taskqueue.Server]) -> Iterator[str]:
+    """The address of a queue of such a server, while the context lasts."""
+    with kind(("127.0.0.1", 0), lease=100) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/exp"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/exp"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def queue() -> Iterator[str]:
+    with served(taskqueue.Server) as url:
+        yield url
 
 
 class Vm:
@@ -115,6 +125,35 @@ def until(found: object) -> None:
 @pytest.fixture
 def vm(tmp_path: Path, queue: str) -> Vm:
     return Vm(tmp_path, queue)
+
+
+class Hushed(taskqueue.Server):
+    """A queue that does what it is asked, and of which no first answer to a question arrives."""
+
+    def __init__(self, address: tuple[str, int], lease: float) -> None:
+        super().__init__(address, lease)
+        self.asked: set[str] = set()
+
+    def answer(self, method: str, target: str) -> tuple[str, bytes]:
+        found = super().answer(method, target)
+        if method == "POST" and target not in self.asked:
+            self.asked.add(target)
+            raise ConnectionError(target)
+        self.asked.discard(target)
+        return found
+
+
+@pytest.mark.slow
+def test_no_task_is_lost_with_an_answer(tmp_path: Path) -> None:
+    with served(Hushed) as url:
+        with pytest.raises(OSError, match="closed"):
+            taskqueue.add(url, 2, 0)
+        assert Vm(tmp_path, url).run() == "200 Success\n"
+        found = taskqueue.status(url)
+    assert {key: found[key] for key in ("queued", "taken", "done", "requeued")} == {
+        "queued": 0, "taken": 0, "done": 2, "requeued": 0,
+    }  # fmt: skip
+    assert [event["event"] for event in found["events"]].count("again") == 2
 
 
 @pytest.mark.slow

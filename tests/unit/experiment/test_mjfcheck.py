@@ -37,6 +37,7 @@ CHANGES: list[dict[str, str | None]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", CHANGES)
 @pytest.mark.parametrize("form", ["shell", "python"])
 def test_prints_what_mjf_check_prints(tmp_path: Path, form: str, changes: dict[str, str | None]) -> None:

@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 
 from tests.experiment import taskqueue
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     now = 1_000_000.0
@@ -56,6 +59,18 @@ def test_a_light_task_says_so(url: str) -> None:
     taskqueue.add(url, 1, 2)
     assert taskqueue.main(["add", url, "1", "3", "--light"]) == 0
     assert [post(f"{url}/task?vm=a&host=node1") for _ in range(2)] == ["t1 2\n", "t2 3 light\n"]
+
+
+def test_a_vm_that_did_not_hear_the_answer_asks_for_its_task_again(url: str) -> None:
+    taskqueue.add(url, 3, 2)
+    again = f"{url}/task?vm=a&host=node1&again=yes"
+    assert [post(again) for _ in range(3)] == ["t1 2\n"] * 3
+    assert post(f"{url}/task?vm=b&host=node1&again=yes") == "t2 2\n"
+    assert post(f"{url}/task?vm=a&host=node1") == "t3 2\n"
+    assert taskqueue.status(url)["vms"]["a"]["taken"] == 2
+    for task in ("t1", "t3"):
+        post(f"{url}/done?vm=a&id={task}")
+    assert post(again) == "none\n"
 
 
 def test_tasks_go_out_in_order_once_and_are_counted(url: str) -> None:
@@ -176,6 +191,29 @@ def test_a_series_is_work_for_one_vm_until_it_is_ended() -> None:
     queue.done("b", "t4")
     assert [taken(queue, vm) for vm in "abcd"] == ["none"] * 4
     assert [queue.status()[key] for key in ("queued", "kept", "taken", "done")] == [0, 0, 0, 5]
+
+
+def test_emptying_withdraws_what_no_vm_has(url: str) -> None:
+    taskqueue.add(url, 3, 5)
+    assert post(f"{url}/task?vm=a").split() == ["t1", "5"]
+    assert json.loads(post(f"{url}/empty")) == {"withdrawn": 2}
+    assert post(f"{url}/task?vm=b").strip() == "none"
+    assert post(f"{url}/done?vm=a&id=t1").strip() == "ok"
+    found = taskqueue.status(url)
+    assert (found["queued"], found["taken"], found["done"]) == (0, 0, 1)
+    taskqueue.add(url, 1, 7)
+    assert post(f"{url}/task?vm=b").split() == ["t4", "7"]
+
+
+def test_a_lost_task_is_withdrawn_as_well() -> None:
+    clock = Clock()
+    queue = taskqueue.Queue(lease=100, clock=clock)
+    queue.add(1, 10)
+    assert queue.take("a", "") is not None
+    assert queue.empty() == 0
+    clock.now += 111
+    assert queue.empty() == 1
+    assert queue.take("b", "") is None
 
 
 def test_the_next_task_of_a_series_whose_vm_is_lost_goes_to_another_one() -> None:

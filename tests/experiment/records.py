@@ -13,7 +13,7 @@ from typing import Any
 _EVENT = re.compile(r"^(\d{3}) \((\d+)\.(\d+)\.\d+\) ", re.MULTILINE)
 _HOST = re.compile(r"alias=([A-Za-z0-9-]+)")
 # HTCondor's numbers of events (condor_event.h).
-_EXECUTE, _TRANSFER = 1, 40
+_SUBMIT, _EXECUTE, _TRANSFER = 0, 1, 40
 _ENDS = {4: "evicted", 5: "terminated", 7: "failed", 9: "removed", 12: "held", 24: "lost"}
 
 
@@ -41,6 +41,11 @@ def tries(logs: str) -> dict[str, list[Try]]:
             under_way.executed = under_way.executed or number == _EXECUTE
             under_way.end = _ENDS.get(number, "")
     return dict(found)
+
+
+def submitted(logs: str) -> list[str]:
+    """The jobs (CLUSTER.PROC) whose logs begin with their submission, in the order of the logs."""
+    return [f"{int(head[2])}.{int(head[3])}" for head in _EVENT.finditer(logs) if int(head[1]) == _SUBMIT]
 
 
 def fates(events: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:

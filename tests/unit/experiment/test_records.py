@@ -1,28 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the molecule scenario `pool` reads from HTCondor's logs and the task queue: its assertions can fail."""
+"""What is read from HTCondor's event logs and the task queue: assertions about it can fail."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[3] / "molecule" / "pool" / "tests" / "records.py"
-
-
-@pytest.fixture(scope="module")
-def records() -> ModuleType:
-    """The scenario's module; molecule's tests are not a package."""
-    spec = importlib.util.spec_from_file_location("pool_records", SOURCE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+from tests.experiment import records
 
 
 def event(number: int, job: str, text: str = "", node: str = "") -> str:
@@ -31,7 +14,7 @@ def event(number: int, job: str, text: str = "", node: str = "") -> str:
     return f"{number:03} ({int(cluster):03}.{int(proc):03}.000) 2026-11-28 13:30:36 {text}\n{where}...\n"
 
 
-def test_the_tries_of_a_job_by_node_and_how_they_ended(records: ModuleType) -> None:
+def test_the_tries_of_a_job_by_node_and_how_they_ended() -> None:
     refused = event(40, "3.7", "Started transferring input files", "node2") + event(40, "3.7", "Finished") * 2
     logs = (
         event(0, "3.7", "Job submitted from host: <10.0.0.9:9618?alias=head.lab>")
@@ -71,7 +54,7 @@ def test_the_tries_of_a_job_by_node_and_how_they_ended(records: ModuleType) -> N
         ("done a", False),
     ],
 )
-def test_whether_a_task_was_done_once(records: ModuleType, fate: str, once: bool) -> None:
+def test_whether_a_task_was_done_once(fate: str, once: bool) -> None:
     events = [{"event": "added", "vm": "", "task": ""}]
     for step in fate.split(", "):
         name, vm = step.split()
