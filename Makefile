@@ -20,7 +20,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-.PHONY: help prepare apt venv demo check test lint unit sanity scenarios artifact constraints \
+.PHONY: help prepare apt venv demo check test lint unit sanity scenarios lives artifact constraints \
   lab-up lab-ssh lab-down lab-status clean
 
 apt: ## install the Debian packages that the lab and the tests need
@@ -57,7 +57,10 @@ unit: prepare ## unit tests
 	@$(PYTHON) -m pytest -q -n 2 tests/unit
 
 scenarios: prepare ## the factory's policies in simulated pools
-	@$(PYTHON) -m pytest -q -n 2 tests/scenarios
+	@$(PYTHON) -m pytest -q -n 2 tests/scenarios tests/lives
+
+lives: venv ## random site lives with all policies (N=200; SEED=1: the first; ONLY="low_cpu bursts": with these labels)
+	@$(PYTHON) -m tests.lives --number $(or $(N),200) --seed $(or $(SEED),1) $(if $(ONLY),--only $(ONLY))
 
 sanity: prepare ## ansible-test sanity on a copy of the collection
 	@tests/sanity/run

@@ -21,7 +21,7 @@ from tests import generated, role_readmes
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from condor_vac.model.machinetype_keys import BY_NAME, KEYS, REQUIRED, Key  # noqa: E402
+from condor_vac.model.machinetype_keys import BY_NAME, KEYS, REQUIRED, Key, with_defaults  # noqa: E402
 
 COMMAND = "python -m tests.machinetype_keys"
 SPEC = "roles/factory/meta/argument_specs.yml"
@@ -31,7 +31,7 @@ SCHEMA = "docs/machinetypes.schema.json"
 BY_ROLE = frozenset({"name", "owner"})
 # In the inventory these name files on the controller, of any path.
 CONTROLLER = frozenset({"image", "user_data", "user_data_files", "root_public_key", "submit_file"})
-ROLE_VARIABLES = frozenset({"factory_owner", "factory_space"})
+ROLE_VARIABLES = frozenset({"factory_gocdb_sitename", "factory_owner", "factory_space"})
 # The variables that hold machinetypes.
 VARIABLES = ("vacuum_machinetypes", "factory_machinetypes")
 
@@ -60,7 +60,10 @@ def plain(value: Any) -> Any:
 
 def described(key: Key) -> str:
     """The key's text, with a default that follows ``max_machines``."""
-    return key.text + (f" The default is {key.default}, or `max_machines` if that is less." if key.capped else "")
+    if not key.capped:
+        return key.text
+    more = f" or 1 for {key.part} of `max_machines` if that is more," if key.part else ""
+    return f"{key.text} The default is {key.default},{more} or `max_machines` if that is less."
 
 
 def default(key: Key) -> dict[str, Any]:
@@ -83,7 +86,7 @@ def limits_fields() -> str:
     for key in KEYS:
         if key.policy:
             of = "float" if key.unit == "s" else PYTHON[kind(key)]
-            value = float(key.default) if of == "float" else key.default
+            value = float(key.default) if of == "float" else with_defaults({}, [key.name])[key.name]
             lines.append(f"    {key.name}: {of}{' | None' if optional(key) else ''} = {value}")
     return "\n".join(lines) + "\n"
 

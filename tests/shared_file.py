@@ -16,8 +16,10 @@ COMMAND = "python -m tests.shared_file"
 # What is written once → its copy.
 COPIES = {
     "src/condor_vac/base/http_proxy.py": "plugins/plugin_utils/http_proxy.py",
+    "src/condor_vac/base/json_text.py": "plugins/module_utils/_json_text.py",
     "src/condor_vac/base/shared.py": "plugins/module_utils/_shared.py",
     "src/condor_vac/base/table.py": "plugins/plugin_utils/table.py",
+    "src/condor_vac/condor/slot_weight.py": "plugins/module_utils/_condor/slot_weight.py",
     "src/condor_vac/condor/uid_domain.py": "plugins/module_utils/_condor/uid_domain.py",
 }
 LICENSE = "# SPDX-License-Identifier: GPL-3.0-or-later\n"

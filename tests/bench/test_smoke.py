@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.bench import decide, metrics
 from tests.bench.converge import __main__ as converge
 from tests.bench.factory.report import show
 from tests.bench.vm_start import __main__ as vm_start
@@ -26,7 +28,7 @@ INVENTORY = ("-i", "localhost,")
 def test_the_factory_s_bench_measures_and_reports() -> None:
     if reason := chroot.missing():
         pytest.skip(reason)
-    argv = (sys.executable, "-m", "tests.bench.factory", "--json", "--jobs", "5", "--own", "5")
+    argv = (sys.executable, "-m", "tests.bench.factory", "--json", "--jobs", "5", "--own", "5", "--damaged", "2")
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)
@@ -41,6 +43,7 @@ def test_the_factory_s_bench_measures_and_reports() -> None:
     table = show(result)
     assert f"HTCondor {result['condor']} (trixie)" in table
     assert table.count("\n| 5 | 50 |") == 1
+    assert "more VMs of our own, 2 of them with a damaged ad:" in table
 
 
 def test_the_memory_s_bench_measures() -> None:
@@ -99,3 +102,28 @@ def test_the_vm_start_bench_s_programs_can_be_read(name: str) -> None:
     else:
         # awk has no such option, but reads the whole program before it ends at once.
         subprocess.run(("awk", "-v", "x=1", "-f", path), stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
+
+def test_the_bench_of_a_node_s_load_measures_and_reports() -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root: acts as several users")
+    argv = (sys.executable, "-m", "tests.bench.node_load", "--json", "--vms", "1", "3")
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout)
+    assert [row["vms"] for row in result] == [1, 3]
+    assert all(value > 0 for row in result for value in row.values())
+
+
+def test_the_metrics_bench_measures() -> None:
+    found = metrics.measure(20)
+    assert found["vms"] == 20
+    assert min(found["metrics"], found["status"], found["ratio"], found["percent"]) > 0
+
+
+def test_the_bench_of_a_decision_measures(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["decide", "--vms", "1000", "--json"])
+    assert decide.main() == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["small"]["vms"], result["large"]["vms"]) == (100, 1000)
+    assert all(result[size][which] > 0 for size in ("small", "large") for which in ("first", "median"))

@@ -3,8 +3,9 @@
 
 ``root("trixie")`` builds the directory once (mmdebstrap, cached under ``.cache/chroot``). ``Pool`` runs
 condor_master in it inside private mount, network, host-name and process-id namespaces, as pid 1's child: its
-ports are its own, nothing stays mounted on the host, and ending the namespace's first process ends every
-daemon and every job. Needs root; ``missing()`` names what this machine lacks.
+ports are its own, what it writes into the root directory is its own (an overlay), nothing stays mounted on the
+host, and ending the namespace's first process ends every daemon and every job. Needs root; ``missing()`` names what
+this machine lacks.
 
 As a command: ``python -m tests.integration.chroot trixie COMMAND...`` runs one command in such a pool.
 """
@@ -55,6 +56,7 @@ ENABLE_IPV6 = false
 UID_DOMAIN = vac.test
 FILESYSTEM_DOMAIN = vac.test
 LOCAL_DIR = /pool
+LOCAL_CONFIG_DIR = /pool/config.d
 RUN = $(LOCAL_DIR)/run
 LOG = $(LOCAL_DIR)/log
 SPOOL = $(LOCAL_DIR)/spool
@@ -87,12 +89,20 @@ MASTER_BACKOFF_FACTOR = 1.1
 START_SCHEDULER_UNIVERSE = True
 """
 
+# What is written into "$root" then is kept beside it, in memory, and gone with the mount namespace: no test finds what
+# another one left. It is a mount of its own, as the starter needs its root to be to give each job its own mounts.
+OWN_ROOT = """
+mkdir -p "$local/over"
+mount -t tmpfs tmpfs "$local/over"
+mkdir "$local/over/upper" "$local/over/work"
+mount -t overlay -o "lowerdir=$root,upperdir=$local/over/upper,workdir=$local/over/work" overlay "$root"
+"""
+
 # The first process of the namespaces: mounts, loopback, then the master; as pid 1 it also reaps orphans.
-START = """
+START = f"""
 set -e
 root=$1 local=$2 checkout=$3
-# A mount of its own, as the starter needs its root to be to give each job its own mounts.
-mount --bind "$root" "$root"
+{OWN_ROOT}
 mkdir -p "$root/pool" "$root/checkout" "$root/run" "$root/proc" "$root/dev"
 mount --bind "$local" "$root/pool"
 mount --bind "$checkout" "$root/checkout"
@@ -141,7 +151,7 @@ def missing() -> str | None:
 
 def root(suite: str) -> Path:
     """The root directory of a Debian suite with HTCondor, built if it is not cached. Raises ChrootError."""
-    digest = hashlib.sha256("\0".join((*RECIPE, OWNER)).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\0".join((*RECIPE, OWNER, str(OWNER_ID))).encode()).hexdigest()[:12]
     path = CACHE / f"{suite}-{digest}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / f".{suite}.lock", "w") as lock:
@@ -212,6 +222,7 @@ class Pool:
             (self.local / name).mkdir(parents=True)
         self._install()
         (self.local / "hosts").write_text("127.0.0.1 ap.vac.test ap localhost\n")
+        (self.local / "config.d").mkdir()
         (self.local / "condor_config").write_text(CONDOR_CONFIG + self._config)
 
     def _install(self) -> None:
@@ -289,6 +300,22 @@ class Pool:
         if user != "root":
             enter += [f"--userspec={user}"]
         return [*enter, str(self.root), "env", "-i", *(f"{k}={v}" for k, v in words.items()), *command]
+
+    def beside(self) -> list[str]:
+        """The words before a command of this machine that make it run in the pool's network."""
+        return ["nsenter", "-t", str(self._first), "-n", "--"]
+
+    def advertise(self, machine: str, **attributes: str) -> None:
+        """Put a slot into the collector, as a startd would."""
+        ad = {
+            "MyType": '"Machine"', "TargetType": '"Job"', "Name": f'"slot1@{machine}"', "Machine": f'"{machine}"',
+            "MyAddress": '"<127.0.0.1:1>"', "StartdIpAddr": '"<127.0.0.1:1>"', "State": '"Unclaimed"',
+            "Activity": '"Idle"', "Cpus": "8", "Memory": "65536", "Disk": "100000000", "TotalMemory": "65536",
+            "Arch": '"X86_64"', "HasFileTransfer": "True", "Requirements": "True", "PartitionableSlot": "True",
+            "SlotID": "1", "EnteredCurrentState": str(int(time.time())), **attributes,
+        }  # fmt: skip
+        text = "".join(f"{key} = {value}\n" for key, value in ad.items())
+        self.run("condor_advertise", "UPDATE_STARTD_AD", input=text)
 
     def run(
         self, *command: str, user: str = "root", check: bool = True, input: str | None = None

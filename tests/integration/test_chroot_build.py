@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A root directory whose build is interrupted leaves nothing mounted on the host."""
+"""A root directory whose build is interrupted leaves nothing mounted on the host, and no pool changes it for others."""
 
 from __future__ import annotations
 
@@ -53,3 +53,14 @@ def test_nothing_stays_mounted(tmp_path: Path, number: signal.Signals) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.skipif(chroot.missing() is not None, reason=str(chroot.missing()))
+def test_what_a_pool_writes_into_its_root_is_gone_with_it() -> None:
+    written = "/etc/of_one_pool"
+    with chroot.Pool() as pool:
+        pool.run("touch", written)
+        pool.run("test", "-e", written)
+        assert not (pool.root / written[1:]).exists()
+    with chroot.Pool() as another:
+        assert another.run("test", "-e", written, check=False).returncode == 1

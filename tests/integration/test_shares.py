@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SLOTS = 6
 MACHINETYPES = {"alpha": {"target_share": 2}, "beta": {"target_share": 1}}
 # CLAIM_WORKLIFE: a VM lives longer than HTCondor keeps a claim for the next job of the same group; these jobs do not.
-# CLAIM_PARTITIONABLE_LEFTOVERS is as the role worker sets it.
+# CLAIM_PARTITIONABLE_LEFTOVERS: one job starts in each cycle. test_filling.py has the consumption policy of the roles.
 CONFIG = f"""
 DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD
 NUM_CPUS = {SLOTS}
@@ -61,8 +61,8 @@ def pool() -> Iterator[Pool]:
         yield made
 
 
-def submit(pool: Pool, name: str, count: int, seconds: int = 25) -> None:
-    """Jobs of a machinetype's group, each busy for that long."""
+def submit(pool: Pool, name: str, count: int, seconds: int = 25, *, hold: bool = False) -> None:
+    """Jobs of a machinetype's group, each busy for that long; with ``hold`` they wait for a release."""
     group = shares.accounting_group(name, MACHINETYPES[name])
     description = f"""
 universe = vanilla
@@ -75,6 +75,7 @@ request_disk = 10
 initialdir = /pool/vac
 accounting_group = {group}
 accounting_group_user = {OWNER}
+hold = {hold}
 +VacMachinetype = "{name}"
 queue {count}
 """

@@ -36,7 +36,7 @@ def molecule(
     scenario: str, image: str = "prepared", *, weight: float = 1, limit: float = 5400, every_run: bool = True
 ) -> Stage:
     """A molecule scenario in a lab of its own; most begin with the box of its image."""
-    own = scenario in {"box", "default", "machine", "pool", "site"}
+    own = scenario in {"box", "default", "filling", "machine", "pool", "remove", "site", "upgrade"}
     argv = ("tests/molecule", scenario, image)
     needs = "images" if own else f"box-{image}"
     return Stage(f"{scenario}-{image}", argv, (needs,), weight, limit, every_run=every_run)
@@ -54,12 +54,14 @@ MOLECULE = (
         for scenario, weight in _WAITING.items()
         for image in ("prepared", "sid")
     ),
+    molecule("upgrade"),
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
     *(
         molecule(scenario, image, weight=0.7)
         for scenario in ("kinds", "drift", "default", "modules", "bad_input")
         for image in ("prepared", "sid")
     ),
+    molecule("remove", weight=0.7),
     Stage("lab", (*PYTEST, "tests/integration/lab"), ("images",), limit=3600),
 )
 
@@ -71,7 +73,8 @@ NATIVE = (
     Stage("sanity", ("tests/sanity/run",), limit=3600),
     Stage("pythons", (*PYTEST, "tests/pythons"), limit=3600),
     Stage("cores", (*PYTEST, "tests/cores"), limit=1800),
-    Stage("scenarios", (*PYTEST, "tests/scenarios"), limit=1800),
+    Stage("accounting", (*PYTEST, "tests/accounting"), limit=1200),
+    Stage("scenarios", (*PYTEST, "tests/scenarios", "tests/lives"), limit=1800),
     Stage("unit", (*PYTEST, "tests/unit"), limit=1800),
     Stage("scenario-table", ("python", "-m", "tests.scenarios.table", "--check"), limit=1200),
     Stage("ablation", ("python", "-m", "tests.scenarios.ablation", "--check"), limit=3600),
@@ -80,12 +83,16 @@ NATIVE = (
     Stage("artifact", ("tests/artifact",)),
 )
 
-# Only with ALL=1. Twenty VMs want both processors of a small host for themselves, for a quarter of an hour. In the
-# emulated machine one emulated processor runs everything, its VMs too: that takes half an hour alone, and beside two
-# other labs its VMs do not come to boot. Last, as nothing else then waits for what runs to end.
+# Only with ALL=1. Twenty VMs and more want both processors of a small host for themselves, for a quarter of an hour. In
+# the emulated machine one emulated processor runs everything, its VMs too: that takes half an hour alone, and beside
+# two other labs its VMs do not come to boot. Last, as nothing else then waits for what runs to end.
 ALL = (
     molecule("machine", "bare", weight=2, limit=10800, every_run=False),
-    *(molecule("pool", image, weight=2, every_run=False) for image in ("prepared", "sid")),
+    *(
+        molecule(scenario, image, weight=2, every_run=False)
+        for scenario in ("pool", "filling")
+        for image in ("prepared", "sid")
+    ),
 )
 
 TEST = (*MOLECULE, *NATIVE, *ALL)

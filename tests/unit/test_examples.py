@@ -29,7 +29,7 @@ def example(name: str) -> dict[str, Any]:
     assert set(variables) <= {"vacuum_machinetypes", "vacuum_pipes"}
     found = dict(variables.get("vacuum_machinetypes", {}))
     for prefix, keys in variables.get("vacuum_pipes", {}).items():
-        local = {key: value for key, value in keys.items() if key not in {"url", "last_good_seconds"}}
+        local = {key: value for key, value in keys.items() if key not in {"url", "last_good_seconds", "private_hosts"}}
         assert keys["url"].startswith("https://")
         offered = pipe.expand({"cache_seconds": 60, "machinetypes": [OFFER], "flat": False}, prefix, local)
         found.update(offered.machinetypes)

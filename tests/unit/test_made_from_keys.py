@@ -85,6 +85,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.name)
 @given(value=VALUES)
 def test_a_rules_schema_accepts_all_that_the_rule_accepts(key: Key, value: Any) -> None:

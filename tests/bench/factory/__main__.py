@@ -63,6 +63,17 @@ for name, value in (("JobCurrentStartDate", now - 3600), ("NumShadowStarts", 1),
                     ("VacEvidenceTime", now), ("VacCpuFraction", 0.9), ("JobStatus", 2)):
     schedd.edit(which, name, str(value))
 """
+# What a worker node may have written wrongly, one attribute for each VM.
+DAMAGE = """
+import sys, htcondor2
+ads = htcondor2.Schedd().query('VacBatch == "kept"', ["ClusterId", "ProcId"], limit=int(sys.argv[1]))
+values = [("VacCpuFraction", '"x"'), ("VacEvidenceTime", "-1"), ("VacStarted", "4000000000"), ("VacOutcome", '"x"'),
+          ("RemoteHost", '"slot1@a,b"'), ("VacDigest", 'strcat("a", "b")'), ("NumShadowStarts", "{1}"),
+          ("QDate", "1e300")]
+schedd = htcondor2.Schedd()
+for number, ad in enumerate(ads):
+    schedd.edit([f"{ad['ClusterId']}.{ad['ProcId']}"], *values[number % len(values)])
+"""
 OWN_JOBS = 50
 SUBMITTED = 100
 TICK = os.sysconf("SC_CLK_TCK")
@@ -71,8 +82,9 @@ TICK = os.sysconf("SC_CLK_TCK")
 class Bench:
     """A pool whose queue grows, and what was measured in it."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, damaged: int = 0) -> None:
         self.pool = pool
+        self.damaged = damaged
         self.foreign = 0
         self.own = 0
         (pool.local / "vac" / "user_data").write_text("#!/bin/sh\n")
@@ -105,6 +117,8 @@ class Bench:
             self.own = own
             self.machinetype(max_machines=own)
             self.pool.run("python3", "-c", LET_RUN)
+            if self.damaged:
+                self.pool.run("python3", "-c", DAMAGE, str(self.damaged))
 
     def ask(self, what: str, repeat: int = 1, **order: Any) -> dict[str, float]:
         """Let the pool's side do something; seconds of wall clock, client and schedd for all repetitions."""
@@ -147,19 +161,20 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the measurements as JSON")
     parser.add_argument("--suite", default="trixie", choices=("trixie", "sid"), help="whose HTCondor")
     parser.add_argument("--jobs", type=int, nargs="+", default=[100, 1000, 10_000, 100_000], help="foreign jobs")
+    parser.add_argument("--damaged", type=int, default=0, help="how many of our own VMs have a damaged ad")
     parser.add_argument("--own", type=int, nargs="+", default=[100, 1000, 10_000], help="VMs of our own")
     args = parser.parse_args()
     reason = chroot.missing()
     if reason:
         print(reason, file=sys.stderr)
         return 2
-    result: dict[str, Any] = {"suite": args.suite, "cpus": os.cpu_count()}
+    result: dict[str, Any] = {"suite": args.suite, "cpus": os.cpu_count(), "damaged": args.damaged}
     with Pool(args.suite, QUIET) as pool:
         result["condor"] = pool.run("condor_version").stdout.split()[1]
         bench = Bench(pool)
         result["foreign"] = [bench.step(jobs, OWN_JOBS) for jobs in sorted(args.jobs)]
     with Pool(args.suite, QUIET) as pool:
-        bench = Bench(pool)
+        bench = Bench(pool, args.damaged)
         result["own"] = [bench.step(0, jobs) for jobs in sorted(args.own)]
     print(json.dumps(result, indent=1) if args.json else show(result))
     return 0

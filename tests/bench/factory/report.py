@@ -15,7 +15,8 @@ def show(result: dict[str, Any]) -> str:
     """Both tables, as Markdown; times of one cycle in milliseconds."""
     head = f"HTCondor {result['condor']} ({result['suite']}), {result['cpus']} processors; one cycle, milliseconds"
     parts = [head]
-    for key, title in (("foreign", "more jobs of others"), ("own", "more VMs of our own")):
+    own = "more VMs of our own" + (f", {result['damaged']} of them with a damaged ad" if result["damaged"] else "")
+    for key, title in (("foreign", "more jobs of others"), ("own", own)):
         lines = [_line(_COLUMNS), _line("-" * 3 for _ in _COLUMNS), *(_line(_row(step)) for step in result[key])]
         parts.append("\n".join([f"{title}:", "", *lines]))
     return "\n\n".join(parts)

@@ -57,13 +57,16 @@ PROJECTION = [
 
 
 class Site:
-    """Everything is under ``/pool/sites/NAME`` inside, on the host ``pool.local/sites/NAME``."""
+    """Everything is under ``/pool/sites/NAME`` inside, on the host ``pool.local/sites/NAME``.
 
-    def __init__(self, pool: Pool, test: str, real_policy: bool = False) -> None:
+    Machinetypes of one ``place`` share its directory, as those of an access point do.
+    """
+
+    def __init__(self, pool: Pool, test: str, real_policy: bool = False, place: str = "") -> None:
         self.pool = pool
         self.name = re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-")[-60:].strip("-")
-        self.directory = f"/pool/sites/{self.name}"
-        self.outside = pool.local / "sites" / self.name
+        self.directory = f"/pool/sites/{place or self.name}"
+        self.outside = pool.local / "sites" / (place or self.name)
         self.state = f"{self.directory}/states/{self.name}"
         self.machinetype = f"{self.directory}/{self.name}.json"
         self._processes: list[subprocess.Popen[str]] = []
@@ -176,29 +179,19 @@ class Site:
 
     def finish(self, job: str, code: int | None, life: int = 1000, worked: bool = True, host: str = "wn1") -> None:
         """End a VM as its worker would: run attributes, outcome, evidence, then the job's completion."""
-        now = int(time.time())
-        changes = {
-            "JobCurrentStartDate": str(now - life),
-            "NumShadowStarts": "1",
-            "LastRemoteHost": f'"slot1_1@{host}"',
-            "ShutdownCode": "undefined" if code is None else str(code),
-            "VacEnded": str(now),
-            "VacRuntime": str(life),
-        }
-        if worked:
-            changes.update(VacEvidenceTime=str(now - 1), VacCpuFraction="0.9")
-        self.jobs(edits={job: {**changes, "JobStatus": "4"}})
+        self.jobs(edits={job: ended(code, life, worked, host)})
 
     def start(self, job: str, life: int = 1000, fraction: float = 0.9, host: str = "wn1") -> None:
         """Let a VM run, as the schedd and its worker would show it."""
+        self.jobs(edits={job: running(life, fraction, host)})
+
+    def refuse(self, job: str, host: str, starts: int = 1) -> None:
+        """Let a host take an idle VM's job and release it before its VM could start, as the schedd shows that."""
         now = int(time.time())
         changes = {
-            "JobCurrentStartDate": str(now - life),
-            "NumShadowStarts": "1",
-            "RemoteHost": f'"slot1_1@{host}"',
-            "VacEvidenceTime": str(now),
-            "VacCpuFraction": str(fraction),
-            "JobStatus": "2",
+            "JobCurrentStartDate": str(now - 5),
+            "NumShadowStarts": str(starts),
+            "LastRemoteHost": f'"slot1_1@{host}"',
         }
         self.jobs(edits={job: changes})
 
@@ -212,6 +205,35 @@ class Site:
         mine = f'VacMachinetype =?= "{self.name}" || VacFactory =?= "{self.name}"'
         self.pool.run("condor_rm", "-constraint", mine, check=False)
         self.pool.run("condor_rm", "-forcex", "-constraint", mine, check=False)
+
+
+def running(life: int, fraction: float, host: str) -> dict[str, str]:
+    """The edits of a VM's job by which it runs, as the schedd and its worker show that."""
+    now = int(time.time())
+    return {
+        "JobCurrentStartDate": str(now - life),
+        "NumShadowStarts": "1",
+        "RemoteHost": f'"slot1_1@{host}"',
+        "VacEvidenceTime": str(now),
+        "VacCpuFraction": str(fraction),
+        "JobStatus": "2",
+    }
+
+
+def ended(code: int | None, life: int, worked: bool, host: str) -> dict[str, str]:
+    """The edits by which it has ended: run attributes, outcome, evidence, then the job's completion."""
+    now = int(time.time())
+    changes = {
+        "JobCurrentStartDate": str(now - life),
+        "NumShadowStarts": "1",
+        "LastRemoteHost": f'"slot1_1@{host}"',
+        "ShutdownCode": "undefined" if code is None else str(code),
+        "VacEnded": str(now),
+        "VacRuntime": str(life),
+    }
+    if worked:
+        changes.update(VacEvidenceTime=str(now - 1), VacCpuFraction="0.9")
+    return {**changes, "JobStatus": "4"}
 
 
 def job_id(ad: dict[str, Any]) -> str:

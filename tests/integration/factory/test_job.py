@@ -123,14 +123,67 @@ def test_explain_follows_the_cause(site: Site) -> None:
     job = site.submit_factory()
     wait_until(lambda: len(waiting(site)) == 5, "the factory runs")
     assert "none of 0 slots has HasVM" in explain(site)
-    advertise(site, "wn1", HasVM="False", VMOfflineReason='"Error in virDomainCreateXML"')
-    advertise(site, "wn2", HasVM="True", VM_Type='"kvm"', VM_AvailNum="0", VM_Memory="65536")
+    site.pool.advertise("wn1", HasVM="False", VMOfflineReason='"Error in virDomainCreateXML"')
+    site.pool.advertise("wn2", HasVM="True", VM_Type='"kvm"', VM_AvailNum="0", VM_Memory="65536")
     shown = wait_until(lambda: "wn1" in (text := explain(site)) and text, "the slots are known")
     assert "virDomainCreateXML" in shown
     assert "meets the requirements" in shown
     assert "VM_AvailNum" in shown
     site.pool.run("condor_hold", job, user="vac")
     wait_until(lambda: f"condor_release {job}" in explain(site), "the factory is held")
+    forget_slots(site)
+
+
+VM_SLOT = {
+    "HasVM": "True", "VM_Type": '"kvm"', "VM_AvailNum": "10", "VM_Memory": "65536", "VM_Networking": "True",
+    "VM_Networking_Types": '"nat"', "OpSys": '"LINUX"',
+}  # fmt: skip
+
+
+def test_a_vm_suits_no_node_that_shuts_down_too_soon(site: Site) -> None:
+    """As the collector's slots and the job's requirements in the queue have it."""
+    site.write(min_wallclock_seconds=7200, requirements="True")
+    assert site.once().returncode == 0
+    now = int(time.time())
+    plans = {"wn1": None, "wn2": now + 3600, "wn3": now + 4 * 3600, "wn4": now - 60, "wn5": '"soon"'}
+    for host, plan in plans.items():
+        site.pool.advertise(
+            host, **VM_SLOT, Requirements="False", **({} if plan is None else {"VacShutdownTime": str(plan)})
+        )
+    wait_until(lambda: "3 slots would suit" in explain(site), "wn1, wn3 and wn5 suit it")
+    note = "2 nodes with a planned shutdown in less than min_wallclock_seconds (7200 s): no VM starts there: wn2, wn4"
+    assert note in explain(site)
+    forget_slots(site)
+
+
+# Values of a slot's START that take time, memory or the stack, and what they refer to.
+BOMBS = {
+    "text": [
+        "size(S40) > 0",
+        *('S0 = "0123456789abcdef"', *(f"S{n} = strcat(S{n - 1}, S{n - 1})" for n in range(1, 41))),
+    ],
+    "steps": ["B30", *("B0 = 1", *(f"B{n} = B{n - 1} + B{n - 1}" for n in range(1, 31)))],
+    "depth": ["C20000", *("C0 = 1", *(f"C{n} = C{n - 1}" for n in range(1, 20_001)))],
+}
+
+
+def test_slots_whose_start_does_not_end_hide_no_other(site: Site) -> None:
+    site.write(requirements="True")
+    assert site.once().returncode == 0
+    for host, start in {"wn1": "True", "wn5": "False", "wn9": "True"}.items():
+        site.pool.advertise(host, **VM_SLOT, Requirements=start)
+    wait_until(lambda: "2 slots would accept" in explain(site), "the good ones suit it")
+    for host, (start, *others) in zip(("wn2", "wn3", "wn7"), BOMBS.values()):
+        site.pool.advertise(host, **VM_SLOT, Requirements=start, **dict(line.split(" = ", 1) for line in others))
+    wait_until(lambda: "cannot be judged" in explain(site), "they are known")
+    shown = explain(site)
+    assert "cannot be judged for wn2, wn3, wn7: an expression of its ad" in shown
+    assert "2 slots would accept" in shown
+    forget_slots(site)
+
+
+def forget_slots(site: Site) -> None:
+    """Take all slots out of the collector."""
     site.pool.run(
         "condor_advertise",
         "INVALIDATE_STARTD_ADS",
@@ -139,21 +192,8 @@ def test_explain_follows_the_cause(site: Site) -> None:
 
 
 def explain(site: Site) -> str:
-    """All sentences of condor_vac explain."""
+    """All sentences of condor_vac explain, which has found something."""
     done = site.run("explain", site.name, "--json")
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     return "\n".join([*(f"{each['what']} {each['remedy']}" for each in report["findings"]), *report["notes"]])
-
-
-def advertise(site: Site, host: str, **attributes: str) -> None:
-    """Put a slot into the collector, as a startd would."""
-    ad = {
-        "MyType": '"Machine"', "TargetType": '"Job"', "Name": f'"slot1@{host}"', "Machine": f'"{host}"',
-        "MyAddress": '"<127.0.0.1:1>"', "StartdIpAddr": '"<127.0.0.1:1>"', "State": '"Unclaimed"', "Activity": '"Idle"',
-        "Cpus": "8", "Memory": "65536", "Disk": "100000000", "TotalMemory": "65536", "Arch": '"X86_64"',
-        "HasFileTransfer": "True", "Requirements": "True", "PartitionableSlot": "True", "SlotID": "1",
-        "EnteredCurrentState": str(int(time.time())), **attributes,
-    }  # fmt: skip
-    text = "\n".join(f"{key} = {value}" for key, value in ad.items()) + "\n"
-    site.pool.run("condor_advertise", "UPDATE_STARTD_AD", input=text)

@@ -28,7 +28,8 @@ def python_of(process: subprocess.Popen[str]) -> int | None:
             name = Path(f"/proc/{pid}/comm").read_text().strip()
         except OSError:
             return None
-        if name in {"vac_factory", "python3"}:
+        # nsenter itself has the name of its parent, this process, for a moment after it was started.
+        if name in {"vac_factory", "python3"} and pid != process.pid:
             return pid
         if not children:
             return None

@@ -151,7 +151,12 @@ def test_one_that_left_the_inventory_drains(site: Site) -> None:
     constraint = 'VacMachinetype =?= "old"'
     first = site.pool.run("condor_q", "-allusers", "-constraint", constraint, "-af:j", "JobStatus").stdout.split()[0]
     site.pool.run("condor_qedit", first, "JobStatus", "2")
-    site.node.run("factory", {"names": ["atlas"], "exclusive": True})
+    # The module goes by who owns the factories' directories, in their place on an access point.
+    site.pool.run("install", "-d", "-o", OWNER, "/var/lib/condor_vac/old")
+    try:
+        site.node.run("factory", {"names": ["atlas"], "exclusive": True})
+    finally:
+        site.pool.run("rmdir", "/var/lib/condor_vac/old")
     done = site.run(retire=["old"])
     assert done["retired"] == {"old": {"gone": False, "vms": 1}}
     assert "old.json" in site.names()

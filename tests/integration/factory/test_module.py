@@ -26,7 +26,7 @@ class Inside(Tools):
     def __init__(self, pool: Pool) -> None:
         super().__init__(no_tools)
         self.pool = pool
-        self.plugin = Plugin(factory, poll_seconds=0.2, exists=self.exists)
+        self.plugin = Plugin(factory, poll_seconds=0.2, exists=self.exists, users=lambda: {NAME: {OWNER}})
 
     def exists(self, path: str) -> bool:
         """Whether the pool has the file."""

@@ -22,12 +22,11 @@ from typing import Any
 import pytest
 
 from tests.integration.collection import own
-from tests.unit.condor_vac.worker.conftest import GID, UID, Node, node
+from tests.unit.condor_vac.worker.conftest import GID, OTHER, UID, Node, node
 
-__all__ = ["node"]
+__all__ = ["OTHER", "node"]
 
 PROGRAM = str(Path(__file__).with_name("program.py"))
-OTHER = UID + 100
 SUDO = """#!/usr/bin/python3
 import socket, sys
 link = socket.socket(socket.AF_UNIX)
@@ -87,7 +86,7 @@ class Hostile:
             check=False,
             timeout=120,
             cwd=cwd,
-            env={"PATH": os.environ["PATH"], **(environment or {})},
+            env={"PATH": os.environ["PATH"], "ALICE": str(OTHER), **(environment or {})},
         )
 
     def lease(

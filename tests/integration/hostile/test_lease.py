@@ -120,9 +120,11 @@ def test_another_users_name_of_a_vm_cannot_be_taken(hostile: Hostile) -> None:
     hostile.lease("acquire", request(hostile, hostile.node.sandbox(1)))
     mine = hostile.node.sandbox(2, uid=OTHER)
     done = hostile.lease("acquire", request(hostile, mine), uid=OTHER)
-    assert done.returncode == 1
-    assert b"another user's VM" in done.stderr
+    assert done.returncode == 2
+    assert b"must be one of alice's own VMs" in done.stderr
     assert [item["uid"] for item in hostile.leases()] == [UID]
+    own = {**request(hostile, mine), "domain": "alice_lab_7.0"}
+    assert hostile.lease("acquire", own, uid=OTHER).returncode == 0, "nothing else was wrong with it"
 
 
 @pytest.mark.parametrize(

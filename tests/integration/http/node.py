@@ -33,6 +33,8 @@ UID, GID = 12345, 12346
 # A user that every Debian has plays nginx's own.
 HTTP_USER = "daemon"
 MAX_BODY_MB = 2
+# PUTs of one VM that are received at the same time.
+PUTS_OF_A_VM = 4
 METADATA, MJF = "http://169.254.169.254", "http://169.254.169.253"
 
 START = """
@@ -57,6 +59,7 @@ for number, address in ((3, "169.254.169.254"), (4, "169.254.169.253")):
     listening.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
     listening.bind((address, 80))
     listening.listen(64)
+    listening.setblocking(not @NONBLOCKING@)
     os.dup2(listening.detach(), number)
     os.set_inheritable(number, True)
 for address in ("169.254.169.254", "169.254.169.253"):
@@ -180,6 +183,8 @@ class HttpNode:
             "@PYTHON@": sys.executable,
             "@SOURCE@": str(CHECKOUT / "src"),
             "@SETTINGS@": json.dumps(described),
+            # systemd clears or sets it as the service says (systemd.service(5)).
+            "@NONBLOCKING@": str("NonBlocking=true" in written("vac_http.service.j2").splitlines()),
         }
         for word, value in values.items():
             text = text.replace(word, value)
@@ -216,6 +221,16 @@ class HttpNode:
             errors="replace",
             check=False,
             env={"PATH": os.environ["PATH"], **(env or {})},
+        )
+
+    def popen(self, *argv: str) -> subprocess.Popen[str]:
+        """A program that runs in the node's namespaces until its standard input ends."""
+        assert self._process is not None
+        return subprocess.Popen(
+            ["nsenter", "-t", str(self._process.pid), "-m", "-n", "--", *argv],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def curl(self, address: str, url: str, *options: str) -> Answer:
@@ -255,7 +270,8 @@ class HttpNode:
             program = program.replace("sys.exit(", without_libvirt)
         program = program.replace(
             "from condor_vac.worker.programs import lease_helper",
-            "from condor_vac.worker.lease import http_share\nhttp_share.NODE_NAMESPACE = '/proc/self/ns/mnt'\n"
+            "from condor_vac.worker.lease import grant, http_share\nhttp_share.NODE_NAMESPACE = '/proc/self/ns/mnt'\n"
+            "grant.user_name = lambda _uid: 'vac'\n"
             "from condor_vac.worker.programs import lease_helper",
         )
         done = self.inside(

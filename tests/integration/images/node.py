@@ -18,12 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.integration.chroot import CHECKOUT, root
+import yaml
 
-START = """
+from tests.integration.chroot import CHECKOUT, OWN_ROOT, root
+
+START = f"""
 set -e
 root=$1 local=$2
-mount --bind "$root" "$root"
+{OWN_ROOT}
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --bind /tmp "$root/tmp"
@@ -60,6 +62,8 @@ PLAY = """
         name: vacuum.htcondor.worker
         tasks_from: images
 """
+# As the site playbook does at its end.
+PLAY += yaml.safe_dump(yaml.safe_load((CHECKOUT / "playbooks/site.yml").read_text("utf-8"))[-1:], sort_keys=False)
 
 
 class Node:

@@ -65,7 +65,7 @@ class Site:
         self.groups: dict[str, Any] = {
             "central_manager": {"hosts": {"cm": None}},
             "access_point": {"hosts": {"ap": None}},
-            "worker_node": {"hosts": {"wn1": {}, "wn2": {}, "wn3": {}}, "vars": {"worker_sharing": ["http"]}},
+            "worker_node": {"hosts": {"wn1": {}, "wn2": {}, "wn3": {}}, "vars": {"worker_sharing": ["nfs"]}},
         }
         self.gridpp = dict(GRIDPP)
         self.vars: dict[str, Any] = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 
 from tests.integration.inventory.sites import CHECK, ROOT, Site
 
+POOL_TAGS = ("pool_preflight", "pool_packages", "pool_config", "pool_tokens", "pool_ready")
 EXAMPLES = sorted((ROOT / "docs/examples").glob("*.yml"))
 
 
@@ -111,6 +113,11 @@ WRONG: dict[str, tuple[Callable[[Site], object], str]] = {
         of_gridpp(max_idle=11),
         "vacuum_machinetypes.gridpp.max_idle: 11 is above max_machines 10; lower it",
     ),
+    "no way to share": (
+        of_gridpp(sharing="http"),
+        "vacuum_machinetypes.gridpp.sharing: http: no worker node has that in its worker_sharing: "
+        "set it to nfs, or name http .*",
+    ),
     "image without a name": (
         of_gridpp(image="https://images.example.org/get"),
         "vacuum_machinetypes.gridpp.image_format: cannot be derived from suffix ''.*",
@@ -193,6 +200,54 @@ def test_a_site_with_a_pool_of_its_own_needs_no_central_manager(site: Site) -> N
     assert {host for host, _ in run.on_nodes()} == {"wn1"}
 
 
+@pytest.mark.parametrize("group", [None, {"hosts": {}}], ids=["missing", "empty"])
+def test_such_a_run_goes_through_every_play(tmp_path: Path, group: dict[str, Any] | None) -> None:
+    """delegate_to is filled in for a task that is skipped, too (ansible-core 2.19)."""
+    site = Site(tmp_path)
+    if group is None:
+        del site.groups["central_manager"]
+    else:
+        site.groups["central_manager"] = group
+    site.vars.update(
+        vacuum_manage_pool=False,
+        ansible_connection="local",
+        ansible_become=False,
+        ansible_remote_tmp=str(tmp_path),
+        ansible_python_interpreter=sys.executable,
+    )
+    # A pool's tasks alone: nothing of this machine is changed.
+    run = site.play("--limit", "ap", "--tags", ",".join(POOL_TAGS))
+    assert run.status == 0, run.output
+    assert ("ap", "Create the key that signs tokens, on the central manager only") in run.on_nodes()
+
+
+NO_NEGOTIATOR = "{}: the group central_manager has no host, so that no negotiator is set up for it: .* as {} says"
+UNSERVED: dict[str, tuple[Callable[[Site], object], list[tuple[str, str]]]] = {
+    "a share": (of_gridpp(target_share=2), [("accounting_group, target_share", "docs/shares.md")]),
+    "a group": (of_gridpp(accounting_group="group_gridpp"), [("accounting_group, target_share", "docs/shares.md")]),
+    "backfill": (of_workers(worker_backfill="yes"), [("worker_backfill", "docs/batch-jobs.md")]),
+    "neither": (of_workers(worker_backfill="no"), []),
+}
+
+
+@pytest.mark.parametrize("name", UNSERVED)
+@pytest.mark.parametrize("negotiator", [True, False], ids=["with negotiator", "without"])
+def test_what_no_negotiator_will_do_is_a_warning(site: Site, name: str, negotiator: bool) -> None:
+    change, expected = UNSERVED[name]
+    change(site)
+    site.vars.update(vacuum_manage_pool=False)
+    if not negotiator:
+        del site.groups["central_manager"]
+    run = site.play("--limit", "wn1")
+    assert run.found["faults"] == [], run.output
+    # Ansible folds a warning at the width of the terminal.
+    warnings = re.findall(r"\[WARNING\]: (\S.*? as docs/\S+ says)", " ".join(run.output.split()))
+    lines = [] if negotiator else [NO_NEGOTIATOR.format(*one) for one in expected]
+    assert len(warnings) == len(lines), run.output
+    for line, warning in zip(lines, warnings):
+        assert re.fullmatch(line, warning)
+
+
 def test_secrets_that_the_passwords_open_are_right(site: Site) -> None:
     vault = VaultLib([("default", VaultSecret(b"sesame"))])
     (site.place / "password").write_text("sesame\n")
@@ -222,13 +277,14 @@ def test_the_examples_pass(site: Site, path: Path) -> None:
                 (site.place / "files" / source).parent.mkdir(exist_ok=True)
                 (site.place / "files" / source).write_text("of the site\n")
     site.vars = {**variables, "ansible_host": "127.0.0.1", "ansible_port": 1}
+    site.groups["worker_node"].pop("vars")
     right(site, 5, [*(f"{prefix}-prod" for prefix in variables.get("vacuum_pipes", {})), *own])
 
 
 LABS = ("molecule/box/converge.yml", "molecule/pool/converge.yml", "molecule/two_experiments/converge.yml")
 
 
-@pytest.mark.parametrize("lab", [*LABS, "tests/demo/site.yml"])
+@pytest.mark.parametrize("lab", [*LABS, "tests/demo/site.yml", "tests/soak/site.yml"])
 def test_the_labs_own_inventories_pass(site: Site, lab: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variables of every lab, with those of a scenario or the demo over them."""
     checkout = site.place / "checkout"

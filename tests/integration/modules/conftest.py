@@ -18,7 +18,6 @@ from tests.module_calls import Step, assert_four, four, play
 SUITES = ("trixie",)
 CONFIG = """
 DAEMON_LIST = MASTER COLLECTOR NEGOTIATOR SCHEDD STARTD
-LOCAL_CONFIG_DIR = /pool/config.d
 SEC_TOKEN_SYSTEM_DIRECTORY = /pool/tokens.d
 SEC_PASSWORD_DIRECTORY = /pool/passwords.d
 TRUST_DOMAIN = vac.test
@@ -68,7 +67,6 @@ def node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if reason is not None:
         pytest.skip(reason)
     with chroot.Pool(request.param, CONFIG) as pool:
-        (pool.local / "config.d").mkdir()
         made = Node(pool, tmp_path_factory.mktemp("node"))
         made.play(("condor_daemons", {"state": "ready"}, False))
         yield made

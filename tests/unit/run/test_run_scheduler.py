@@ -17,6 +17,9 @@ from tests.run.running import Place, Running
 from tests.run.scheduler import ENDED, FAILED, HUNG, NOT_RUN, PASSED, Scheduler
 from tests.run.stages import Stage
 
+# Many cases, or cases that wait: too much for `make check`.
+pytestmark = pytest.mark.slow
+
 # Long for a test that waits for it to end by itself; every wait of the tests is shorter than it.
 FOREVER = "import time; time.sleep(600)"
 WAIT_SECONDS = 120
