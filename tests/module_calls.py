@@ -48,6 +48,7 @@ def play(inventory: str | Path, host: str, directory: Path, steps: list[Step]) -
         command,
         cwd=directory,
         env=environment,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,

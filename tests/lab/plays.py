@@ -91,6 +91,8 @@ def run(
         argv,
         cwd=ROOT,
         env=environment,
+        # Of its own: a login makes a shared one non-blocking for a while, and Ansible refuses such a one.
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

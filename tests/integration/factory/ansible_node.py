@@ -66,6 +66,7 @@ class Node:
     def _command(self, program: str, *words: str) -> str:
         done = subprocess.run(
             [str(Path(sys.executable).with_name(program)), "-i", "inventory", *words],
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -79,6 +80,24 @@ def test_a_goal_that_is_missed_is_named() -> None:
     assert missed(good) == []
     bad = [Figure("roles", 1, 10.1, {"worker": 16}), Figure("builtin", 1, 30.0, {"builtin": 60})]
     assert len(missed(bad)) == 2
+
+
+def test_a_playbook_has_a_blocking_input_whatever_a_login_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ssh hands its input to the connection's first process, which makes it non-blocking; Ansible then refuses to run."""
+    fake = tmp_path / "ansible-playbook"
+    fake.write_text(f"#!{sys.executable}\nimport os\nprint(os.get_blocking(0))\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    kept = os.dup(0)
+    reading, writing = os.pipe()
+    try:
+        os.dup2(reading, 0)
+        os.set_blocking(0, False)
+        assert run("p.yml", []).output == "True\n"
+    finally:
+        os.dup2(kept, 0)
+        for descriptor in (kept, reading, writing):
+            os.close(descriptor)
 
 
 @pytest.mark.slow
