@@ -83,7 +83,7 @@ def test_a_goal_that_is_missed_is_named() -> None:
 
 
 def test_a_playbook_has_a_blocking_input_whatever_a_login_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ssh hands its input to the connection's first process, which makes it non-blocking; Ansible then refuses to run."""
+    """ssh hands its input to the first process of the connection, which makes it non-blocking; Ansible refuses that."""
     fake = tmp_path / "ansible-playbook"
     fake.write_text(f"#!{sys.executable}\nimport os\nprint(os.get_blocking(0))\n")
     fake.chmod(0o755)
