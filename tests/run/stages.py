@@ -44,7 +44,7 @@ def molecule(
 
 # Stages on lab nodes: HTCondor 23.9.6 is on the image "prepared", 25.14.1 on "sid". Those whose VMs and faults wait for
 # HTCondor's timers keep half a processor busy or less; the longest come first.
-_WAITING = {"site": 0.3, "endings": 0.3, "faults": 0.5, "hostile": 0.5, "examples": 0.5, "two_experiments": 0.7}
+_WAITING = {"site": 0.3, "endings": 0.3, "faults": 0.5, "hostile": 0.5, "two_experiments": 0.7}
 MOLECULE = (
     Stage("images", ("tests/images",), limit=5400),
     molecule("box", weight=0.7),
@@ -54,6 +54,7 @@ MOLECULE = (
         for scenario, weight in _WAITING.items()
         for image in ("prepared", "sid")
     ),
+    molecule("examples", "sid", weight=0.5),
     molecule("upgrade"),
     Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
     *(
@@ -85,8 +86,10 @@ NATIVE = (
 
 # Only with ALL=1. Twenty VMs and more want both processors of a small host for themselves, for a quarter of an hour. In
 # the emulated machine one emulated processor runs everything, its VMs too: that takes half an hour alone, and beside
-# two other labs its VMs do not come to boot. Last, as nothing else then waits for what runs to end.
+# two other labs its VMs do not come to boot. The examples are what an experiment writes, whichever HTCondor there is.
+# Last, as nothing else then waits for what runs to end.
 ALL = (
+    molecule("examples", weight=0.5, every_run=False),
     molecule("machine", "bare", weight=2, limit=10800, every_run=False),
     *(
         molecule(scenario, image, weight=2, every_run=False)
