@@ -55,8 +55,8 @@ MOLECULE = (
         for image in ("prepared", "sid")
     ),
     molecule("examples", "sid", weight=0.5),
-    molecule("upgrade"),
-    Stage("demo", ("python", "-m", "tests.demo"), ("images",), weight=1.2, limit=10800),
+    molecule("upgrade", weight=0.7),
+    Stage("demo", ("python", "-m", "tests.demo"), ("images",), limit=10800),
     *(
         molecule(scenario, image, weight=0.7)
         for scenario in ("kinds", "drift", "default", "modules", "bad_input")
