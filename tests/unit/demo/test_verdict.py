@@ -41,6 +41,13 @@ def test_a_demo_as_it_should_go_keeps_all_promises() -> None:
     assert str(checks[0]) == "  yes  8 VMs ran at once, 6 of them at work (at least 6)"
 
 
+def test_vms_made_before_the_first_look_are_those_that_a_factory_began_with() -> None:
+    late = [sample for sample in story.samples() if sample.seconds >= 68]
+    texts = [check.text for check in verdict.checks(late, story.RECORDS)]
+    assert "alpha: its factory began with 2 VMs and went up to 5" in texts
+    assert "beta: its factory began with 1 VM and went up to 3" in texts
+
+
 @pytest.mark.parametrize(
     ("samples", "broken"),
     [
