@@ -15,7 +15,7 @@ description:
     C(condor_drain) drains it), C(findings) (the last C(condor_vac doctor) there found something) and C(image_NAME) (has
     that image for VMs) hold those for which it is true.
   - Each host has the variable C(htcondor), a mapping with the keys of RV(vacuum.htcondor.pool_info#module:machines).
-  - Whoever may advertise a machine chooses its name and its attributes. A name that is not a valid host name,
+  - A daemon that may advertise a machine chooses its name and its attributes. A name that is not a valid host name,
     C(localhost), or the name of a group is left out with a warning. Texts are never templates. O(host_pattern) keeps
     out hosts that are not the site's.
   - The name of the inventory's file must end with C(htcondor.yml) or C(htcondor.yaml).

@@ -55,7 +55,7 @@ class Life:
 
 
 def life(seed: int) -> Life:
-    """The life that belongs to the seed, the same on every machine and Python."""
+    """The life of this seed, the same on every machine and Python."""
     data, labels = pools.pool(numbers(seed, "pool"))
     style = pick(numbers(seed, "limits"), pools.LIMITS)
     rng = numbers(seed, "experiments")

@@ -3,8 +3,8 @@
 
 A qcow2 image may name a backing file, and a file that holds its data; QEMU opens either on the host, whatever it is.
 The header is read here and not by qemu-img, which opens what the image names before it says so, as root and also over
-the network. Of the formats that a VM's disk may have, raw and qcow2, only this one names files: QEMU is always told
-the format and never guesses it.
+the network. Of the formats that a VM's disk may have, raw and qcow2, only qcow2 names files. The
+domain always names the format, so that QEMU never guesses it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a run of smoke VMs has its files, on the access point: locked as long as it runs, so that what a run left that
-was killed can be told from what is in use."""
+"""Where a run of smoke VMs has its files, on the access point: locked as long as it runs, so that
+files of a killed run are not taken for files in use."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.integration.chroot import Pool
 from tests.integration.factory.site import Site, job_id
 
 MALLORY = "mallory"
-# Before any factory of ours, so that it would be the older one.
+# Submitted before the test's factory, and so the older of the two.
 SLEEP = "universe = scheduler\nexecutable = /bin/sleep\narguments = 3600\n{more}queue\n"
 
 

@@ -181,8 +181,8 @@ class Watch:
         if rules.should_publish(lease, sample):
             self.chores.append(Chore(lease, _CHIRP_SECONDS, partial(self._publish, lease, sample)))
         if not planned_shutdown.is_announced(lease, self.shutdowntime, self.settings.execute):
-            tell = partial(planned_shutdown.announce, lease, self.shutdowntime, self.settings.execute)
-            self.chores.append(Chore(lease, _WORK_SECONDS, tell))
+            announce = partial(planned_shutdown.announce, lease, self.shutdowntime, self.settings.execute)
+            self.chores.append(Chore(lease, _WORK_SECONDS, announce))
 
     def _limits(self, lease: Lease, domain: libvirt.Domain, sample: Sample, *, gone: bool) -> None:
         """Stop a VM that is over a limit: power button, and destroy where that had no effect in time."""

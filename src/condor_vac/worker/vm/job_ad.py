@@ -17,7 +17,7 @@ from condor_vac.base.errors import VacError
 from condor_vac.base.shared import USER_NAME
 from condor_vac.condor.classads import Ad
 
-# What a disk of a VM may be; QEMU is told which, and never looks for itself.
+# The formats of a VM's disk. The domain names one, so that QEMU never guesses it from the content.
 FORMATS = ("raw", "qcow2")
 _DEVICE = r"(hd[a-d]|(sd|vd|xvd)[a-z]{1,2})[0-9]{0,2}"
 _USER = rf"{USER_NAME}(@[A-Za-z0-9_.-]{{1,99}})?"
