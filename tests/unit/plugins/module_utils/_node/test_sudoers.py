@@ -105,9 +105,12 @@ def by_us(text: str) -> list[Rule]:
         "slot1 ALL = /bin/echo a\\,b\\=c\\:d\n",
         "# slot1 ALL = ALL\n#901, %#99 ALL = /bin/x#comment\n",
         "slot1 \\\n ALL = \\\n /bin/a, \\\n /bin/b # end\nslot2 ALL = /bin/c\n",
+        "#9 ALL = /bin/a\n%#8 ALL = /bin/b\n",
+        "slot1 ALL = /bin/a,\\\n/bin/b,\\\n\\\n/bin/c\n",
+        "User_Alias XVMS = slot1, !Xavi\n!XVMS, Xaver ALL = /bin/x\n",
     ],
 )
-def test_negation_quotes_and_comments(text: str) -> None:
+def test_negation_quotes_comments_short_ids_joined_lines_and_names(text: str) -> None:
     expected = by_cvtsudoers(text)
     assert expected, "sudo accepts it, and it has an effect"
     assert by_us(text) == expected
@@ -186,20 +189,6 @@ def test_files_that_include_each_other_end(tmp_path: Path) -> None:
 def test_aliases_that_mean_each_other_end() -> None:
     found = sudoers.Sudoers(aliases={"A": ("!B",), "B": ("A",)})
     assert len(list(found.expand(("A",)))) == 1
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "#9 ALL = /bin/a\n%#8 ALL = /bin/b\n",
-        "slot1 ALL = /bin/a,\\\n/bin/b,\\\n\\\n/bin/c\n",
-        "User_Alias XVMS = slot1, !Xavi\n!XVMS, Xaver ALL = /bin/x\n",
-    ],
-)
-def test_short_ids_joined_lines_and_names(text: str) -> None:
-    expected = by_cvtsudoers(text)
-    assert expected, "sudo accepts it, and it has an effect"
-    assert by_us(text) == expected
 
 
 def permission(**changes: Any) -> sudoers.Permission:
